@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  account_id:
+    description:
+      - The Cloudflare account that owns the bucket, 32 hexadecimal digits.
+      - When not set, the environment variable E(CLOUDFLARE_ACCOUNT_ID) is used.
+    type: str
+  api_token:
+    description:
+      - The value of an API token with the permission C(Workers R2 Storage Write) on the account;
+        C(Workers R2 Storage Read) is enough for modules that only read.
+      - This token can lift every lock of the account. It belongs on the maintenance node only, never on a backed-up host.
+      - When not set, the environment variable E(CLOUDFLARE_API_TOKEN) is used.
+    type: str
+  api_url:
+    description:
+      - Where Cloudflare's API is reached. Change it for a proxy or for tests.
+      - When not set, the environment variable E(CLOUDFLARE_API_BASE_URL) is used.
+    type: str
+    default: https://api.cloudflare.com/client/v4
+  api_timeout:
+    description:
+      - How long to wait for one answer of the API, in seconds. Raise it behind a slow proxy.
+    type: int
+    default: 30
+  jurisdiction:
+    description:
+      - The jurisdiction of the bucket, for example V(default), V(eu), V(fedramp) or V(us).
+      - A bucket of another jurisdiction looks as if it did not exist.
+    type: str
+    default: default
+"""

@@ -1,0 +1,46 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  bucket:
+    description:
+      - The bucket that holds the repository.
+    type: str
+    required: true
+  prefix:
+    description:
+      - The prefix of the repository in a shared bucket, for example V(web1/). Empty when the repository is the bucket.
+    type: str
+    default: ''
+  password:
+    description:
+      - The password of the repository.
+      - When not set, the environment variable E(RESTIC_PASSWORD) is used.
+    type: str
+    required: true
+  key_id:
+    description:
+      - The full id of the repository's key, 64 hexadecimal digits, as M(holdfast.restic_r2.restic_repository) recorded it.
+      - With it, restic opens that key and looks at no other, so a planted key object cannot stop it.
+    type: str
+  repository_id:
+    description:
+      - The id that the repository must have, as M(holdfast.restic_r2.restic_repository) recorded it.
+        A repository with another id is refused.
+    type: str
+  restic_path:
+    description:
+      - The restic program, a name on the search path or a full path.
+    type: str
+    default: restic
+  cache_dir:
+    description:
+      - Where restic keeps its cache. When not set, restic's own default is used.
+    type: path
+"""
