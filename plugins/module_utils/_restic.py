@@ -1,0 +1,293 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Running restic on one repository in R2: environment, JSON, exit codes, errors in one sentence.
+
+Also runs on backed-up hosts: Python 3.9 and the standard library only.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Optional
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+
+NO_REPOSITORY = 10
+LOCKED = 11
+WRONG_PASSWORD = 12
+
+# What restic may inherit. Everything else would change what it does (RESTIC_*, AWS_*) or is a secret of the node.
+_INHERITED = (
+    "PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "RESTIC_CACERT",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+)  # fmt: skip
+
+# Before 0.17.1 these had exit status 1 like everything else; the text tells them apart.
+_TEXTS = (
+    ("wrong password or no key found", WRONG_PASSWORD),
+    ("repository is already locked", LOCKED),
+    ("Is there a repository at the following location?", NO_REPOSITORY),
+    ("repository does not exist", NO_REPOSITORY),
+)
+
+# How long restic may take to stop after SIGINT: it removes its lock object, which needs a request or two.
+_GRACE = 30.0
+
+
+class ResticError(HoldfastError):
+    """restic is missing, failed, or answered what cannot be understood.
+
+    Args:
+        message: The sentence.
+        exit_code: restic's exit status, None when it did not run to its end.
+    """
+
+    def __init__(self, message: str, *, exit_code: int | None = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.exit_code = exit_code
+
+
+class Completed(NamedTuple):
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Where a repository is, and what opens it."""
+
+    endpoint: str
+    bucket: str
+    prefix: str
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: Optional[str] = field(repr=False)
+    password: str = field(repr=False)
+    key_id: Optional[str] = None
+
+    @property
+    def address(self) -> str:
+        return f"s3:{self.endpoint}/{self.bucket}/{self.prefix}"
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: the bucket, and the prefix if there is one."""
+        return f"{self.bucket}/{self.prefix}".rstrip("/")
+
+    def scrub(self, text: str) -> str:
+        """The text without the secrets of the repository."""
+        secrets = sorted(
+            filter(None, (self.password, self.secret_access_key, self.session_token)), key=len, reverse=True
+        )
+        for secret in secrets:
+            text = text.replace(secret, "********")
+        return text
+
+
+class Restic:
+    """The restic program, for one repository.
+
+    Args:
+        repository: The repository.
+        path: The program, a name on the search path or a full path.
+        cache_dir: The folder of restic's cache; restic's own default when None.
+    """
+
+    def __init__(self, repository: Repository, *, path: str = "restic", cache_dir: str | None = None) -> None:
+        self.repository = repository
+        self.path = path
+        self.cache_dir = cache_dir
+        self._version: tuple[int, ...] | None = None
+
+    def environment(self) -> dict[str, str]:
+        """The environment of restic, built from scratch. All secrets travel in it, none in the arguments."""
+        repository = self.repository
+        environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        environment.update(
+            RESTIC_REPOSITORY=repository.address,
+            RESTIC_PASSWORD=repository.password,
+            AWS_ACCESS_KEY_ID=repository.access_key_id,
+            AWS_SECRET_ACCESS_KEY=repository.secret_access_key,
+            AWS_DEFAULT_REGION="auto",
+        )
+        optional = {
+            "AWS_SESSION_TOKEN": repository.session_token,
+            "RESTIC_KEY_HINT": repository.key_id,
+            "RESTIC_CACHE_DIR": self.cache_dir,
+        }
+        environment.update({name: value for name, value in optional.items() if value})
+        return environment
+
+    def program(self) -> str:
+        """The full path of restic."""
+        found = shutil.which(self.path)
+        if found is None:
+            raise ResticError(f"restic was not found as {self.path!r}; install restic or set restic_path.")
+        return found
+
+    def start(self, args: Iterable[str], **popen: Any) -> subprocess.Popen[str]:
+        """Start restic and return at once; the caller reads its output and waits for its end."""
+        settings: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            "encoding": "utf-8",
+            "errors": "replace",
+            "env": self.environment(),
+        }
+        try:
+            return subprocess.Popen([self.program(), *args], **{**settings, **popen})
+        except (OSError, ValueError) as error:
+            raise ResticError(self.repository.scrub(f"restic ({self.path}) could not be started: {error}")) from error
+
+    def run(self, args: Iterable[str], *, timeout: float | None = None) -> Completed:
+        """Run restic to its end. On a time-out it is asked to stop, so that it can remove its lock object."""
+        args = list(args)
+        process = self.start(args)
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            stop(process)
+            raise ResticError(
+                f"restic {args[0]} on {self.repository.name} was stopped after {timeout:g} seconds without an end."
+            ) from error
+        except BaseException:
+            stop(process)
+            raise
+        return Completed(process.returncode, stdout, stderr)
+
+    def succeed(self, args: Iterable[str], *, timeout: float | None = None) -> Completed:
+        """Run restic, and raise unless it succeeded."""
+        args = list(args)
+        completed = self.run(args, timeout=timeout)
+        if completed.exit_code != 0:
+            raise self.error(args[0], completed)
+        return completed
+
+    def error(self, command: str, completed: Completed) -> ResticError:
+        """The sentence for a failed command."""
+        name, code = self.repository.name, failure(completed)
+        if code == NO_REPOSITORY:
+            message = f"There is no repository in {name}: restic found no config object in it."
+        elif code == LOCKED:
+            message = f"Repository {name} is locked by another restic: {self._reason(completed)}. Run it again later."
+        elif code == WRONG_PASSWORD:
+            message = f"The password of repository {name} is wrong: it opens no key that restic tried."
+        else:
+            message = f"restic {command} on {name} failed with exit status {code}: {self._reason(completed)}."
+        return ResticError(message, exit_code=code)
+
+    def _reason(self, completed: Completed) -> str:
+        # restic repeats addresses and file names; scrubbed here, for a short password would spoil what is parsed
+        return self.repository.scrub(reason(completed))
+
+    def _json(self, args: Iterable[str]) -> Any:
+        args = list(args)
+        completed = self.succeed(args)
+        try:
+            return json.loads(completed.stdout)
+        except ValueError as error:
+            raise ResticError(f"restic {args[0]} on {self.repository.name} did not answer with JSON.") from error
+
+    def version(self) -> tuple[int, ...]:
+        if self._version is None:
+            completed = self.run(["version"])
+            found = re.search(r"^restic (\d+)\.(\d+)\.(\d+)", completed.stdout, re.MULTILINE)
+            if not found:
+                raise ResticError(f"The program {self.path!r} does not answer like restic when asked for its version.")
+            self._version = tuple(int(part) for part in found.groups())
+        return self._version
+
+    def require(self, minimum: tuple[int, ...], why: str) -> None:
+        """Refuse a restic that is too old.
+
+        Args:
+            minimum: The first version that will do.
+            why: What needs it, as the subject of a sentence.
+        """
+        if self.version() < minimum:
+            have, need = (".".join(map(str, version)) for version in (self.version(), minimum))
+            raise ResticError(f"{why} needs restic {need} or later, but {self.path!r} is restic {have}.")
+
+    def snapshots(self, filters: Iterable[str] = ()) -> list[dict[str, Any]]:
+        """Every snapshot. Raises when there is one that restic cannot read, for restic itself only skips it."""
+        args = ["snapshots", "--json", "--no-lock", *filters]
+        completed = self.succeed(args)
+        unreadable = [line for line in completed.stderr.splitlines() if line.lstrip().startswith("Ignoring")]
+        if unreadable:
+            raise ResticError(
+                f"Repository {self.repository.name} has {len(unreadable)} snapshot objects that restic cannot read, "
+                f"the first: {self.repository.scrub(_short(unreadable[0]))}."
+            )
+        try:
+            return json.loads(completed.stdout) or []
+        except ValueError as error:
+            raise ResticError(f"restic snapshots on {self.repository.name} did not answer with JSON.") from error
+
+    def forget(self, ids: Iterable[str]) -> Completed:
+        """Remove exactly these snapshots, named by their full ids."""
+        ids = list(ids)
+        bad = [name for name in ids if not re.fullmatch(r"[0-9a-f]{64}", name)]
+        if bad or not ids:
+            raise ResticError(f"restic forget needs full snapshot ids, not {bad or 'an empty list'}.")
+        return self.succeed(["forget", *ids])
+
+    def config(self) -> dict[str, Any]:
+        return self._json(["cat", "config", "--no-lock"])
+
+    def key_ids(self) -> list[str]:
+        """The full ids of all keys, sorted."""
+        completed = self.succeed(["list", "keys", "--no-lock"])
+        return sorted(re.findall(r"^[0-9a-f]{64}$", completed.stdout, re.MULTILINE))
+
+
+def stop(process: subprocess.Popen[str], grace: float = _GRACE) -> None:
+    """End restic: ask first, so that it removes its lock object; kill it when it does not listen."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.communicate(timeout=grace)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+
+
+def failure(completed: Completed) -> int:
+    """The exit status, as restic 0.17.1 and later would have it."""
+    if completed.exit_code == 1:
+        for text, code in _TEXTS:
+            if text in completed.stderr:
+                return code
+    return completed.exit_code
+
+
+def reason(completed: Completed) -> str:
+    """The line of restic's output that says what went wrong."""
+    lines = [line.strip() for line in completed.stderr.splitlines() if line.strip()]
+    for line in reversed(lines):
+        if line.startswith('{"message_type":"exit_error"'):
+            try:
+                return _short(str(json.loads(line)["message"]))
+            except (ValueError, KeyError):
+                continue
+        if line.startswith("Fatal: "):
+            return _short(line)
+    return _short(lines[-1]) if lines else "it did not say why"
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split()).rstrip(".")
+    return text if len(text) <= 300 else text[:300] + "…"

@@ -1,0 +1,289 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""R2 through its S3 API: listings, single objects, lifecycle rules, and the probe of a lock.
+
+The import of boto3 is guarded: the keys and the endpoint are also needed where boto3 is not installed.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+
+BOTO3_IMPORT_ERROR: str | None = None
+try:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+except ImportError:
+    BOTO3_IMPORT_ERROR = traceback.format_exc()
+
+# The first version with both If-Match on PutObject and the choice of when to send checksums.
+BOTO3_MINIMUM = (1, 36, 0)
+
+LOCKED_CODE = "ObjectLockedByBucketPolicy"
+# Cannot be the ETag of any object: an ETag of a single upload is an MD5, this is one digit short.
+IMPOSSIBLE_ETAG = '"0000000000000000000000000000000"'
+
+_REFUSED_KEYS = frozenset(
+    {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Unauthorized", "NotEntitled"}
+)
+
+
+class S3Error(HoldfastError):
+    """The S3 side refused, failed or could not be reached.
+
+    Args:
+        message: The sentence.
+        code: The error code of the answer, empty when there was no answer.
+        status: The HTTP status of the answer, 0 when there was no answer.
+    """
+
+    def __init__(self, message: str, *, code: str = "", status: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+    @property
+    def locked(self) -> bool:
+        """Whether a bucket lock refused the request; the documented status is 403, the observed one 409."""
+        return (
+            self.code in (LOCKED_CODE, "10069") or "locked by the bucket policy" in str(self) or "(10069)" in str(self)
+        )
+
+
+@dataclass(frozen=True)
+class S3Object:
+    key: str
+    size: int
+    last_modified: datetime
+    etag: str
+
+
+class TokenIdSource(Protocol):
+    def token_id(self) -> str: ...
+
+
+def endpoint(params: Mapping[str, Any]) -> str:
+    """The S3 endpoint that the parameters name, or the one that belongs to the account."""
+    explicit = params.get("s3_endpoint")
+    if explicit:
+        if not re.match(r"https?://[^/\s]+", explicit):
+            raise S3Error(
+                f"The s3_endpoint {explicit!r} is not a URL; it must begin with https:// (or http:// for tests)."
+            )
+        return explicit.rstrip("/")
+    account = params.get("account_id")
+    if not account:
+        raise S3Error("Where the bucket is reached is unknown: set s3_endpoint or account_id.")
+    if not re.fullmatch(r"[0-9a-f]{32}", account):
+        raise S3Error(f"The account_id {account!r} is not a Cloudflare account id, which has 32 hexadecimal digits.")
+    jurisdiction = params.get("jurisdiction") or "default"
+    infix = "" if jurisdiction == "default" else f".{jurisdiction}"
+    return f"https://{account}{infix}.r2.cloudflarestorage.com"
+
+
+def key_pair(params: Mapping[str, Any], cloudflare: TokenIdSource | None = None) -> tuple[str, str, str | None]:
+    """Access key id, secret and session token: as given, else derived from the API token."""
+    key_id, secret, token = params.get("access_key_id"), params.get("secret_access_key"), params.get("api_token")
+    if secret:
+        if not key_id:
+            raise S3Error("secret_access_key is set, but access_key_id is not; set both or neither.")
+        return key_id, secret, params.get("session_token")
+    if not token:
+        raise S3Error("There are no keys for the bucket: set access_key_id and secret_access_key, or api_token.")
+    if not key_id:
+        if cloudflare is None:
+            raise S3Error("The access key id is unknown: set access_key_id to the id of the API token.")
+        key_id = cloudflare.token_id()
+    return key_id, hashlib.sha256(token.encode()).hexdigest(), None
+
+
+def require_boto3() -> None:
+    """Fail in one sentence when boto3 is missing or too old."""
+    needed = ".".join(map(str, BOTO3_MINIMUM))
+    if BOTO3_IMPORT_ERROR is not None:
+        raise S3Error(f"boto3 is not installed for the Python that runs this module; install boto3 {needed} or later.")
+    found = tuple(int(part) for part in re.findall(r"\d+", boto3.__version__)[:3])
+    if found < BOTO3_MINIMUM:
+        raise S3Error(f"boto3 {boto3.__version__} is too old; {needed} or later is needed.")
+
+
+class S3:
+    """One bucket, through the S3 API.
+
+    Args:
+        endpoint: The URL of the S3 API.
+        access_key_id: Access key id.
+        secret: Secret access key.
+        session_token: Session token of temporary credentials.
+        bucket: The bucket.
+        timeout: Seconds to wait for a connection and for each answer.
+        attempts: How often botocore tries a request that failed in a way worth repeating.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        access_key_id: str,
+        secret: str,
+        session_token: str | None = None,
+        bucket: str = "",
+        *,
+        timeout: float = 30,
+        attempts: int = 5,
+    ) -> None:
+        require_boto3()
+        self.endpoint = endpoint
+        self.bucket = bucket
+        config = Config(
+            region_name="auto",
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            connect_timeout=timeout,
+            read_timeout=timeout,
+            # R2 refuses checksum headers that newer SDKs send by default.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            user_agent_extra="holdfast.restic_r2",
+        )
+        try:
+            self._client = boto3.session.Session().client(
+                "s3",
+                endpoint_url=endpoint,
+                aws_access_key_id=access_key_id,
+                aws_secret_access_key=secret,
+                aws_session_token=session_token,
+                config=config,
+            )
+        except (BotoCoreError, ValueError) as error:
+            raise S3Error(f"The S3 client for {endpoint} cannot be made: {error}") from error
+
+    def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        try:
+            return getattr(self._client, operation)(Bucket=self.bucket, **parameters)
+        except ClientError as error:
+            raise self._answer(error, parameters.get("Key") or parameters.get("Prefix")) from error
+        except BotoCoreError as error:
+            raise S3Error(f"Bucket {self.bucket} could not be reached at {self.endpoint}: {error}") from error
+
+    def _answer(self, error: ClientError, what: str | None) -> S3Error:
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        text = error.response.get("Error", {}).get("Message", "")
+        where = f"bucket {self.bucket}" + (f", {what}" if what else "")
+        if code == "NoSuchBucket":
+            reason = "there is no such bucket in this account and jurisdiction"
+        elif code in _REFUSED_KEYS or (status in (401, 403) and code != LOCKED_CODE):
+            reason = f"the S3 keys are not accepted or may not do this ({code})"
+        else:
+            reason = f"{code}: {text}" if text else code
+        return S3Error(
+            f"{error.operation_name} on {where} failed with status {status}: {reason}.", code=code, status=status
+        )
+
+    def iterate(self, prefix: str = "") -> Iterator[S3Object]:
+        """Every object whose key begins with the prefix, in the order of the keys."""
+        more: dict[str, str] = {}
+        while True:
+            page = self._call("list_objects_v2", Prefix=prefix, **more)
+            for item in page.get("Contents", []):
+                yield S3Object(item["Key"], item["Size"], item["LastModified"], item.get("ETag", "").strip('"'))
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def list(self, prefix: str = "") -> list[S3Object]:
+        return list(self.iterate(prefix))
+
+    def first_key(self, prefix: str) -> str | None:
+        """The first key below the prefix, or None."""
+        found = self._call("list_objects_v2", Prefix=prefix, MaxKeys=1).get("Contents", [])
+        return found[0]["Key"] if found else None
+
+    def head(self, key: str) -> S3Object | None:
+        """What is known about an object, or None when there is none."""
+        try:
+            answer = self._call("head_object", Key=key)
+        except S3Error as error:
+            # The answer to HEAD has no body, so the bucket's absence looks the same.
+            if error.status == 404 and error.code != "NoSuchBucket":
+                return None
+            raise
+        return S3Object(key, answer["ContentLength"], answer["LastModified"], answer["ETag"].strip('"'))
+
+    def get(self, key: str) -> bytes:
+        answer = self._call("get_object", Key=key)
+        try:
+            return answer["Body"].read()
+        except BotoCoreError as error:
+            raise S3Error(f"Reading {key} from bucket {self.bucket} stopped halfway: {error}") from error
+
+    def delete(self, key: str) -> None:
+        self._call("delete_object", Key=key)
+
+    def probe(self, key: str) -> str:
+        """Whether a lock is in force on an existing object: "locked", "open" or "missing". Changes nothing.
+
+        The lock is looked at before the condition of a conditional PUT, so a PUT whose condition cannot hold is
+        refused either by the lock or by its condition.
+        """
+        try:
+            self._call("put_object", Key=key, Body=b"", IfMatch=IMPOSSIBLE_ETAG)
+        except S3Error as error:
+            if error.locked and error.status in (403, 409):
+                return "locked"
+            if error.code == "NoSuchKey":
+                return "missing"
+            if error.status == 412:
+                return "open" if self.head(key) else "missing"
+            raise
+        raise S3Error(
+            f"The service at {self.endpoint} ignored the condition of a conditional PUT, which has replaced {key} in "
+            f"bucket {self.bucket}; this service cannot be used."
+        )
+
+    def probe_by_copy(self, key: str) -> str:
+        """The second way to probe: copy the object onto itself. An open object gets a new upload time by it."""
+        try:
+            self._call(
+                "copy_object",
+                Key=key,
+                CopySource={"Bucket": self.bucket, "Key": key},
+                MetadataDirective="REPLACE",
+            )
+        except S3Error as error:
+            if error.locked and error.status in (403, 409):
+                return "locked"
+            if error.code == "NoSuchKey":
+                return "missing"
+            raise
+        return "open"
+
+    def lifecycle_rules(self) -> list[dict[str, Any]]:
+        try:
+            return self._call("get_bucket_lifecycle_configuration").get("Rules", [])
+        except S3Error as error:
+            if error.code == "NoSuchLifecycleConfiguration":
+                return []
+            raise
+
+    def replace_lifecycle_rules(self, rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Write the whole rule list and return what is there afterwards."""
+        if rules:
+            self._call("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules})
+        else:
+            self._call("delete_bucket_lifecycle")
+        return self.lifecycle_rules()
