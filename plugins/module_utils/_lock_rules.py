@@ -1,0 +1,412 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lock document of a bucket: which rules are ours, what is open, and until when. Pure.
+
+Rules are dicts exactly as the API returned them. Every function returns new lists and leaves the rules of others,
+with whatever fields they have, as they were read.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+
+Rule = dict[str, Any]
+
+INDEFINITE: Rule = {"type": "Indefinite"}
+PARTS = ("config", "data", "index", "keys", "snapshots")
+MAX_RULES = 1000
+
+_NAMESPACE = "holdfast/"
+_WINDOW = "window"
+_KNOWN_FIELDS = ("id", "enabled", "prefix", "condition")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_HOLDER = re.compile(r"[0-9a-f]{8,64}")
+_DATE = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
+    r"(?:[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):?([0-9]{2})))?"
+)
+
+
+class LockRulesError(HoldfastError):
+    """The lock document, or what was asked of it, makes no sense or is not safe."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in a lock document that a person has to look at.
+
+    prefix is that of the repository concerned; None for a rule that belongs to none, or for the whole document.
+    """
+
+    prefix: str | None
+    sentence: str
+    whole: bool = False
+
+    def concerns(self, prefix: str) -> bool:
+        return self.whole or self.prefix == prefix
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is open of one repository. A window with a problem is neither live nor overdue nor orphaned."""
+
+    prefix: str
+    parts: tuple[str, ...]
+    lease: datetime | None
+    holder: str | None
+    problem: str | None = None
+
+    def live(self, now: datetime) -> bool:
+        return self.problem is None and self.lease is not None and self.lease > now
+
+    def overdue(self, now: datetime) -> bool:
+        return self.problem is None and self.lease is not None and self.lease <= now
+
+    @property
+    def orphaned(self) -> bool:
+        return self.problem is None and self.lease is None
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+def rules_of(result: Any) -> list[Rule]:
+    """Return the rules in the result of a GET, as they are; a bucket that never had rules has no list."""
+    rules = result.get("rules", []) if isinstance(result, dict) else None
+    if not isinstance(rules, list):
+        raise LockRulesError("The lock document is not a list of rules; nothing was changed.")
+    for rule in rules:
+        if not isinstance(rule, dict) or not isinstance(rule.get("id"), str) or not rule["id"]:
+            raise LockRulesError("The lock document has a rule without an id; nothing was changed, correct it.")
+    return list(rules)
+
+
+def parse_date(text: Any) -> datetime | None:
+    """Return the instant of an RFC 3339 time, or of a date (midnight UTC); None when it is neither."""
+    match = _DATE.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return None
+    year, month, day, hour, minute, second, fraction, sign, offset_hours, offset_minutes = match.groups()
+    microsecond = int((fraction or "0")[:6].ljust(6, "0"))
+    offset = timedelta(hours=int(offset_hours or 0), minutes=int(offset_minutes or 0))
+    try:
+        clock = (int(hour or 0), int(minute or 0), int(second or 0), microsecond)
+        moment = datetime(int(year), int(month), int(day), *clock)
+        moment = moment + offset if sign == "-" else moment - offset
+    except (ValueError, OverflowError):
+        return None
+    return moment.replace(tzinfo=timezone.utc)
+
+
+def format_date(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+def normalise(rules: Iterable[Rule]) -> list[Rule]:
+    """Return the rules in one spelling (a prefix always there, dates in UTC), for comparing and showing only."""
+    return [_normalised(rule) for rule in rules]
+
+
+def _normalised(rule: Rule) -> Rule:
+    condition = rule.get("condition")
+    moment = parse_date(condition.get("date")) if isinstance(condition, dict) else None
+    if moment is not None:
+        condition = {**condition, "date": format_date(moment)}  # type: ignore[dict-item]
+    return {**rule, "prefix": rule.get("prefix") or "", "condition": condition}
+
+
+def differences(before: Iterable[Rule], after: Iterable[Rule]) -> list[dict[str, Any]]:
+    """Return what differs, by id: a list of {id, before, after}. Order and spelling do not count.
+
+    Fields that this collection does not know do not count either: it never changes them, and the service may.
+    """
+    old, new = _by_id(before), _by_id(after)
+    return [
+        {"id": key[0], "before": old.get(key), "after": new.get(key)}
+        for key in sorted({**old, **new})
+        if old.get(key) != new.get(key)
+    ]
+
+
+def same(before: Iterable[Rule], after: Iterable[Rule]) -> bool:
+    return not differences(before, after)
+
+
+def _by_id(rules: Iterable[Rule]) -> dict[tuple[str, int], Rule]:
+    found: dict[tuple[str, int], Rule] = {}
+    occurrences: Counter[str] = Counter()
+    for rule in normalise(rules):
+        found[rule["id"], occurrences[rule["id"]]] = {field: rule[field] for field in _KNOWN_FIELDS if field in rule}
+        occurrences[rule["id"]] += 1
+    return found
+
+
+# --- our rules ---------------------------------------------------------------------------------------------------
+
+
+def normalise_prefix(prefix: str) -> str:
+    """Return the prefix of a repository: empty, or with exactly one slash at its end."""
+    if prefix == "":
+        return ""
+    whole = prefix if prefix.endswith("/") else prefix + "/"
+    strange = any(component in ("", ".", "..") for component in whole[:-1].split("/"))
+    if strange or _CONTROL.search(whole):
+        raise LockRulesError(
+            f"{prefix!r} is no prefix of a repository: leave out slashes at the start, double slashes, '.' and '..', "
+            "and control characters."
+        )
+    if len(whole.encode("utf-8", "surrogatepass")) > 900:
+        raise LockRulesError("The prefix of a repository must not be longer than 900 bytes.")
+    return whole
+
+
+def lock_set(prefix: str, condition: Rule = INDEFINITE) -> list[Rule]:
+    """Return the five rules that hold the repository at this prefix."""
+    prefix = normalise_prefix(prefix)
+    return [
+        {"id": rule_id(prefix, part), "enabled": True, "prefix": _covered(prefix, part), "condition": dict(condition)}
+        for part in PARTS
+    ]
+
+
+def rule_id(prefix: str, part: str) -> str:
+    return f"{_NAMESPACE}{prefix}{part}"
+
+
+def _covered(prefix: str, part: str) -> str:
+    return f"{prefix}{part}" if part == "config" else f"{prefix}{part}/"
+
+
+def is_ours(rule: Rule) -> bool:
+    """Tell whether the id is in the name space of this collection."""
+    return bool(rule["id"].startswith(_NAMESPACE))
+
+
+def identify(rule: Rule) -> tuple[str, str] | None:
+    """Return (prefix of the repository, part) of a rule that this collection writes, else None."""
+    if not is_ours(rule):
+        return None
+    prefix, slash, part = rule["id"][len(_NAMESPACE):].rpartition("/")
+    prefix += slash
+    if part not in (*PARTS, _WINDOW):
+        return None
+    try:
+        return (prefix, part) if normalise_prefix(prefix) == prefix else None
+    except LockRulesError:
+        return None
+
+
+def repositories(rules: Iterable[Rule]) -> list[str]:
+    """Return the prefixes of all repositories that have a rule of ours, in the order of the document."""
+    found = (identify(rule) for rule in rules)
+    return list(dict.fromkeys(name[0] for name in found if name is not None))
+
+
+def missing_parts(rules: Iterable[Rule], prefix: str) -> list[str]:
+    """Return the parts of a repository that have no rule at all."""
+    ids = {rule["id"] for rule in rules}
+    return [part for part in PARTS if rule_id(prefix, part) not in ids]
+
+
+def condition_problem(condition: Any) -> str | None:
+    """Return what is wrong with the shape of a condition."""
+    kind = condition.get("type") if isinstance(condition, dict) else None
+    if kind == "Indefinite":
+        return None
+    if kind == "Age":
+        age = condition.get("maxAgeSeconds")
+        return None if type(age) is int and age > 0 else "its age is not a number of seconds above 0"
+    if kind == "Date":
+        return None if parse_date(condition.get("date")) else "its date cannot be read"
+    return "its condition is none of Indefinite, Age, Date"
+
+
+# --- what is wrong, what is open -----------------------------------------------------------------------------------
+
+
+def problems(rules: Iterable[Rule]) -> list[Problem]:
+    """Return what a person must put right before we may plan with it. A document with a problem is left alone."""
+    rules = list(rules)
+    found = [Problem(None, sentence, whole=True) for sentence in _duplicates(rules)]
+    for rule in rules:
+        name = identify(rule)
+        sentence = _rule_problem(rule, *name) if name else None
+        if name is None and is_ours(rule):
+            sentence = f"The rule {rule['id']!r} has an id like ours, but is none that this collection writes."
+        if sentence:
+            found.append(Problem(name[0] if name else None, sentence))
+    return found
+
+
+def _duplicates(rules: list[Rule]) -> list[str]:
+    counted = Counter(rule["id"] for rule in rules)
+    sentence = "The lock document holds the rule {0!r} more than once; which one counts is not known."
+    return [sentence.format(name) for name, count in counted.items() if count > 1]
+
+
+def _rule_problem(rule: Rule, prefix: str, part: str) -> str | None:
+    name = f"The rule {rule['id']!r} is not as this collection writes it:"
+    if not isinstance(rule.get("enabled"), bool):
+        return f"{name} it is neither enabled nor disabled."
+    if part == _WINDOW:
+        if rule["enabled"] or _holder(rule, prefix) is None or _lease(rule) is None:
+            return f"{name} it should be a disabled rule that names a window's holder and the date of its lease."
+        return None
+    if rule.get("prefix") != _covered(prefix, part):
+        return f"{name} its prefix is {rule.get('prefix')!r} and should be {_covered(prefix, part)!r}."
+    wrong = condition_problem(rule.get("condition"))
+    return f"{name} {wrong}." if wrong else None
+
+
+def _holder(rule: Rule, prefix: str) -> str | None:
+    start, value = f"{prefix}{_WINDOW}/", rule.get("prefix")
+    if isinstance(value, str) and value.startswith(start) and _HOLDER.fullmatch(value[len(start):]):
+        return value[len(start):]
+    return None
+
+
+def _lease(rule: Rule) -> datetime | None:
+    condition = rule.get("condition")
+    dated = isinstance(condition, dict) and condition.get("type") == "Date"
+    return parse_date(condition["date"]) if dated and "date" in condition else None
+
+
+def windows(rules: Iterable[Rule]) -> list[Window]:
+    """Return every window of the document, open for good reason or not."""
+    rules = list(rules)
+    wrong = problems(rules)
+    found = []
+    for prefix in repositories(rules):
+        own = {name[1]: rule for name, rule in ((identify(r), r) for r in rules) if name and name[0] == prefix}
+        lease_rule = own.pop(_WINDOW, None)
+        parts = tuple(part for part in PARTS if part in own and own[part].get("enabled") is not True)
+        if parts or lease_rule:
+            found.append(
+                Window(
+                    prefix,
+                    parts,
+                    _lease(lease_rule) if lease_rule else None,
+                    _holder(lease_rule, prefix) if lease_rule else None,
+                    next((problem.sentence for problem in wrong if problem.concerns(prefix)), None),
+                )
+            )
+    return found
+
+
+def window_of(rules: Iterable[Rule], prefix: str) -> Window | None:
+    return next((window for window in windows(rules) if window.prefix == prefix), None)
+
+
+# --- opening and closing -------------------------------------------------------------------------------------------
+
+
+def open_window(
+    rules: Iterable[Rule], prefix: str, parts: Iterable[str], *, lease: datetime, holder: str
+) -> list[Rule]:
+    """Disable the rules of these parts and write down who holds the window, and until when.
+
+    Raises LockRulesError unless the lock set is whole and as we write it, and nobody else has a window there.
+    """
+    rules, prefix, parts = list(rules), normalise_prefix(prefix), list(parts)
+    _check_repository(rules, prefix)
+    if not parts or any(part not in PARTS for part in parts) or not _HOLDER.fullmatch(holder):
+        raise LockRulesError(f"A window needs parts out of {', '.join(PARTS)} and a holder of 8 to 64 hex digits.")
+    missing = missing_parts(rules, prefix)
+    if missing:
+        raise LockRulesError(
+            f"The lock set of {_name(prefix)} is not complete ({', '.join(missing)} missing): no window is opened; "
+            "apply the lock set with r2_bucket_lock first."
+        )
+    window = window_of(rules, prefix)
+    if window is not None and window.holder != holder:
+        raise LockRulesError(_someone_elses(window), window_prefix=prefix)
+    opened = {rule_id(prefix, part) for part in parts}
+    after = [{**rule, "enabled": False} if rule["id"] in opened else rule for rule in rules]
+    return _with_lease(after, prefix, holder, lease)
+
+
+def extend_window(rules: Iterable[Rule], prefix: str, holder: str, lease: datetime) -> list[Rule]:
+    """Move the lease of our own window to a later instant; an earlier one changes nothing."""
+    rules, prefix = list(rules), normalise_prefix(prefix)
+    _check_repository(rules, prefix)
+    window = window_of(rules, prefix)
+    if window is None or window.holder != holder or window.lease is None:
+        raise LockRulesError(
+            f"The window of {_name(prefix)} was closed or taken over by someone else; it is not extended."
+        )
+    return _with_lease(rules, prefix, holder, max(lease, window.lease))
+
+
+def close_window(rules: Iterable[Rule], prefix: str, holder: str | None = None) -> list[Rule]:
+    """Enable what is disabled of the repository and drop its lease.
+
+    With a holder, a window that is now somebody else's is left as it is; everything else is closed, also when rules
+    beside it were edited into nonsense: who opened a window must be able to close it. Without a holder, a repository
+    with such nonsense raises LockRulesError and is left alone.
+    """
+    rules, prefix = list(rules), normalise_prefix(prefix)
+    window = window_of(rules, prefix)
+    if window is None:
+        return rules
+    if holder is None or _duplicates(rules):
+        _check_repository(rules, prefix)
+    if holder is not None and window.holder not in (holder, None):
+        return rules
+    after = []
+    for rule in rules:
+        name = identify(rule)
+        if name == (prefix, _WINDOW):
+            continue
+        ours = name is not None and name[0] == prefix
+        disabled = ours and rule.get("enabled") is not True
+        sound = disabled and _rule_problem({**rule, "enabled": True}, *name) is None  # type: ignore[misc]
+        after.append({**rule, "enabled": True} if sound else rule)
+    return after
+
+
+def _with_lease(rules: list[Rule], prefix: str, holder: str, lease: datetime) -> list[Rule]:
+    lease_rule = {
+        "id": rule_id(prefix, _WINDOW),
+        "enabled": False,
+        "prefix": f"{prefix}{_WINDOW}/{holder}",
+        "condition": {"type": "Date", "date": format_date(lease.replace(microsecond=0))},
+    }
+    ids = [rule["id"] for rule in rules]
+    if lease_rule["id"] in ids:
+        return [{**rule, **lease_rule} if rule["id"] == lease_rule["id"] else rule for rule in rules]
+    if len(rules) >= MAX_RULES:
+        raise LockRulesError(f"The lock document has {len(rules)} rules; there is no room for the lease of a window.")
+    return [*rules, lease_rule]
+
+
+def _check_repository(rules: list[Rule], prefix: str) -> None:
+    for problem in problems(rules):
+        if problem.concerns(prefix):
+            raise LockRulesError(f"{problem.sentence} Nothing was changed; correct it by hand.")
+
+
+def _someone_elses(window: Window) -> str:
+    if window.lease is None:
+        return (
+            f"{', '.join(window.parts)} of {_name(window.prefix)} is unlocked without a lease: no window is opened; "
+            "run the relock playbook first."
+        )
+    return (
+        f"A window of {_name(window.prefix)} is open until {format_date(window.lease)}, held by {window.holder}: "
+        "wait for its end, or run the relock playbook if it is overdue."
+    )
+
+
+def _name(prefix: str) -> str:
+    return f"the repository {prefix!r}" if prefix else "the repository of the bucket"
