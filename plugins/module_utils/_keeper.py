@@ -1,0 +1,345 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The keeper: a process of its own that opens one window, and closes it whatever happens to its parent.
+
+Everything here runs in the forked process; `_window` is the parent's side.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Optional
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import (
+    Cloudflare,
+    CloudflareError,
+    Denied,
+    NotFound,
+)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import Control, elapsed
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._journal import Journal
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import (
+    LockRulesError,
+    Rule,
+    close_window,
+    extend_window,
+    format_date,
+    lock_set,
+    normalise_prefix,
+    open_window,
+    rule_id,
+    window_of,
+)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import Prober
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
+
+# Errors that waiting seldom cures: the lock token was revoked, the bucket is gone, the document is nonsense.
+_STUBBORN = (Denied, NotFound, LockRulesError)
+_STUBBORN_PATIENCE = 60.0
+# An unlocking write whose answer never came may still take effect: look again after so many seconds.
+_AFTERSHOCKS = (1.0, 5.0, 30.0)
+_CAP = "the longest time that was allowed is over"
+_LEASE = "the lease ran out"
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """Which rules to open for whom, and for how long at most.
+
+    `cloudflare` is called in the keeper with the keywords `sleep` and `patience`, `s3` with none. They are callables,
+    so that every connection is made by the process that uses it, and so that no secret shows in the repr.
+    """
+
+    bucket: str
+    prefix: str
+    parts: tuple[str, ...]
+    cloudflare: Callable[..., Cloudflare] = field(repr=False)
+    s3: Callable[[], S3] = field(repr=False)
+    reason: str = "maintenance"
+    lease_seconds: float = 300.0
+    cap_seconds: float = 3600.0
+    open_patience: float = 60.0
+    close_patience: float = 1800.0
+    grace_seconds: float = 10.0
+    log_path: Optional[str] = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prefix", normalise_prefix(self.prefix))
+
+    @property
+    def repository(self) -> str:
+        return f"{self.bucket}/{self.prefix}".rstrip("/")
+
+    @property
+    def prefixes(self) -> list[str]:
+        """The prefixes that the window leaves unlocked, in the order of the parts."""
+        by_id = {rule["id"]: rule["prefix"] for rule in lock_set(self.prefix)}
+        return [by_id[rule_id(self.prefix, part)] for part in self.parts]
+
+
+class Ending(Exception):
+    """The window has to close now; the text says why."""
+
+
+class Keeper:
+    """Owns one window, from before its first request to after its last."""
+
+    def __init__(self, spec: WindowSpec, holder: str, control: Control, status: int) -> None:
+        self.spec = spec
+        self.holder = holder
+        self.control = control
+        self.status = status
+        self.journal = Journal(f"window {holder} on {spec.repository}", spec.log_path)
+        self.cloudflare: Optional[Cloudflare] = None
+        self.prober = Prober(spec.s3, spec.prefixes, self._pause)
+        self.closing = False
+        self.touched = False
+        self.doubtful = False
+        self.opened_at = 0.0
+        self.lease_until = 0.0
+        self.report: dict[str, Any] = {
+            "repository": spec.repository,
+            "prefixes": spec.prefixes,
+            "holder": holder,
+            "opened": None,
+            "closed": None,
+            "seconds": 0.0,
+            "lease": None,
+            "ended_by": None,
+            "closed_by_other": False,
+            "in_force": None,
+            "unproved": [],
+            "error": None,
+        }
+
+    def run(self, only_close: bool = False) -> int:
+        """Open, watch, close. Returns the exit status: 0 locked again, 1 never opened, 2 not proved to be locked."""
+        try:
+            self._look()
+            self.cloudflare = self.spec.cloudflare(sleep=self._pause, patience=self.spec.open_patience)
+            if only_close:
+                self.touched = self.doubtful = True
+                raise Ending("the keeper of this window died")
+            self._open(self.cloudflare)
+            self._tell("opened")
+            self._watch(self.cloudflare)
+        except Ending as ending:
+            self.report["ended_by"] = str(ending)
+        except HoldfastError as error:
+            self.report["ended_by"] = self.report["error"] = str(error)
+        except Exception as error:  # whatever it is, an open window comes first
+            self.report["ended_by"] = self.report["error"] = f"unexpected {type(error).__name__}: {error}"
+        return self._end()
+
+    def _end(self) -> int:
+        if self.cloudflare is None or not self.touched:
+            self.journal.line(f"not opened, nothing was changed: {self.report['ended_by']}")
+            self._tell("closed")
+            return 1
+        self.closing = True
+        self.journal.line(f"closing: {self.report['ended_by']}")
+        self._interrupt_work()
+        self._lock_again(self.cloudflare)
+        if self.doubtful and self.report["in_force"]:
+            self._await_aftershocks(self.cloudflare)
+        self._tell("closed")
+        self.control.end_guarded(self.spec.grace_seconds)
+        return 0 if self.report["in_force"] else 2
+
+    # Opening ---------------------------------------------------------------------------------------------------------
+
+    def _open(self, cloudflare: Cloudflare) -> None:
+        spec = self.spec
+        deadline = elapsed() + spec.open_patience
+        # What is slow comes before the unlock: the S3 client, and a key in every prefix to probe with.
+        self.prober.prepare()
+        rules = cloudflare.lock_rules(spec.bucket)
+        lease = self._lease(cloudflare)
+        wanted = open_window(rules, spec.prefix, spec.parts, lease=lease, holder=self.holder)
+        self._look()
+        self.journal.line(f"opening {', '.join(spec.prefixes)} until {format_date(lease)}: {spec.reason}")
+        self.opened_at = elapsed()
+        self._write(cloudflare, wanted)
+        self._leased(cloudflare, lease)
+        self.report["opened"] = format_date(cloudflare.server_time().replace(microsecond=0))
+        states = self.prober.until("open", deadline)
+        still = [prefix for prefix, state in states.items() if state == "locked"]
+        if still:
+            raise HoldfastError(
+                f"The lock on {', '.join(still)} in bucket {spec.bucket} was lifted but is still enforced after "
+                f"{spec.open_patience:.0f} seconds; the window was closed again, try later."
+            )
+        self.journal.line("open, proved by probe")
+
+    def _lease(self, cloudflare: Cloudflare) -> datetime:
+        """The lease that a write may carry now: never past the cap."""
+        left = self.spec.cap_seconds - (elapsed() - self.opened_at if self.opened_at else 0.0)
+        lease = cloudflare.server_time() + timedelta(seconds=min(self.spec.lease_seconds, left))
+        return lease.replace(microsecond=0)
+
+    def _leased(self, cloudflare: Cloudflare, lease: datetime) -> None:
+        self.lease_until = elapsed() + (lease - cloudflare.server_time()).total_seconds()
+        self.report["lease"] = format_date(lease)
+
+    def _write(self, cloudflare: Cloudflare, wanted: list[Rule]) -> None:
+        """Write rules that leave something unlocked. If its answer is lost, it may even take effect later."""
+        self.touched = True
+        try:
+            cloudflare.replace_lock_rules(self.spec.bucket, wanted)
+        except BaseException:
+            self.doubtful = True
+            raise
+
+    # Holding ---------------------------------------------------------------------------------------------------------
+
+    def _watch(self, cloudflare: Cloudflare) -> None:
+        """Wait for the reason to close; extend the lease meanwhile."""
+        cap = self.opened_at + self.spec.cap_seconds
+        cloudflare.patience = min(self.spec.open_patience, self.spec.lease_seconds / 4)
+        extend_at = self._next_extension(cap)
+        while True:
+            reason = self.control.wait(min(extend_at, cap, self.lease_until) - elapsed())
+            if reason:
+                raise Ending(reason)
+            if elapsed() >= cap:
+                raise Ending(_CAP)
+            if elapsed() >= self.lease_until:
+                raise Ending(_LEASE)
+            if elapsed() >= extend_at:
+                self._extend(cloudflare)
+                extend_at = self._next_extension(cap)
+
+    def _next_extension(self, cap: float) -> float:
+        """Half of the lease from now, or never when the lease goes as far as the cap lets it."""
+        if self.lease_until + 1 >= cap:
+            return cap
+        return elapsed() + max((self.lease_until - elapsed()) / 2, 0.2)
+
+    def _extend(self, cloudflare: Cloudflare) -> None:
+        """Push the lease out. A failure is no reason to close before the lease ends; a lost window is."""
+        try:
+            rules = cloudflare.lock_rules(self.spec.bucket)
+            lease = self._lease(cloudflare)
+            self._write(cloudflare, extend_window(rules, self.spec.prefix, self.holder, lease))
+        except CloudflareError as error:
+            self.journal.line(f"the lease could not be extended: {error}", urgent=True)
+            return
+        self._leased(cloudflare, lease)
+        self.journal.line(f"lease extended to {format_date(lease)}")
+
+    # Closing ---------------------------------------------------------------------------------------------------------
+
+    def _interrupt_work(self) -> None:
+        """End the work that needs the window, unless its parent said that it is done."""
+        if self.report["ended_by"] == Control.CLOSE:
+            self.control.guarded.clear()
+            return
+        self.control.interrupt_guarded()
+        if self.report["ended_by"] in (_CAP, _LEASE):
+            self.control.end_guarded(self.spec.grace_seconds)
+
+    def _await_aftershocks(self, cloudflare: Cloudflare) -> None:
+        """An unlocking write without an answer may still take effect: look again for a while."""
+        for seconds in _AFTERSHOCKS:
+            time.sleep(seconds)
+            self._lock_again(cloudflare)
+
+    def _lock_again(self, cloudflare: Cloudflare) -> None:
+        """Re-enable, read back and probe; again and again until it is proved or the patience is over."""
+        start, pause = elapsed(), 0.2
+        while True:
+            patience = self.spec.close_patience
+            try:
+                cloudflare.patience = max(start + patience - elapsed(), 1.0)
+                self._enable(cloudflare)
+                self._prove_locked(start + patience)
+                return self._locked(cloudflare)
+            except Exception as error:  # not even a bug may end this before the patience does
+                problem = error
+            if isinstance(problem, _STUBBORN):
+                patience = min(patience, _STUBBORN_PATIENCE)
+            if elapsed() + pause >= start + patience:
+                return self._give_up(problem)
+            self.journal.line(f"not closed yet: {problem}", urgent=True)
+            time.sleep(pause)
+            pause = min(pause * 2, 15.0)
+
+    def _locked(self, cloudflare: Cloudflare) -> None:
+        self.report["in_force"] = True
+        self.report["closed"] = format_date(cloudflare.server_time().replace(microsecond=0))
+        if self.opened_at:
+            self.report["seconds"] = round(elapsed() - self.opened_at, 3)
+        self.journal.line("closed, in force")
+
+    def _enable(self, cloudflare: Cloudflare) -> None:
+        spec = self.spec
+        rules = cloudflare.lock_rules(spec.bucket)
+        window = window_of(rules, spec.prefix)
+        if window is None:
+            self.report["closed_by_other"] = not self.doubtful
+        elif window.holder in (self.holder, None):
+            rules = cloudflare.replace_lock_rules(spec.bucket, close_window(rules, spec.prefix, self.holder))
+        else:
+            raise LockRulesError(f"{spec.repository} has a window of somebody else by now ({window.holder}).")
+        enabled = {rule.get("prefix") for rule in rules if rule.get("enabled") is True}
+        missing = [prefix for prefix in spec.prefixes if prefix not in enabled]
+        if missing:
+            raise LockRulesError(f"There is no enabled lock rule for {', '.join(missing)} in bucket {spec.bucket}.")
+
+    def _prove_locked(self, deadline: float) -> None:
+        states = self.prober.until("locked", min(deadline, elapsed() + 60))
+        self.report["unproved"] = [prefix for prefix, state in states.items() if state == "missing"]
+        still = [prefix for prefix, state in states.items() if state == "open"]
+        if still:
+            raise HoldfastError(f"The rules are enabled, but R2 does not enforce them on {', '.join(still)} yet.")
+
+    def _give_up(self, problem: Exception) -> None:
+        spec = self.spec
+        self.report["in_force"] = False
+        jurisdiction = getattr(self.cloudflare, "jurisdiction", "default")
+        where = "" if jurisdiction == "default" else f" jurisdiction={jurisdiction}"
+        self.report["error"] = (
+            f"The locks of {spec.repository} could not be proved to be in force again "
+            f"({', '.join(spec.prefixes)}): {problem} Run now: "
+            f"ansible localhost -m holdfast.restic_r2.r2_bucket_relock -a 'buckets={spec.bucket} force=true{where}'"
+        )
+        self.journal.line(self.report["error"], urgent=True)
+
+    # Tools -----------------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        self._pause(0)
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep, but while the window is not closing yet, wake up for whatever wants it closed."""
+        if self.closing:
+            time.sleep(seconds)
+            return
+        reason = self.control.wait(seconds)
+        if reason:
+            raise Ending(reason)
+
+    def _tell(self, event: str) -> None:
+        message = json.dumps(dict(self.report, event=event)) + "\n"
+        try:
+            os.write(self.status, message.encode())
+        except OSError:
+            pass  # the parent is gone; the journal has the line
+
+
+def keep(spec: WindowSpec, holder: str, command: int, status: int, only_close: bool) -> int:
+    """The life of the forked process. `command` and `status` are its ends of the parent's pipes."""
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    control = Control(command)
+    return Keeper(spec, holder, control, status).run(only_close)

@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Finding out whether locks are in force on some prefixes of a bucket, by asking R2 and not its documents.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Optional
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
+
+
+class Prober:
+    """Probes prefixes through one existing key of each.
+
+    Args:
+        s3: Makes the S3 client, when it is needed first.
+        prefixes: What to probe.
+        pause: Called with the seconds to wait between two rounds.
+    """
+
+    def __init__(self, s3: Callable[[], S3], prefixes: list[str], pause: Callable[[float], None]) -> None:
+        self._make = s3
+        self._s3: Optional[S3] = None
+        self._pause = pause
+        self._keys: dict[str, Optional[str]] = dict.fromkeys(prefixes)
+
+    def prepare(self) -> None:
+        """Choose a key in every prefix, so that a later probe is one request."""
+        for prefix in self._keys:
+            self._keys[prefix] = self._client().first_key(prefix)
+
+    def until(self, wanted: str, deadline: float) -> dict[str, str]:
+        """Probe until every prefix is as wanted or the deadline is over; returns the last state of each.
+
+        A prefix without any object is "missing": there is nothing that a lock could hold.
+        """
+        states: dict[str, str] = {}
+        pause = 0.1
+        while True:
+            for prefix in self._keys:
+                if states.get(prefix) not in (wanted, "missing"):
+                    states[prefix] = self._probe(prefix)
+            if all(state in (wanted, "missing") for state in states.values()) or elapsed() + pause >= deadline:
+                return states
+            self._pause(pause)
+            pause = min(pause * 2, 1.0)
+
+    def _client(self) -> S3:
+        if self._s3 is None:
+            self._s3 = self._make()
+        return self._s3
+
+    def _probe(self, prefix: str) -> str:
+        key = self._keys[prefix]
+        state = "missing" if key is None else self._client().probe(key)
+        if state == "missing":
+            # The key is gone, deleted in the window, or was never there.
+            self._keys[prefix] = key = self._client().first_key(prefix)
+            state = "missing" if key is None else self._client().probe(key)
+        return state

@@ -1,0 +1,176 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A window as the code that needs it sees it: open inside a `with` block, locked and proved after it.
+
+The window itself is owned by a forked process, the keeper (`_keeper`). It reads a pipe whose other end is held here, so
+the end of this process, however it comes, is the order to close. The keeper is a fork and not a new program so that the
+secrets stay in memory, and so that it needs nothing from a disk that may be cleaned up under it.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import json
+import os
+import secrets
+import select
+import signal
+import syslog
+from types import TracebackType
+from typing import Any, Optional
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import SIGNALS
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._keeper import WindowSpec, keep
+
+__all__ = ["Window", "WindowError", "WindowSpec", "open_window"]
+
+
+class WindowError(HoldfastError):
+    """A window could not be opened, or could not be proved to be closed."""
+
+
+def open_window(spec: WindowSpec) -> Window:
+    """Returns a context manager: inside its block the window is open, and a probe has proved it."""
+    return Window(spec)
+
+
+class Window:
+    """One window. `report` tells about it once it is closed."""
+
+    def __init__(self, spec: WindowSpec) -> None:
+        self.spec = spec
+        self.holder = secrets.token_hex(8)
+        self.report: dict[str, Any] = {}
+        self._pid = 0
+        self._command = self._status = -1
+        self._received = b""
+
+    def __enter__(self) -> Window:
+        self._start(only_close=False)
+        try:
+            event = self._next_event()
+            if event.get("event") == "opened":
+                return self
+        except BaseException:
+            self._finish()
+            raise
+        self._finish(event)
+        raise WindowError(self.report.get("error") or f"The window did not open: {self.report.get('ended_by')}.")
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        _traceback: Optional[TracebackType],
+    ) -> None:
+        self._send("close")
+        self._finish()
+        if not self.report.get("in_force"):
+            raise WindowError(str(self.report.get("error")), window=self.report) from error
+
+    def guards(self, pid: int) -> None:
+        """Name a child that works inside the window: the keeper ends it if the window has to close before its time."""
+        self._send(f"guard {pid}")
+
+    def over(self) -> Optional[str]:
+        """Why the window is no longer to be relied upon, or None while it is. Never blocks."""
+        if not self._received and select.select([self._status], [], [], 0)[0]:
+            self._received = os.read(self._status, 65536)
+            if not self._received:
+                return "the keeper died"
+        return json.loads(self._received.split(b"\n")[0])["ended_by"] if b"\n" in self._received else None
+
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when the window ends before its time, for select()."""
+        return self._status
+
+    # The keeper as a process -----------------------------------------------------------------------------------------
+
+    def _start(self, only_close: bool) -> None:
+        command_end, self._command = os.pipe()
+        self._status, status_end = os.pipe()
+        self._received = b""
+        # No signal may reach the child before it has its own handlers: it would act for the parent.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            self._pid = os.fork()
+            if self._pid == 0:
+                self._become_keeper(command_end, status_end, only_close)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(command_end)
+        os.close(status_end)
+
+    def _become_keeper(self, command_end: int, status_end: int, only_close: bool) -> None:
+        status = 2
+        try:
+            # Whatever the parent left behind must not be cleaned up here: its descriptors belong to others by now.
+            gc.freeze()
+            os.setsid()
+            syslog.closelog()
+            command_end, status_end = _away_from_standard(command_end), _away_from_standard(status_end)
+            _close_others(command_end, status_end)
+            status = keep(self.spec, self.holder, command_end, status_end, only_close)
+        except BaseException as error:  # the parent's code must never go on in this process
+            syslog.syslog(syslog.LOG_CRIT, f"keeper of {self.spec.repository} failed: {type(error).__name__}: {error}")
+        finally:
+            os._exit(status)
+
+    def _send(self, text: str) -> None:
+        try:
+            os.write(self._command, (text + "\n").encode())
+        except OSError:
+            pass  # the keeper ended already; its last words, or their absence, say how
+
+    def _next_event(self) -> dict[str, Any]:
+        """The next message of the keeper; empty when it is gone."""
+        while b"\n" not in self._received:
+            data = os.read(self._status, 65536)
+            if not data:
+                return {}
+            self._received += data
+        line, _newline, self._received = self._received.partition(b"\n")
+        return json.loads(line)
+
+    def _finish(self, event: Optional[dict[str, Any]] = None) -> None:
+        """Hear the keeper out and reap it. When it died without a word, another one closes its window."""
+        event = self._last_words(event)
+        if not event:
+            self._start(only_close=True)
+            event = self._last_words(None)
+        if not event:
+            event = {"in_force": False, "error": f"The keepers of {self.spec.repository} died: run the guard now."}
+        self.report = event
+
+    def _last_words(self, event: Optional[dict[str, Any]]) -> dict[str, Any]:
+        try:
+            os.close(self._command)
+            while event is None or event.get("event") == "opened":
+                event = self._next_event()
+        finally:
+            os.close(self._status)
+            os.waitpid(self._pid, 0)
+        event.pop("event", None)
+        return event
+
+
+def _away_from_standard(descriptor: int) -> int:
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+
+
+def _close_others(*keep_open: int) -> None:
+    """Leave nothing open but these: a pipe that stays open here would keep somebody waiting for its end."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    low = 3
+    for descriptor in sorted(keep_open):
+        os.closerange(low, descriptor)
+        low = descriptor + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX"))
