@@ -13,7 +13,7 @@ import os
 import select
 import signal
 import time
-from typing import Any, Optional
+from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -33,7 +33,7 @@ class Control:
 
     def __init__(self, command: int) -> None:
         self.command = command
-        self.reason: Optional[str] = None
+        self.reason: str | None = None
         self.guarded: dict[int, int] = {}
         self._line = b""
         self._wake, wake_up = os.pipe()
@@ -47,7 +47,7 @@ class Control:
     def _signalled(self, number: int, _frame: Any) -> None:
         self.reason = self.reason or f"signal {signal.Signals(number).name}"
 
-    def wait(self, seconds: float) -> Optional[str]:
+    def wait(self, seconds: float) -> str | None:
         """Wait until there is a reason to close, at most so long; returns the reason."""
         deadline = elapsed() + seconds
         while self.reason is None:

@@ -12,13 +12,12 @@ from __future__ import annotations
 import os
 import syslog
 import time
-from typing import Optional
 
 
 class Journal:
     """Lines about one thing. Failing to log never fails the work."""
 
-    def __init__(self, subject: str, path: Optional[str] = None) -> None:
+    def __init__(self, subject: str, path: str | None = None) -> None:
         self.subject = subject
         self.path = path
         syslog.openlog("holdfast", syslog.LOG_PID, syslog.LOG_DAEMON)
@@ -33,9 +32,16 @@ class Journal:
     def _append(self, text: str) -> None:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         try:
-            descriptor = os.open(str(self.path), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(
+                str(self.path),
+                os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC,
+                0o600,
+            )
             try:
-                os.write(descriptor, f"{stamp} holdfast[{os.getpid()}]: {text}\n".encode("utf-8", "replace"))
+                os.write(
+                    descriptor,
+                    f"{stamp} holdfast[{os.getpid()}]: {text}\n".encode("utf-8", "replace"),
+                )
             finally:
                 os.close(descriptor)
         except OSError:

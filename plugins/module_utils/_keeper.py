@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import (
     Cloudflare,
@@ -26,8 +26,13 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare imp
     Denied,
     NotFound,
 )
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import Control, elapsed
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import (
+    Control,
+    elapsed,
+)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import (
+    HoldfastError,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._journal import Journal
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import (
     LockRulesError,
@@ -72,7 +77,7 @@ class WindowSpec:
     open_patience: float = 60.0
     close_patience: float = 1800.0
     grace_seconds: float = 10.0
-    log_path: Optional[str] = None
+    log_path: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prefix", normalise_prefix(self.prefix))
@@ -101,7 +106,7 @@ class Keeper:
         self.control = control
         self.status = status
         self.journal = Journal(f"window {holder} on {spec.repository}", spec.log_path)
-        self.cloudflare: Optional[Cloudflare] = None
+        self.cloudflare: Cloudflare | None = None
         self.prober = Prober(spec.s3, spec.prefixes, self._pause)
         self.closing = False
         self.touched = False
@@ -138,7 +143,7 @@ class Keeper:
             self.report["ended_by"] = str(ending)
         except HoldfastError as error:
             self.report["ended_by"] = self.report["error"] = str(error)
-        except Exception as error:  # whatever it is, an open window comes first
+        except Exception as error:  # noqa: BLE001 - whatever it is, an open window comes first
             self.report["ended_by"] = self.report["error"] = f"unexpected {type(error).__name__}: {error}"
         return self._end()
 
@@ -265,7 +270,7 @@ class Keeper:
                 self._enable(cloudflare)
                 self._prove_locked(start + patience)
                 return self._locked(cloudflare)
-            except Exception as error:  # not even a bug may end this before the patience does
+            except Exception as error:  # noqa: BLE001 - not even a bug may end this before the patience does
                 problem = error
             if isinstance(problem, _STUBBORN):
                 patience = min(patience, _STUBBORN_PATIENCE)

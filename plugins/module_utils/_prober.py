@@ -10,7 +10,6 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Optional
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
@@ -27,9 +26,9 @@ class Prober:
 
     def __init__(self, s3: Callable[[], S3], prefixes: list[str], pause: Callable[[float], None]) -> None:
         self._make = s3
-        self._s3: Optional[S3] = None
+        self._s3: S3 | None = None
         self._pause = pause
-        self._keys: dict[str, Optional[str]] = dict.fromkeys(prefixes)
+        self._keys: dict[str, str | None] = dict.fromkeys(prefixes)
 
     def prepare(self) -> None:
         """Choose a key in every prefix, so that a later probe is one request."""

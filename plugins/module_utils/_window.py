@@ -22,11 +22,16 @@ import select
 import signal
 import syslog
 from types import TracebackType
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import SIGNALS
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._keeper import WindowSpec, keep
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import (
+    HoldfastError,
+)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._keeper import (
+    WindowSpec,
+    keep,
+)
 
 __all__ = ["Window", "WindowError", "WindowSpec", "open_window"]
 
@@ -51,7 +56,7 @@ class Window:
         self._command = self._status = -1
         self._received = b""
 
-    def __enter__(self) -> Window:
+    def __enter__(self) -> Window:  # noqa: PYI034 (typing.Self needs Python 3.11)
         self._start(only_close=False)
         try:
             event = self._next_event()
@@ -65,9 +70,9 @@ class Window:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        _traceback: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
     ) -> None:
         self._send("close")
         self._finish()
@@ -78,7 +83,7 @@ class Window:
         """Name a child that works inside the window: the keeper ends it if the window has to close before its time."""
         self._send(f"guard {pid}")
 
-    def over(self) -> Optional[str]:
+    def over(self) -> str | None:
         """Why the window is no longer to be relied upon, or None while it is. Never blocks."""
         if not self._received and select.select([self._status], [], [], 0)[0]:
             self._received = os.read(self._status, 65536)
@@ -114,11 +119,17 @@ class Window:
             gc.freeze()
             os.setsid()
             syslog.closelog()
-            command_end, status_end = _away_from_standard(command_end), _away_from_standard(status_end)
+            command_end, status_end = (
+                _away_from_standard(command_end),
+                _away_from_standard(status_end),
+            )
             _close_others(command_end, status_end)
             status = keep(self.spec, self.holder, command_end, status_end, only_close)
-        except BaseException as error:  # the parent's code must never go on in this process
-            syslog.syslog(syslog.LOG_CRIT, f"keeper of {self.spec.repository} failed: {type(error).__name__}: {error}")
+        except BaseException as error:  # noqa: BLE001 - the parent's code must never go on in this process
+            syslog.syslog(
+                syslog.LOG_CRIT,
+                f"keeper of {self.spec.repository} failed: {type(error).__name__}: {error}",
+            )
         finally:
             os._exit(status)
 
@@ -138,17 +149,20 @@ class Window:
         line, _newline, self._received = self._received.partition(b"\n")
         return json.loads(line)
 
-    def _finish(self, event: Optional[dict[str, Any]] = None) -> None:
+    def _finish(self, event: dict[str, Any] | None = None) -> None:
         """Hear the keeper out and reap it. When it died without a word, another one closes its window."""
         event = self._last_words(event)
         if not event:
             self._start(only_close=True)
             event = self._last_words(None)
         if not event:
-            event = {"in_force": False, "error": f"The keepers of {self.spec.repository} died: run the guard now."}
+            event = {
+                "in_force": False,
+                "error": f"The keepers of {self.spec.repository} died: run the guard now.",
+            }
         self.report = event
 
-    def _last_words(self, event: Optional[dict[str, Any]]) -> dict[str, Any]:
+    def _last_words(self, event: dict[str, Any] | None) -> dict[str, Any]:
         try:
             os.close(self._command)
             while event is None or event.get("event") == "opened":
