@@ -1,0 +1,34 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import restic
+from tests.support.running import Ansible, link_collection
+
+link_collection()
+
+if (Path(__file__).parent / "stand_in" / "fixtures.py").exists():
+    from tests.stand_in.fixtures import *  # noqa: F403  (fixtures are found by name in this module)
+
+
+@pytest.fixture(scope="session")
+def restic_path() -> str:
+    """A restic that is recent enough for maintenance."""
+    path = restic.find()
+    if path is None:
+        pytest.fail("There is no restic 0.19 or newer: run `make restic`, or set RESTIC to one.")
+    return path
+
+
+@pytest.fixture
+def ansible(tmp_path: Path) -> Ansible:
+    """Runs modules and playbooks of this collection, apart from the machine's own Ansible settings."""
+    return Ansible(tmp_path / "ansible")
