@@ -16,9 +16,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any
 
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import format_date, parse_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 
 Rule = dict[str, Any]
@@ -32,10 +33,6 @@ _WINDOW = "window"
 _KNOWN_FIELDS = ("id", "enabled", "prefix", "condition")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _HOLDER = re.compile(r"[0-9a-f]{8,64}")
-_DATE = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
-    r"(?:[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):?([0-9]{2})))?"
-)
 
 
 class LockRulesError(HoldfastError):
@@ -81,36 +78,15 @@ class Window:
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
-def rules_of(result: Any) -> list[Rule]:
+def rules_of(result: Any, bucket: str) -> list[Rule]:
     """Return the rules in the result of a GET, as they are; a bucket that never had rules has no list."""
     rules = result.get("rules", []) if isinstance(result, dict) else None
-    if not isinstance(rules, list):
-        raise LockRulesError("The lock document is not a list of rules; nothing was changed.")
-    for rule in rules:
-        if not isinstance(rule, dict) or not isinstance(rule.get("id"), str) or not rule["id"]:
-            raise LockRulesError("The lock document has a rule without an id; nothing was changed, correct it.")
-    return list(rules)
-
-
-def parse_date(text: Any) -> datetime | None:
-    """Return the instant of an RFC 3339 time, or of a date (midnight UTC); None when it is neither."""
-    match = _DATE.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        return None
-    year, month, day, hour, minute, second, fraction, sign, offset_hours, offset_minutes = match.groups()
-    microsecond = int((fraction or "0")[:6].ljust(6, "0"))
-    offset = timedelta(hours=int(offset_hours or 0), minutes=int(offset_minutes or 0))
-    try:
-        clock = (int(hour or 0), int(minute or 0), int(second or 0), microsecond)
-        moment = datetime(int(year), int(month), int(day), *clock)
-        moment = moment + offset if sign == "-" else moment - offset
-    except (ValueError, OverflowError):
-        return None
-    return moment.replace(tzinfo=timezone.utc)
-
-
-def format_date(moment: datetime) -> str:
-    return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+    wrong = None if isinstance(rules, list) else "is no list of rules"
+    if any(not isinstance(rule, dict) or not isinstance(rule.get("id"), str) or not rule["id"] for rule in rules or []):
+        wrong = "holds a rule without an id"
+    if wrong:
+        raise LockRulesError(f"The lock document of bucket {bucket!r} {wrong}: it is left alone, correct it by hand.")
+    return list(rules)  # type: ignore[arg-type]
 
 
 def normalise(rules: Iterable[Rule]) -> list[Rule]:
@@ -197,7 +173,7 @@ def identify(rule: Rule) -> tuple[str, str] | None:
     """Return (prefix of the repository, part) of a rule that this collection writes, else None."""
     if not is_ours(rule):
         return None
-    prefix, slash, part = rule["id"][len(_NAMESPACE):].rpartition("/")
+    prefix, slash, part = rule["id"].removeprefix(_NAMESPACE).rpartition("/")
     prefix += slash
     if part not in (*PARTS, _WINDOW):
         return None
@@ -271,15 +247,17 @@ def _rule_problem(rule: Rule, prefix: str, part: str) -> str | None:
 
 def _holder(rule: Rule, prefix: str) -> str | None:
     start, value = f"{prefix}{_WINDOW}/", rule.get("prefix")
-    if isinstance(value, str) and value.startswith(start) and _HOLDER.fullmatch(value[len(start):]):
-        return value[len(start):]
-    return None
+    if not isinstance(value, str) or not value.startswith(start):
+        return None
+    holder = value.removeprefix(start)
+    return holder if _HOLDER.fullmatch(holder) else None
 
 
 def _lease(rule: Rule) -> datetime | None:
     condition = rule.get("condition")
-    dated = isinstance(condition, dict) and condition.get("type") == "Date"
-    return parse_date(condition["date"]) if dated and "date" in condition else None
+    if not isinstance(condition, dict) or condition.get("type") != "Date":
+        return None
+    return parse_date(condition.get("date"))
 
 
 def windows(rules: Iterable[Rule]) -> list[Window]:
