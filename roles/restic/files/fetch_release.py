@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Download one of restic's releases, verify signature and checksum, unpack it. Runs on the controller.
+
+Prints "downloaded" or "present". Nothing unverified ever gets the name that the role copies from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import bz2
+import hashlib
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+
+# Alexander Neumann, who signs restic's releases (restic's documentation, "Installation").
+FINGERPRINT = "CF8F18F2844575973F79D4E191A6868BD3F7A907"
+
+
+class Refused(Exception):
+    """The release cannot be had or cannot be trusted; told in one sentence."""
+
+
+def download(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310
+            return answer.read()
+    except (urllib.error.URLError, OSError) as error:
+        raise Refused(f"Cannot download {url}: {error}. Is restic_release_url right, and is a proxy needed?") from error
+
+
+def dearmored(key: str) -> bytes:
+    """The key as gpgv wants it: without armour."""
+    body = key.split("\n\n", 1)[1].split("\n=", 1)[0]
+    return base64.b64decode(body)
+
+
+def verify_signature(sums: bytes, signature: bytes, key: str, fingerprint: str) -> None:
+    """Refuse checksums that the key with this fingerprint did not sign."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        (folder / "key.gpg").write_bytes(dearmored(key))
+        (folder / "sums").write_bytes(sums)
+        (folder / "sums.asc").write_bytes(signature)
+        argv = ["gpgv", "--status-fd", "1", "--keyring", str(folder / "key.gpg")]
+        try:
+            done = subprocess.run(
+                [*argv, str(folder / "sums.asc"), str(folder / "sums")], capture_output=True, text=True, check=False
+            )
+        except FileNotFoundError as error:
+            raise Refused(
+                "gpgv is missing on the controller: install it, or pin restic_checksums and set restic_verify_signature to false."
+            ) from error
+    valid = [line.split() for line in done.stdout.splitlines() if line.startswith("[GNUPG:] VALIDSIG ")]
+    if done.returncode != 0 or not any(fingerprint in words for words in valid):
+        raise Refused(f"The signature of SHA256SUMS is not by the key {fingerprint}: nothing was installed.")
+
+
+def listed_checksum(sums: bytes, name: str) -> str:
+    for line in sums.decode().splitlines():
+        words = line.split()
+        if len(words) == 2 and words[1].lstrip("*") == name:
+            return words[0]
+    raise Refused(f"SHA256SUMS lists no {name}: is there such a version for this architecture?")
+
+
+def fetch(options: argparse.Namespace) -> str:
+    target = options.directory / f"restic_{options.version}_linux_{options.architecture}"
+    if target.exists():
+        return "present"
+    name = f"{target.name}.bz2"
+    base = f"{options.url.rstrip('/')}/v{options.version}"
+    wanted = {options.checksum.lower()} if options.checksum else set()
+    if options.key:
+        sums = download(f"{base}/SHA256SUMS")
+        key = pathlib.Path(options.key).read_text(encoding="utf-8")
+        verify_signature(sums, download(f"{base}/SHA256SUMS.asc"), key, options.fingerprint)
+        wanted.add(listed_checksum(sums, name))
+    if not wanted:
+        raise Refused(f"Nothing says what {name} must be: set restic_verify_signature or restic_checksums.")
+    packed = download(f"{base}/{name}")
+    found = hashlib.sha256(packed).hexdigest()
+    if wanted != {found}:
+        raise Refused(f"{name} has the SHA-256 {found}, expected {' and '.join(sorted(wanted))}: nothing was installed.")
+    options.directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=options.directory, delete=False) as partial:
+        partial.write(bz2.decompress(packed))
+    os.chmod(partial.name, 0o755)
+    os.replace(partial.name, target)
+    return "downloaded"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("url", "version", "architecture"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--checksum", default="")
+    parser.add_argument("--key", default="", help="armoured public key; empty: no signature is asked for")
+    parser.add_argument("--fingerprint", default=FINGERPRINT)
+    parser.add_argument("--directory", type=pathlib.Path, required=True)
+    try:
+        print(fetch(parser.parse_args()))
+    except Refused as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
