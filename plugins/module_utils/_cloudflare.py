@@ -24,11 +24,13 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare_err
     Unreachable,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare_http import (
+    BLOCK_PATIENCE,
     CLOSING,
     NORMAL,
     RELOCK_PATIENCE,
     Pace,
     Transport,
+    given_up,
     wait_before_retry,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import (
@@ -151,21 +153,17 @@ class Cloudflare(Transport):
         """Write the whole lock document once, read it back and return it.
 
         A PUT is never repeated blindly, because somebody else may have written in between: when its answer is lost,
-        what is read decides. Raises LockConflict when that is not what was written, and the error of the PUT when the
-        PUT failed and did not take effect.
+        what is read decides. Raises LockConflict when that is not what was written, and the error of the PUT when it
+        did not take effect.
         """
         if len(rules) > MAX_RULES or not (rules or allow_empty):
             raise LockRulesError(f"A lock document of {len(rules)} rules is not written to bucket {bucket!r}.")
-        failure: CloudflareError | None = None
+        failure: Unreachable | None = None
         try:
             self._once("PUT", f"{self._bucket_path(bucket)}/lock", {"rules": rules})
-        except (Throttled, Unreachable) as error:
+        except Unreachable as error:
             failure = error
-            wait = wait_before_retry(error, 1)
-            # A refused call did nothing; only a lost answer has to be settled even when patience is at its end.
-            if isinstance(error, Throttled) and wait > (self.patience if patience is None else patience):
-                raise
-            self._sleep(wait)
+            self._sleep(wait_before_retry(error, 1))
         found = self.lock_rules(bucket, patience=patience)
         if same(found, rules):
             return found
@@ -195,15 +193,14 @@ class Cloudflare(Transport):
             allow_empty: Whether a document without any rule may be written.
             write: False for check mode: nothing is written, after is what would be.
         """
-        patience = self.patience if patience is None else patience
-        deadline = self._monotonic() + patience
+        started, conflicts, failures, written = self._monotonic(), 0, 0, False
         before = current = self.lock_rules(bucket, patience=patience)
-        conflicts, written = 0, False
         while True:
             wanted = change(current)
             if same(current, wanted) or not write:
                 return LockUpdate(before, wanted, written)
-            left, written = max(deadline - self._monotonic(), 0.0), True
+            left = None if patience is None else max(started + patience - self._monotonic(), 0.0)
+            written = True
             try:
                 after = self.replace_lock_rules(bucket, wanted, patience=left, allow_empty=allow_empty)
                 return LockUpdate(before, after, True)
@@ -212,9 +209,12 @@ class Cloudflare(Transport):
                 if conflicts == _LOCK_ATTEMPTS:
                     raise
                 self._sleep(wait_before_retry(conflict, conflicts))
-            except (Throttled, Unreachable):
-                if self._monotonic() >= deadline:
-                    raise
+            except (Throttled, Unreachable) as error:
+                failures += 1
+                wait = wait_before_retry(error, failures)
+                if self._monotonic() - started + wait > self._limit(error, patience):
+                    raise given_up(error, failures, self._monotonic() - started) from None
+                self._sleep(wait)
             current = self.lock_rules(bucket, patience=left)
 
     # --- token
@@ -247,7 +247,9 @@ class Cloudflare(Transport):
 
 
 def cloudflare_client(params: Mapping[str, Any], **settings: Any) -> Cloudflare:
-    """Build the client from the options of the doc fragment cloudflare."""
+    """Build the client from the options of the doc fragment cloudflare; without a patience, it outlasts a block."""
+    if "patience" not in settings:
+        settings["block_patience"] = BLOCK_PATIENCE
     return Cloudflare(
         params["api_token"],
         params["account_id"],

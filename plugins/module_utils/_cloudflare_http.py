@@ -33,7 +33,9 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare_err
 
 # What a caller waits for all tries of one call together, in seconds.
 PATIENCE = 60.0
-# Longer than the API's block of 300 s, with room for another one that begins right after it.
+# Longer than the API's block of 300 s.
+BLOCK_PATIENCE = 400.0
+# The same, with room for another block that begins right after the first.
 RELOCK_PATIENCE = 900.0
 LONGEST_WAIT = 300.0
 
@@ -58,6 +60,7 @@ class Transport:
         timeout: Seconds to wait for one answer.
         jurisdiction: The jurisdiction of the buckets.
         patience: Seconds that all tries of one call may take together, unless the call says otherwise.
+        block_patience: The same while the API refuses calls because there were too many; as patience when not given.
         pace: Takes care that parallel processes stay below the API's limit.
     """
 
@@ -70,6 +73,7 @@ class Transport:
         timeout: float = 30,
         jurisdiction: str = "default",
         patience: float = PATIENCE,
+        block_patience: float | None = None,
         pace: Pace | None = None,
         open_url: Callable[..., Any] = urls.open_url,
         sleep: Callable[[float], None] = time.sleep,
@@ -81,6 +85,7 @@ class Transport:
         self.jurisdiction = _checked_jurisdiction(jurisdiction)
         self.timeout = timeout
         self.patience = patience
+        self.block_patience = block_patience
         self.pace = pace
         self.priority = NORMAL
         self._open_url = open_url
@@ -124,7 +129,6 @@ class Transport:
         headers: dict[str, str] | None = None,
         patience: float | None = None,
     ) -> dict[str, Any]:
-        patience = self.patience if patience is None else patience
         started, tries = self._monotonic(), 0
         while True:
             tries += 1
@@ -133,9 +137,15 @@ class Transport:
             except (Throttled, Unreachable) as error:
                 wait = wait_before_retry(error, tries)
                 unknown = isinstance(error, Unreachable) and method == "POST"
-                if unknown or self._monotonic() - started + wait > patience:
-                    raise _given_up(error, tries, self._monotonic() - started) from None
+                if unknown or self._monotonic() - started + wait > self._limit(error, patience):
+                    raise given_up(error, tries, self._monotonic() - started) from None
             self._sleep(wait)
+
+    def _limit(self, error: CloudflareError, patience: float | None) -> float:
+        if patience is not None:
+            return patience
+        blocked = isinstance(error, Throttled) and self.block_patience is not None
+        return self.block_patience if blocked else self.patience  # type: ignore[return-value]
 
     def _once(
         self,
@@ -230,7 +240,7 @@ def wait_before_retry(error: CloudflareError, tries: int) -> float:
     return min(0.5 * 2.0 ** (tries - 1), 15.0) * random.uniform(0.75, 1.0)
 
 
-def _given_up(error: CloudflareError, tries: int, seconds: float) -> CloudflareError:
+def given_up(error: CloudflareError, tries: int, seconds: float) -> CloudflareError:
     again = type(error)(
         f"{error}; given up after {tries} {'try' if tries == 1 else 'tries'} in {seconds:.0f} s.",
         status=error.status,
