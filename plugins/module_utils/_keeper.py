@@ -21,10 +21,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import (
+    CLOSING,
     Cloudflare,
     CloudflareError,
     Denied,
+    LockConflict,
     NotFound,
+    Throttled,
+    Unreachable,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import (
     Control,
@@ -53,7 +57,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
 _STUBBORN = (Denied, NotFound, LockRulesError)
 _STUBBORN_PATIENCE = 60.0
 # An unlocking write whose answer never came may still take effect: look again after so many seconds.
-_AFTERSHOCKS = (1.0, 5.0, 30.0)
+_AFTERSHOCKS = (1.0, 5.0, 25.0)
 _CAP = "the longest time that was allowed is over"
 _LEASE = "the lease ran out"
 
@@ -62,8 +66,9 @@ _LEASE = "the lease ran out"
 class WindowSpec:
     """Which rules to open for whom, and for how long at most.
 
-    `cloudflare` is called in the keeper with the keywords `sleep` and `patience`, `s3` with none. They are callables,
-    so that every connection is made by the process that uses it, and so that no secret shows in the repr.
+    `cloudflare` is called in the keeper with settings of the client as keywords (functools.partial(cloudflare_client,
+    module.params) fits), `s3` with none. They are callables, so that every connection is made by the process that uses
+    it; the repr leaves them out, because they hold secrets.
     """
 
     bucket: str
@@ -131,8 +136,9 @@ class Keeper:
     def run(self, only_close: bool = False) -> int:
         """Open, watch, close. Returns the exit status: 0 locked again, 1 never opened, 2 not proved to be locked."""
         try:
-            self._look()
-            self.cloudflare = self.spec.cloudflare(sleep=self._pause, patience=self.spec.open_patience)
+            self.cloudflare = self.spec.cloudflare(
+                sleep=self._pause, monotonic=elapsed, patience=self.spec.open_patience
+            )
             if only_close:
                 self.touched = self.doubtful = True
                 raise Ending("the keeper of this window died")
@@ -153,6 +159,7 @@ class Keeper:
             self._tell("closed")
             return 1
         self.closing = True
+        self.cloudflare.priority = CLOSING
         self.journal.line(f"closing: {self.report['ended_by']}")
         self._interrupt_work()
         self._lock_again(self.cloudflare)
@@ -167,15 +174,10 @@ class Keeper:
     def _open(self, cloudflare: Cloudflare) -> None:
         spec = self.spec
         deadline = elapsed() + spec.open_patience
+        self._look()
         # What is slow comes before the unlock: the S3 client, and a key in every prefix to probe with.
         self.prober.prepare()
-        rules = cloudflare.lock_rules(spec.bucket)
-        lease = self._lease(cloudflare)
-        wanted = open_window(rules, spec.prefix, spec.parts, lease=lease, holder=self.holder)
-        self._look()
-        self.journal.line(f"opening {', '.join(spec.prefixes)} until {format_date(lease)}: {spec.reason}")
-        self.opened_at = elapsed()
-        self._write(cloudflare, wanted)
+        lease = self._unlock(cloudflare, deadline)
         self._leased(cloudflare, lease)
         self.report["opened"] = format_date(cloudflare.server_time().replace(microsecond=0))
         states = self.prober.until("open", deadline)
@@ -186,6 +188,27 @@ class Keeper:
                 f"{spec.open_patience:.0f} seconds; the window was closed again, try later."
             )
         self.journal.line("open, proved by probe")
+
+    def _unlock(self, cloudflare: Cloudflare, deadline: float) -> datetime:
+        """Disable the rules and write the lease, planned anew when it did not take; returns the lease."""
+        spec, pause = self.spec, 0.5
+        while True:
+            rules = cloudflare.lock_rules(spec.bucket)
+            lease = self._lease(cloudflare)
+            wanted = open_window(rules, spec.prefix, spec.parts, lease=lease, holder=self.holder)
+            self._look()
+            self.journal.line(f"opening {', '.join(spec.prefixes)} until {format_date(lease)}: {spec.reason}")
+            self.opened_at = self.opened_at or elapsed()
+            try:
+                self._write(cloudflare, wanted)
+            except (Throttled, Unreachable, LockConflict) as error:
+                if elapsed() + pause >= deadline:
+                    raise
+                self.journal.line(f"not opened yet: {error}", urgent=True)
+            else:
+                return lease
+            self._pause(pause)
+            pause *= 2
 
     def _lease(self, cloudflare: Cloudflare) -> datetime:
         """The lease that a write may carry now: never past the cap."""
@@ -198,10 +221,12 @@ class Keeper:
         self.report["lease"] = format_date(lease)
 
     def _write(self, cloudflare: Cloudflare, wanted: list[Rule]) -> None:
-        """Write rules that leave something unlocked. If its answer is lost, it may even take effect later."""
+        """Write rules that leave something unlocked. If no answer comes, they may even take effect later."""
         self.touched = True
         try:
             cloudflare.replace_lock_rules(self.spec.bucket, wanted)
+        except (Throttled, Denied, NotFound, LockConflict):
+            raise
         except BaseException:
             self.doubtful = True
             raise
@@ -217,17 +242,18 @@ class Keeper:
             reason = self.control.wait(min(extend_at, cap, self.lease_until) - elapsed())
             if reason:
                 raise Ending(reason)
-            if elapsed() >= cap:
-                raise Ending(_CAP)
-            if elapsed() >= self.lease_until:
-                raise Ending(_LEASE)
+            if elapsed() >= min(cap, self.lease_until):
+                raise Ending(_CAP if self._leased_to(cap) else _LEASE)
             if elapsed() >= extend_at:
                 self._extend(cloudflare)
                 extend_at = self._next_extension(cap)
 
+    def _leased_to(self, cap: float) -> bool:
+        """Whether the lease goes as far as the cap lets it; leases are whole seconds."""
+        return self.lease_until + 1 >= cap
+
     def _next_extension(self, cap: float) -> float:
-        """Half of the lease from now, or never when the lease goes as far as the cap lets it."""
-        if self.lease_until + 1 >= cap:
+        if self._leased_to(cap):
             return cap
         return elapsed() + max((self.lease_until - elapsed()) / 2, 0.2)
 
@@ -266,8 +292,7 @@ class Keeper:
         while True:
             patience = self.spec.close_patience
             try:
-                cloudflare.patience = max(start + patience - elapsed(), 1.0)
-                self._enable(cloudflare)
+                self._enable(cloudflare, start + patience - elapsed())
                 self._prove_locked(start + patience)
                 return self._locked(cloudflare)
             except Exception as error:  # noqa: BLE001 - not even a bug may end this before the patience does
@@ -287,23 +312,26 @@ class Keeper:
             self.report["seconds"] = round(elapsed() - self.opened_at, 3)
         self.journal.line("closed, in force")
 
-    def _enable(self, cloudflare: Cloudflare) -> None:
+    def _enable(self, cloudflare: Cloudflare, patience: float) -> None:
         spec = self.spec
-        rules = cloudflare.lock_rules(spec.bucket)
-        window = window_of(rules, spec.prefix)
-        if window is None:
+        update = cloudflare.update_lock_rules(spec.bucket, self._closed, patience=patience)
+        if not update.written:
             self.report["closed_by_other"] = not self.doubtful
-        elif window.holder in (self.holder, None):
-            rules = cloudflare.replace_lock_rules(spec.bucket, close_window(rules, spec.prefix, self.holder))
-        else:
-            raise LockRulesError(f"{spec.repository} has a window of somebody else by now ({window.holder}).")
-        enabled = {rule.get("prefix") for rule in rules if rule.get("enabled") is True}
+        enabled = {rule.get("prefix") for rule in update.after if rule.get("enabled") is True}
         missing = [prefix for prefix in spec.prefixes if prefix not in enabled]
         if missing:
             raise LockRulesError(f"There is no enabled lock rule for {', '.join(missing)} in bucket {spec.bucket}.")
 
+    def _closed(self, rules: list[Rule]) -> list[Rule]:
+        """The rules without our window. A window of somebody else is theirs, but then this repository is not locked."""
+        window = window_of(rules, self.spec.prefix)
+        if window is not None and window.holder not in (self.holder, None):
+            raise LockRulesError(f"{self.spec.repository} has a window of somebody else by now ({window.holder}).")
+        return close_window(rules, self.spec.prefix, self.holder)
+
     def _prove_locked(self, deadline: float) -> None:
-        states = self.prober.until("locked", min(deadline, elapsed() + 60))
+        # Not for long before the document is read again: an earlier write may have taken effect only now.
+        states = self.prober.until("locked", min(deadline, elapsed() + 10))
         self.report["unproved"] = [prefix for prefix, state in states.items() if state == "missing"]
         still = [prefix for prefix, state in states.items() if state == "open"]
         if still:
