@@ -1,0 +1,121 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The guard: closes every window that has outlived its lease, knowing nothing but the lock documents.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import CLOSING, Cloudflare
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import (
+    Rule,
+    Window,
+    close_window,
+    format_date,
+    problems,
+    windows,
+)
+
+
+@dataclass
+class BucketResult:
+    """What the guard found in one bucket and did about it."""
+
+    bucket: str
+    jurisdiction: str
+    closed: list[dict[str, Any]] = field(default_factory=list)
+    live: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    written: bool = True
+    before: list[Rule] = field(default_factory=list, repr=False)
+    after: list[Rule] = field(default_factory=list, repr=False)
+
+    @property
+    def line(self) -> str:
+        parts = list(self.problems)
+        for word, found in (("closed" if self.written else "would be closed", self.closed), ("left alone", self.live)):
+            parts += [f"{word}: {_described(window)}." for window in found]
+        return f"{self.bucket}: {' '.join(parts) or 'all rules are in force.'}"
+
+    def returned(self) -> dict[str, Any]:
+        """The result as a module returns it."""
+        names = ("bucket", "jurisdiction", "closed", "live", "problems", "line")
+        return {name: getattr(self, name) for name in names}
+
+
+def relock(cloudflare: Cloudflare, bucket: str, *, force: bool = False, write: bool = True) -> BucketResult:
+    """Close what is overdue or orphaned in one bucket, and with force what is live too.
+
+    Never raises for what this one bucket can cause: the next one waits. A document that makes no sense is reported and
+    left alone as far as the nonsense goes.
+    """
+    result = BucketResult(bucket, cloudflare.jurisdiction, written=write)
+    cloudflare.priority = CLOSING
+
+    def change(rules: list[Rule]) -> list[Rule]:
+        return _plan(rules, cloudflare.server_time(), force, result)
+
+    try:
+        update = cloudflare.update_lock_rules(bucket, change, write=write)
+        result.before, result.after = update.before, update.after
+    except HoldfastError as error:
+        result.closed = []
+        result.problems.append(str(error))
+    return result
+
+
+def _plan(rules: list[Rule], now: datetime, force: bool, result: BucketResult) -> list[Rule]:
+    """The rules without the windows that have to go; notes what it finds. Called again when somebody else wrote."""
+    result.problems = [problem.sentence for problem in problems(rules)]
+    result.live = []
+    planned = {window["prefix"]: window for window in result.closed}
+    for window in windows(rules):
+        if window.problem is not None:
+            continue
+        if window.live(now) and not force:
+            result.live.append(_shown(window, now))
+            continue
+        planned[window.prefix] = _shown(window, now)
+        rules = close_window(rules, window.prefix)
+    result.closed = list(planned.values())
+    return rules
+
+
+def _shown(window: Window, now: datetime) -> dict[str, Any]:
+    reason = "orphaned" if window.orphaned else "overdue" if window.overdue(now) else "live"
+    lease = format_date(window.lease) if window.lease else None
+    return {"prefix": window.prefix, "parts": list(window.parts), "lease": lease, "state": reason}
+
+
+def _described(window: dict[str, Any]) -> str:
+    name = window["prefix"] or "the repository of the bucket"
+    lease = f", lease {window['lease']}" if window["lease"] else ""
+    return f"{name} ({window['state']} window on {', '.join(window['parts']) or 'nothing'}{lease})"
+
+
+def relock_all(
+    clients: list[Cloudflare], buckets: list[str] | None, *, force: bool = False, write: bool = True, patience: float
+) -> list[BucketResult]:
+    """Run the guard over the named buckets, or over all that each client sees, with one patience for them together."""
+    results = []
+    deadline = time.monotonic() + patience
+    for cloudflare in clients:
+        cloudflare.patience = max(deadline - time.monotonic(), 0.0)
+        for name in buckets if buckets is not None else [found["name"] for found in cloudflare.buckets()]:
+            cloudflare.patience = max(deadline - time.monotonic(), 0.0)
+            results.append(relock(cloudflare, name, force=force, write=write))
+    return results
+
+
+def sentence(results: list[BucketResult]) -> str:
+    """What went wrong, in one sentence for each bucket that needs a person; empty when none does."""
+    return " ".join(f"Bucket {result.bucket}: {' '.join(result.problems)}" for result in results if result.problems)

@@ -1,0 +1,204 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: r2_bucket_relock
+short_description: Close windows that have outlived their lease
+version_added: 0.1.0
+description:
+  - The guard. Looks at the lock document of every bucket and enables the lock rules that a window left disabled, as soon
+    as the window's lease is over or there is no lease at all.
+  - It knows nothing but these documents, neither an inventory nor a state, so it can run anywhere, at any moment, beside
+    running maintenance, and any number of times at once.
+  - A window whose lease still runs belongs to somebody who is at work, and is left alone unless O(force=true).
+  - Whether a lease is over is judged by the clock of Cloudflare's API, never by that of this machine.
+  - Rules that this collection did not write are never touched. A document that was edited into nonsense is reported and
+    left alone, and so is a window of a repository whose rules make no sense; all others are still looked after.
+  - Costs one call of the API per bucket when nothing is open, and two more for a bucket in which something has to be
+    closed.
+author:
+  - The holdfast.restic_r2 maintainers (!UNKNOWN)
+extends_documentation_fragment:
+  - holdfast.restic_r2.cloudflare
+  - holdfast.restic_r2.attributes
+  - holdfast.restic_r2.attributes.actiongroup_r2
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  buckets:
+    description:
+      - The buckets to look at.
+      - When not set, all buckets of the account are looked at, in each of O(jurisdictions).
+    type: list
+    elements: str
+  jurisdictions:
+    description:
+      - The jurisdictions in which all buckets are looked at.
+      - When not set, O(jurisdiction) is the only one.
+    type: list
+    elements: str
+  force:
+    description:
+      - Also close windows whose lease still runs. Maintenance that is at work in such a window fails, and does no harm.
+    type: bool
+    default: false
+  fail_when_closed:
+    description:
+      - Fail when a window had to be closed, after it was closed, so that a schedule that nobody looks at says so.
+    type: bool
+    default: false
+  patience:
+    description:
+      - How long to try against failures of the API, for all buckets together, in seconds.
+      - The default outlasts the five minutes for which Cloudflare refuses every call after too many of them.
+    type: int
+    default: 900
+seealso:
+  - module: holdfast.restic_r2.r2_bucket_lock_info
+  - module: holdfast.restic_r2.restic_prune
+"""
+
+EXAMPLES = r"""
+- name: Close what is overdue in all buckets of the account
+  holdfast.restic_r2.r2_bucket_relock:
+    account_id: 0123456789abcdef0123456789abcdef
+    api_token: "{{ vault_api_token }}"
+
+- name: See what is open, and fail if something would have to be closed
+  holdfast.restic_r2.r2_bucket_relock:
+    account_id: 0123456789abcdef0123456789abcdef
+    api_token: "{{ vault_api_token }}"
+    fail_when_closed: true
+  check_mode: true
+
+- name: End the maintenance of one bucket at once
+  holdfast.restic_r2.r2_bucket_relock:
+    account_id: 0123456789abcdef0123456789abcdef
+    api_token: "{{ vault_api_token }}"
+    buckets:
+      - backup-web1
+    force: true
+"""
+
+RETURN = r"""
+buckets:
+  description:
+    - What was found in each bucket, also when the module fails.
+  returned: always, once the buckets are known
+  type: list
+  elements: dict
+  contains:
+    bucket:
+      description: The bucket.
+      type: str
+      sample: backup-web1
+    jurisdiction:
+      description: The jurisdiction of the bucket.
+      type: str
+      sample: default
+    line:
+      description: All of it in one line for a person.
+      type: str
+      sample: "backup-web1: all rules are in force."
+    closed:
+      description: Windows that were closed, or in check mode would be.
+      type: list
+      elements: dict
+      contains: &window
+        prefix:
+          description: The prefix of the repository, empty when the repository is the bucket.
+          type: str
+          sample: web1/
+        parts:
+          description: The parts of the repository that were not locked.
+          type: list
+          elements: str
+          sample: [data, index]
+        lease:
+          description: The instant by which the window had to be closed; not there for an orphaned window.
+          type: str
+          sample: "2026-11-01T03:00:00Z"
+        state:
+          description: V(overdue), V(orphaned) when there was no lease, or V(live).
+          type: str
+          sample: overdue
+    live:
+      description: Windows that were left alone because their lease still runs.
+      type: list
+      elements: dict
+      contains: *window
+    problems:
+      description: What needs a person, one sentence each.
+      type: list
+      elements: str
+closed:
+  description:
+    - How many windows were closed, or in check mode would be.
+  returned: always, once the buckets are known
+  type: int
+  sample: 0
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._relock import relock_all, sentence
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=dict(
+            CLOUDFLARE,
+            buckets={"type": "list", "elements": "str"},
+            jurisdictions={"type": "list", "elements": "str"},
+            force={"type": "bool", "default": False},
+            fail_when_closed={"type": "bool", "default": False},
+            patience={"type": "int", "default": 900},
+        ),
+        mutually_exclusive=[("buckets", "jurisdictions")],
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        names = params["jurisdictions"] or [params["jurisdiction"]]
+        clients = [cloudflare_client(dict(params, jurisdiction=name)) for name in names]
+        results = relock_all(
+            clients,
+            params["buckets"],
+            force=params["force"],
+            write=not module.check_mode,
+            patience=params["patience"],
+        )
+    except HoldfastError as error:
+        module.fail_json(msg=str(error), **error.details)
+    closed = sum(len(result.closed) for result in results)
+    returned = {
+        "changed": closed > 0,
+        "closed": closed,
+        "buckets": [result.returned() for result in results],
+        "diff": {
+            "before": {result.bucket: normalise(result.before) for result in results if result.closed},
+            "after": {result.bucket: normalise(result.after) for result in results if result.closed},
+        },
+    }
+    message = sentence(results)
+    if closed and params["fail_when_closed"]:
+        message = " ".join([result.line for result in results if result.closed and not result.problems] + [message])
+    if message:
+        module.fail_json(msg=message.strip(), **returned)
+    module.exit_json(**returned)
+
+
+if __name__ == "__main__":
+    main()
