@@ -19,7 +19,7 @@ import signal
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 
@@ -41,8 +41,14 @@ _TEXTS = (
     ("repository does not exist", NO_REPOSITORY),
 )
 
+# How restic check ends when the repository is not sound.
+_DAMAGED = "repository contains errors"
+
 # How long restic may take to stop after SIGINT: it removes its lock object, which needs a request or two.
 _GRACE = 30.0
+
+# How long opening a repository may take: a handful of requests and one key derivation.
+_OPENING = 120.0
 
 
 class ResticError(HoldfastError):
@@ -73,9 +79,9 @@ class Repository:
     prefix: str
     access_key_id: str
     secret_access_key: str = field(repr=False)
-    session_token: Optional[str] = field(repr=False)
+    session_token: str | None = field(repr=False)
     password: str = field(repr=False)
-    key_id: Optional[str] = None
+    key_id: str | None = None
 
     @property
     def address(self) -> str:
@@ -160,9 +166,10 @@ class Restic:
         try:
             stdout, stderr = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired as error:
-            stop(process)
+            last = self._reason(Completed(process.returncode, *stop(process)))
             raise ResticError(
-                f"restic {args[0]} on {self.repository.name} was stopped after {timeout:g} seconds without an end."
+                f"restic {args[0]} on {self.repository.name} had not ended after {timeout:g} seconds and was stopped: "
+                f"{last}."
             ) from error
         except BaseException:
             stop(process)
@@ -194,13 +201,12 @@ class Restic:
         # restic repeats addresses and file names; scrubbed here, for a short password would spoil what is parsed
         return self.repository.scrub(reason(completed))
 
-    def _json(self, args: Iterable[str]) -> Any:
-        args = list(args)
-        completed = self.succeed(args)
+    def parse(self, command: str, text: str) -> Any:
+        """What a command that answers with one JSON document said."""
         try:
-            return json.loads(completed.stdout)
+            return json.loads(text)
         except ValueError as error:
-            raise ResticError(f"restic {args[0]} on {self.repository.name} did not answer with JSON.") from error
+            raise ResticError(f"restic {command} on {self.repository.name} did not answer with JSON.") from error
 
     def version(self) -> tuple[int, ...]:
         if self._version is None:
@@ -222,20 +228,35 @@ class Restic:
             have, need = (".".join(map(str, version)) for version in (self.version(), minimum))
             raise ResticError(f"{why} needs restic {need} or later, but {self.path!r} is restic {have}.")
 
+    def open(self, repository_id: str | None = None) -> str:
+        """Open the repository and return its id; refuse one that has another id than expected.
+
+        Comes first: restic itself would try for 15 minutes when the address is wrong or nobody answers.
+        """
+        found = self.config()["id"]
+        if repository_id and found != repository_id:
+            raise ResticError(
+                f"Repository {self.repository.name} has the id {found}, but {repository_id} is expected: another "
+                "repository is in its place. Nothing was changed; find out who replaced it before anything else runs."
+            )
+        return found
+
+    def list_snapshots(self, filters: Iterable[str] = ()) -> tuple[list[dict[str, Any]], list[str]]:
+        """The snapshots that restic can read, and what it says of those that it cannot."""
+        completed = self.succeed(["snapshots", "--json", "--no-lock", *filters])
+        lines = [line.strip() for line in completed.stderr.splitlines()]
+        ignored = [self.repository.scrub(_short(line)) for line in lines if line.startswith("Ignoring")]
+        return self.parse("snapshots", completed.stdout) or [], ignored
+
     def snapshots(self, filters: Iterable[str] = ()) -> list[dict[str, Any]]:
         """Every snapshot. Raises when there is one that restic cannot read, for restic itself only skips it."""
-        args = ["snapshots", "--json", "--no-lock", *filters]
-        completed = self.succeed(args)
-        unreadable = [line for line in completed.stderr.splitlines() if line.lstrip().startswith("Ignoring")]
-        if unreadable:
+        found, ignored = self.list_snapshots(filters)
+        if ignored:
             raise ResticError(
-                f"Repository {self.repository.name} has {len(unreadable)} snapshot objects that restic cannot read, "
-                f"the first: {self.repository.scrub(_short(unreadable[0]))}."
+                f"Repository {self.repository.name} has {len(ignored)} snapshot objects that restic cannot read, "
+                f"the first: {ignored[0]}."
             )
-        try:
-            return json.loads(completed.stdout) or []
-        except ValueError as error:
-            raise ResticError(f"restic snapshots on {self.repository.name} did not answer with JSON.") from error
+        return found
 
     def forget(self, ids: Iterable[str]) -> Completed:
         """Remove exactly these snapshots, named by their full ids."""
@@ -246,23 +267,70 @@ class Restic:
         return self.succeed(["forget", *ids])
 
     def config(self) -> dict[str, Any]:
-        return self._json(["cat", "config", "--no-lock"])
+        completed = self.succeed(["cat", "config", "--no-lock"], timeout=_OPENING)
+        config = self.parse("cat config", completed.stdout)
+        if not isinstance(config, dict) or not re.fullmatch(r"[0-9a-f]{64}", str(config.get("id"))):
+            raise ResticError(f"The config of repository {self.repository.name} holds no repository id.")
+        return config
 
     def key_ids(self) -> list[str]:
         """The full ids of all keys, sorted."""
-        completed = self.succeed(["list", "keys", "--no-lock"])
-        return sorted(re.findall(r"^[0-9a-f]{64}$", completed.stdout, re.MULTILINE))
+        return sorted(self._list("keys"))
+
+    def index_ids(self) -> list[str]:
+        """The full ids of all index files, sorted."""
+        return sorted(self._list("index"))
+
+    def _list(self, kind: str) -> list[str]:
+        completed = self.succeed(["list", kind, "--no-lock"])
+        return re.findall(r"^[0-9a-f]{64}$", completed.stdout, re.MULTILINE)
+
+    def current_key_id(self) -> str:
+        """The full id of the key that the password opens."""
+        keys = self.parse("key list", self.succeed(["key", "list", "--json", "--no-lock"]).stdout)
+        # restic before 0.17 shortens the ids here
+        short = [key["id"] for key in keys if key.get("current")]
+        full = [name for name in self.key_ids() if short and name.startswith(short[0])]
+        if len(full) != 1:
+            raise ResticError(f"Which key opens repository {self.repository.name} cannot be told from restic's answer.")
+        return full[0]
+
+    def check(self, *, read_data: bool = False, read_data_subset: str | None = None) -> list[str]:
+        """Check the repository and return the errors found.
+
+        Takes no lock: restic's own would be exclusive, keep every backup out for as long as it lasts, and leave the
+        check to whoever can put an object below locks/. The price: a backup that ends meanwhile can look like an
+        error. So when there are errors and the index has changed meanwhile, the check is done once more.
+        """
+        args = ["check", "--no-lock"]
+        args += ["--read-data"] if read_data else []
+        args += [f"--read-data-subset={read_data_subset}"] if read_data_subset else []
+        before = self.index_ids()
+        errors = self._check(args)
+        if errors and self.index_ids() != before:
+            errors = self._check(args)
+        return errors
+
+    def _check(self, args: list[str]) -> list[str]:
+        completed = self.run(args)
+        if completed.exit_code == 0:
+            return []
+        # everything else, like an answer that did not come, says nothing about the repository
+        if _DAMAGED not in completed.stderr:
+            raise self.error("check", completed)
+        lines = (line for line in completed.stderr.splitlines() if line.strip() and _DAMAGED not in line)
+        return [self.repository.scrub(_short(line)) for line in lines] or [_DAMAGED]
 
 
-def stop(process: subprocess.Popen[str], grace: float = _GRACE) -> None:
-    """End restic: ask first, so that it removes its lock object; kill it when it does not listen."""
+def stop(process: subprocess.Popen[str], grace: float = _GRACE) -> tuple[str, str]:
+    """End restic and return what it said. Ask first, so that it removes its lock object; then kill it."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:
-        process.communicate(timeout=grace)
+        return process.communicate(timeout=grace)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.communicate()
+        return process.communicate()
 
 
 def failure(completed: Completed) -> int:
@@ -275,17 +343,24 @@ def failure(completed: Completed) -> int:
 
 
 def reason(completed: Completed) -> str:
-    """The line of restic's output that says what went wrong."""
-    lines = [line.strip() for line in completed.stderr.splitlines() if line.strip()]
-    for line in reversed(lines):
-        if line.startswith('{"message_type":"exit_error"'):
-            try:
-                return _short(str(json.loads(line)["message"]))
-            except (ValueError, KeyError):
-                continue
-        if line.startswith("Fatal: "):
-            return _short(line)
-    return _short(lines[-1]) if lines else "it did not say why"
+    """What restic says went wrong: its last word, and the first error if there were others before."""
+    lines = [_message(line) for line in completed.stderr.splitlines() if line.strip()]
+    fatal = [text for _, text in lines if text.startswith("Fatal: ")]
+    errors = [text for kind, text in lines if kind == "error"]
+    if fatal and errors:
+        return f"{_short(fatal[-1])}; the first error: {_short(errors[0])}"
+    if fatal or lines:
+        return _short(fatal[-1] if fatal else lines[-1][1])
+    return "it did not say why"
+
+
+def _message(line: str) -> tuple[str, str]:
+    """Kind and text of one line of restic's error output, which is JSON only in part."""
+    try:
+        message = json.loads(line)
+        return str(message["message_type"]), str(message.get("message") or message["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return "", line.strip()
 
 
 def _short(text: str) -> str:

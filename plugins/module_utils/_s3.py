@@ -41,6 +41,10 @@ _REFUSED_KEYS = frozenset(
 )
 
 
+# Lifecycle rules in the shape of the S3 API; an alias, for inside the class `list` is a method.
+Rules = list[dict[str, Any]]
+
+
 class S3Error(HoldfastError):
     """The S3 side refused, failed or could not be reached.
 
@@ -96,7 +100,7 @@ def endpoint(params: Mapping[str, Any]) -> str:
 
 def key_pair(params: Mapping[str, Any], cloudflare: TokenIdSource | None = None) -> tuple[str, str, str | None]:
     """Access key id, secret and session token: as given, else derived from the API token."""
-    key_id, secret, token = params.get("access_key_id"), params.get("secret_access_key"), params.get("api_token")
+    key_id, secret, token = (params.get("access_key_id"), params.get("secret_access_key"), params.get("api_token"))
     if secret:
         if not key_id:
             raise S3Error("secret_access_key is set, but access_key_id is not; set both or neither.")
@@ -259,10 +263,7 @@ class S3:
         """The second way to probe: copy the object onto itself. An open object gets a new upload time by it."""
         try:
             self._call(
-                "copy_object",
-                Key=key,
-                CopySource={"Bucket": self.bucket, "Key": key},
-                MetadataDirective="REPLACE",
+                "copy_object", Key=key, CopySource={"Bucket": self.bucket, "Key": key}, MetadataDirective="REPLACE"
             )
         except S3Error as error:
             if error.locked and error.status in (403, 409):
@@ -272,7 +273,7 @@ class S3:
             raise
         return "open"
 
-    def lifecycle_rules(self) -> list[dict[str, Any]]:
+    def lifecycle_rules(self) -> Rules:
         try:
             return self._call("get_bucket_lifecycle_configuration").get("Rules", [])
         except S3Error as error:
@@ -280,7 +281,7 @@ class S3:
                 return []
             raise
 
-    def replace_lifecycle_rules(self, rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def replace_lifecycle_rules(self, rules: Rules) -> Rules:
         """Write the whole rule list and return what is there afterwards."""
         if rules:
             self._call("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules})

@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From a module's parameters to the clients that do its work.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare, cloudflare_client
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise_prefix
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, endpoint, key_pair
+
+_ID = re.compile(r"[0-9a-f]{64}")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+
+
+class Clients:
+    """The clients of one module run, each made when first asked for. The S3 keys are looked up once.
+
+    Args:
+        params: The parameters of the module.
+        hide: Told every secret that was derived, which Ansible itself does not know to hide from its output.
+    """
+
+    def __init__(self, params: Mapping[str, Any], hide: Callable[[str], Any] = lambda secret: None) -> None:
+        self.params = params
+        self._hide = hide
+
+    @property
+    def bucket(self) -> str:
+        name = str(self.params["bucket"])
+        if not _BUCKET.fullmatch(name):
+            raise HoldfastError(
+                f"{name!r} is not a bucket name: it has 3 to 63 lower-case letters, digits and hyphens, and neither "
+                "begins nor ends with a hyphen."
+            )
+        return name
+
+    @property
+    def prefix(self) -> str:
+        return normalise_prefix(self.params.get("prefix") or "")
+
+    @cached_property
+    def cloudflare(self) -> Cloudflare:
+        return cloudflare_client(dict(self.params))
+
+    @cached_property
+    def keys(self) -> tuple[str, str, str | None]:
+        """Access key id, secret and session token."""
+        params = self.params
+        derived = not params.get("secret_access_key") and params.get("api_token")
+        pair = key_pair(params, self.cloudflare if derived and not params.get("access_key_id") else None)
+        self._hide(pair[1])
+        return pair
+
+    @cached_property
+    def s3(self) -> S3:
+        return S3(endpoint(self.params), *self.keys, bucket=self.bucket)
+
+    def restic(self, key_id: str | None = None) -> Restic:
+        """restic for the repository.
+
+        Args:
+            key_id: The key to open it with when the parameters name none.
+        """
+        for name in ("key_id", "repository_id"):
+            if self.params.get(name) and not _ID.fullmatch(self.params[name]):
+                raise HoldfastError(f"The {name} {self.params[name]!r} is not a full id of 64 hexadecimal digits.")
+        repository = Repository(
+            endpoint(self.params),
+            self.bucket,
+            self.prefix,
+            *self.keys,
+            password=self.params["password"],
+            key_id=self.params.get("key_id") or key_id,
+        )
+        return Restic(repository, path=self.params["restic_path"], cache_dir=self.params.get("cache_dir"))

@@ -1,0 +1,124 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The record of a repository: what the maintenance node remembers of it, where no backed-up host can write.
+
+A folder with record.json and copies of the two objects without which no data can be decrypted: config and keys/<id>.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+
+_NAME = "record.json"
+_ID = re.compile(r"[0-9a-f]{64}")
+
+
+class RecordError(HoldfastError):
+    """The record cannot be read or written, or is not what it should be."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is remembered.
+
+    extra holds the fields of record.json that others have added; they are kept.
+    """
+
+    bucket: str
+    prefix: str
+    repository_id: str
+    key_id: str
+    created: str
+    keys: list[str]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def folder(record_dir: str, bucket: str, prefix: str) -> str:
+    """Where the record of a repository is; bucket and prefix must have been validated."""
+    return os.path.join(record_dir, bucket, *prefix.split("/")[:-1])
+
+
+def load(path: str) -> Record | None:
+    """The record in this folder, or None when there is none."""
+    name = os.path.join(path, _NAME)
+    try:
+        with open(name, encoding="utf-8") as stream:
+            data = json.load(stream)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RecordError(f"The record {name} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise RecordError(f"The record {name} is not valid JSON; restore it from a copy.") from error
+    return _record(name, data)
+
+
+def _record(name: str, data: Any) -> Record:
+    known = [item.name for item in fields(Record) if item.name != "extra"]
+    if not isinstance(data, dict) or any(key not in data for key in known):
+        raise RecordError(f"The record {name} does not hold all of {', '.join(known)}; restore it from a copy.")
+    record = Record(**{key: data.pop(key) for key in known}, extra=data)
+    ids = [record.repository_id, record.key_id, *record.keys]
+    if not all(isinstance(value, str) and _ID.fullmatch(value) for value in ids):
+        raise RecordError(f"The record {name} holds an id that is not 64 hexadecimal digits; restore it from a copy.")
+    return record
+
+
+def stored(path: str, name: str) -> bytes | None:
+    """A copy of an object in the record, or None when there is none."""
+    try:
+        with open(os.path.join(path, name), "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RecordError(f"{os.path.join(path, name)} cannot be read: {error.strerror}.") from error
+
+
+def save(path: str, record: Record, objects: Mapping[str, bytes]) -> None:
+    """Write the record and the copies of the objects, named as in the repository. record.json comes last."""
+    data = asdict(record)
+    data.update(data.pop("extra"))
+    files = {**objects, _NAME: (json.dumps(data, indent=2, sort_keys=True) + "\n").encode()}
+    for name, content in files.items():
+        target = os.path.join(path, name)
+        try:
+            _write(target, content)
+        except OSError as error:
+            raise RecordError(f"{target} cannot be written: {error.strerror}.") from error
+
+
+def _write(path: str, content: bytes) -> None:
+    parent = os.path.dirname(path)
+    _make_private(parent)
+    descriptor, temporary = tempfile.mkstemp(dir=parent, prefix=".", suffix=".part")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _make_private(path: str) -> None:
+    """Make a folder and its parents with mode 0700; leave those that exist as they are."""
+    if not os.path.isdir(path):
+        _make_private(os.path.dirname(path) or ".")
+        with suppress(FileExistsError):  # another repository's record may be written at the same time
+            os.mkdir(path, 0o700)

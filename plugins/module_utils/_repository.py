@@ -1,0 +1,146 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""That a repository exists, is the recorded one, and is recorded.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import Record, folder, load, save, stored
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
+
+# restic 0.14 is the first that makes repositories of format 2, which can compress.
+RESTIC_MINIMUM = (0, 14, 0)
+
+
+class RepositoryError(HoldfastError):
+    """The repository is not what it should be."""
+
+
+@dataclass
+class Outcome:
+    """What was found or done."""
+
+    changed: bool = False
+    created: bool = False
+    repository_id: str = ""
+    key_id: str = ""
+    record: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+    recorded: bool = False
+
+    def result(self) -> dict[str, Any]:
+        """The result of the module, with what exists before and after."""
+        names = ("changed", "created", "repository_id", "key_id", "record")
+        before = {"repository": not self.created, "recorded": self.recorded}
+        after = {"repository": True, "recorded": bool(self.record)}
+        return {**{name: getattr(self, name) for name in names}, "diff": {"before": before, "after": after}}
+
+
+def ensure(clients: Clients, *, record_dir: str | None, check_mode: bool) -> Outcome:
+    """Make the repository if there is none and none was ever recorded; see that it is the recorded one; record it."""
+    path = folder(record_dir, clients.bucket, clients.prefix) if record_dir else ""
+    record = load(path) if path else None
+    expected = _expected_id(clients, record, path)
+    restic = clients.restic(record.key_id if record else None)
+    restic.require(RESTIC_MINIMUM, "A repository in R2")
+    if not _has_config(clients.s3, clients.prefix):
+        _refuse_to_make(clients, expected)
+        if check_mode:
+            return Outcome(changed=True, created=True, record=path)
+        restic.succeed(["init"], timeout=300)
+        outcome = Outcome(changed=True, created=True, repository_id=restic.open(), record=path)
+    else:
+        outcome = Outcome(repository_id=restic.open(expected), record=path)
+    outcome.key_id = clients.params.get("key_id") or (record.key_id if record else restic.current_key_id())
+    if path:
+        _record(clients, restic, outcome, record, check_mode)
+    return outcome
+
+
+def _expected_id(clients: Clients, record: Record | None, path: str) -> str | None:
+    asked = clients.params.get("repository_id")
+    if record is None:
+        return asked
+    if (record.bucket, record.prefix) != (clients.bucket, clients.prefix):
+        raise RepositoryError(f"The record in {path} is that of another repository, {record.bucket}/{record.prefix}.")
+    if asked and asked != record.repository_id:
+        raise RepositoryError(
+            f"repository_id is {asked}, but the record in {path} says {record.repository_id}; find out which is right."
+        )
+    return record.repository_id
+
+
+def _has_config(s3: S3, prefix: str) -> bool:
+    # a listing, because a HEAD that is refused or that a proxy answers looks like an object that is not there
+    return any(item.key == f"{prefix}config" for item in s3.list(f"{prefix}config"))
+
+
+def _refuse_to_make(clients: Clients, expected: str | None) -> None:
+    """Raise unless there is nothing at all and nothing was ever recorded."""
+    prefix, name = clients.prefix, f"{clients.bucket}/{clients.prefix}".rstrip("/")
+    if expected:
+        raise RepositoryError(
+            f"Repository {name} has vanished: {expected} is recorded, but there is no config object. Nothing was "
+            "changed. Find out who deleted it; only if it was meant to go, remove its record and repository_id."
+        )
+    left = [part for part in ("data", "index", "keys", "snapshots") if clients.s3.first_key(f"{prefix}{part}/")]
+    if left == ["keys"]:
+        raise RepositoryError(
+            f"Repository {name} was only half made: it has a key and no config. Nothing was changed. Delete what is "
+            f"below {prefix}keys/ (while no lock rule holds it) and run this again."
+        )
+    if left:
+        raise RepositoryError(
+            f"Repository {name} has lost its config, but there are objects below {', '.join(left)}. Nothing was "
+            "changed. Put back the config object from the record of the repository."
+        )
+
+
+def _record(clients: Clients, restic: Restic, outcome: Outcome, old: Record | None, check_mode: bool) -> None:
+    """Write the record if there is none; compare with it if there is one; complete its copies."""
+    names = restic.key_ids()
+    wanted = old or Record(
+        bucket=clients.bucket,
+        prefix=clients.prefix,
+        repository_id=outcome.repository_id,
+        key_id=outcome.key_id,
+        created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        keys=names,
+    )
+    outcome.warnings += _differences(wanted, names)
+    copies = {"config": f"{clients.prefix}config", f"keys/{wanted.key_id}": f"{clients.prefix}keys/{wanted.key_id}"}
+    held = {name: stored(outcome.record, name) for name in copies}
+    if old and held["config"] is not None and clients.s3.get(copies["config"]) != held["config"]:
+        outcome.warnings.append(f"The config object of {restic.repository.name} is no longer the recorded one.")
+    missing = [name for name, content in held.items() if content is None]
+    outcome.recorded = old is not None and not missing
+    if not outcome.recorded:
+        outcome.changed = True
+        if not check_mode:
+            save(outcome.record, wanted, {name: clients.s3.get(copies[name]) for name in missing})
+
+
+def _differences(record: Record, names: list[str]) -> list[str]:
+    name = f"{record.bucket}/{record.prefix}".rstrip("/")
+    added, gone = (sorted(set(names) - set(record.keys)), sorted(set(record.keys) - set(names)))
+    sentences = []
+    if added:
+        sentences.append(
+            f"Repository {name} has keys that are not recorded: {', '.join(added)}. Whoever holds one can read it; "
+            "if nobody of you added them, treat the host as compromised."
+        )
+    if gone:
+        sentences.append(f"Repository {name} lacks recorded keys: {', '.join(gone)}.")
+    return sentences

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Listing snapshots, with the times at which the service stored them.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import parse_date
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restore import RESTIC_MINIMUM, filters
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
+
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+
+def stored_times(s3: S3, prefix: str) -> dict[str, datetime]:
+    """When each snapshot object was stored, by snapshot id."""
+    folder = f"{prefix}snapshots/"
+    return {item.key[len(folder) :]: item.last_modified for item in s3.list(folder)}
+
+
+def listed(
+    clients: Clients, *, host: str | None, paths: list[str], tags: list[str], latest: int | None, upload_times: bool
+) -> list[dict[str, Any]]:
+    """The snapshots that fit, oldest first by their claimed time."""
+    if latest is not None and latest < 1:
+        raise HoldfastError(f"latest is {latest}; it must be at least 1.")
+    restic = clients.restic()
+    restic.require(RESTIC_MINIMUM, "Listing snapshots")
+    restic.open(clients.params.get("repository_id"))
+    newest = [f"--latest={latest}"] if latest else []
+    found = restic.snapshots([*filters(host, paths, tags), *newest])
+    for snapshot in found:
+        snapshot["tags"] = snapshot.get("tags") or []
+    if upload_times:
+        _add_uploads(clients, found)
+    return sorted(found, key=lambda snapshot: (parse_date(snapshot["time"]) or _BEGINNING, snapshot["id"]))
+
+
+def _add_uploads(clients: Clients, found: list[dict[str, Any]]) -> None:
+    times = stored_times(clients.s3, clients.prefix)
+    for snapshot in found:
+        stored = times.get(snapshot["id"])
+        text = stored.astimezone(UTC).isoformat(timespec="seconds") if stored else None
+        snapshot["uploaded"] = text.replace("+00:00", "Z") if text else None

@@ -1,0 +1,191 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: restic_restore
+short_description: Restore a snapshot from a restic repository in R2
+version_added: 0.1.0
+description:
+  - Restores a snapshot, or parts of it, into a folder, and reads every restored file again to compare it with what the
+    repository says.
+  - Runs wherever restic is, on the maintenance node or on a backed-up host, and needs no boto3.
+  - Takes no restic lock, so that a restore also succeeds with keys that can only read, and when somebody has filled
+    C(locks/).
+author: The holdfast.restic_r2 maintainers (!UNKNOWN)
+extends_documentation_fragment:
+  - holdfast.restic_r2.cloudflare
+  - holdfast.restic_r2.s3
+  - holdfast.restic_r2.restic
+  - holdfast.restic_r2.attributes
+  - holdfast.restic_r2.attributes.actiongroup_r2
+requirements:
+  - restic >= 0.14.0
+  - restic >= 0.17.0, with O(overwrite) and a folder that is not empty
+attributes:
+  check_mode:
+    support: full
+    details:
+      - With restic older than 0.17, which has no dry run for this, only the snapshot and the target are looked at.
+      - A restore over existing files does not foresee changes of owner, mode or time alone.
+  diff_mode:
+    support: none
+    details: The content of files is not shown.
+  idempotent:
+    support: partial
+    details:
+      - Without O(overwrite), a second run fails, for the target is not empty any more.
+      - With O(overwrite), a second run changes nothing as long as the snapshot is the same; V(latest) can mean another.
+options:
+  snapshot:
+    description:
+      - The snapshot, V(latest) or the id or at least 8 digits of its beginning.
+      - V(latest) is the one with the latest time that a host claimed. After a compromise, choose by the time of upload,
+        which M(holdfast.restic_r2.restic_snapshot_info) shows, and name the id.
+    type: str
+    default: latest
+  host:
+    description:
+      - With V(latest), only snapshots of this host.
+    type: str
+  paths:
+    description:
+      - With V(latest), only snapshots that include all of these paths.
+    type: list
+    elements: str
+    default: []
+  tags:
+    description:
+      - With V(latest), only snapshots that have all of these tags.
+    type: list
+    elements: str
+    default: []
+  target:
+    description:
+      - The folder to restore into, an absolute path. It is made when it does not exist.
+      - Paths of the snapshot are kept below it, so C(/etc/hosts) becomes C(<target>/etc/hosts). Nothing outside of it
+        is written.
+    type: path
+    required: true
+  include:
+    description:
+      - Restore only what fits one of these patterns of restic.
+    type: list
+    elements: str
+    default: []
+  exclude:
+    description:
+      - Do not restore what fits one of these patterns of restic.
+    type: list
+    elements: str
+    default: []
+  verify:
+    description:
+      - Whether to read the restored files again and compare them.
+    type: bool
+    default: true
+  overwrite:
+    description:
+      - Whether to restore into a folder that is not empty. Files of the same name are replaced, others stay.
+    type: bool
+    default: false
+notes:
+  - Owners are restored by number, and only when the module runs as root.
+"""
+
+EXAMPLES = r"""
+- name: The newest backup of web1, beside the living files
+  holdfast.restic_r2.restic_restore:
+    account_id: "{{ holdfast_account_id }}"
+    api_token: "{{ holdfast_api_token }}"
+    bucket: backup-web1
+    password: "{{ holdfast_password }}"
+    host: web1
+    target: /var/tmp/restored
+
+- name: One folder of an older one, back in its place
+  holdfast.restic_r2.restic_restore:
+    s3_endpoint: "{{ holdfast_s3_endpoint }}"
+    access_key_id: "{{ web1_access_key_id }}"
+    secret_access_key: "{{ web1_secret_access_key }}"
+    bucket: backup-web1
+    password: "{{ holdfast_password }}"
+    snapshot: 181aba75
+    include: [/etc/nginx]
+    target: /
+    overwrite: true
+"""
+
+RETURN = r"""
+snapshot:
+  description: The snapshot that was restored.
+  returned: success
+  type: dict
+  sample:
+    id: 181aba75fdcf1fcd1702e1cd494a659bea075d4b02ea2f23bbdc21649532950f
+    time: "2026-11-23T05:38:27.227057191Z"
+    hostname: web1
+    paths: [/srv]
+target:
+  description: The folder that was restored into.
+  returned: success
+  type: str
+  sample: /var/tmp/restored
+files:
+  description: How many files, folders and links were restored. Over existing files, folders and links always count.
+  returned: success, but not in check mode with restic older than 0.17
+  type: int
+  sample: 5
+bytes:
+  description: How many bytes of content were written.
+  returned: success, but not in check mode with restic older than 0.17
+  type: int
+  sample: 300002
+verified:
+  description: Whether the restored files were read again and are equal to the snapshot.
+  returned: success
+  type: bool
+  sample: true
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, RESTIC, S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restore import Selection, restore
+
+SELECTION = {
+    "snapshot": {"type": "str", "default": "latest"},
+    "host": {"type": "str"},
+    "paths": {"type": "list", "elements": "str", "default": []},
+    "tags": {"type": "list", "elements": "str", "default": []},
+    "include": {"type": "list", "elements": "str", "default": []},
+    "exclude": {"type": "list", "elements": "str", "default": []},
+}
+HOW = {"verify": {"type": "bool", "default": True}, "overwrite": {"type": "bool", "default": False}}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={**CLOUDFLARE, **S3, **RESTIC, **SELECTION, **HOW, "target": {"type": "path", "required": True}},
+        supports_check_mode=True,
+    )
+    params = module.params
+    selection = Selection(**{name: params[name] for name in SELECTION})
+    how = {name: params[name] for name in HOW}
+    try:
+        restic = Clients(params, module.no_log_values.add).restic()
+        restic.open(params["repository_id"])
+        result = restore(restic, selection, params["target"], check_mode=module.check_mode, **how)
+    except HoldfastError as error:
+        module.fail_json(msg=str(error), **error.details)
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
