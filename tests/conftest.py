@@ -15,8 +15,7 @@ from tests.support.running import Ansible, link_collection
 
 link_collection()
 
-if (Path(__file__).parent / "stand_in" / "fixtures.py").exists():
-    from tests.stand_in.fixtures import *  # noqa: F403  (fixtures are found by name in this module)
+pytest_plugins = ["tests.stand_in.fixtures"]
 
 
 @pytest.fixture(scope="session")

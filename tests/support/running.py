@@ -187,7 +187,7 @@ class Ansible:
         process, record = self.start_playbook(playbook, inventory, *arguments, **settings)
         with process:
             try:
-                output, _ = process.communicate(timeout=timeout)
+                output = process.communicate(timeout=timeout)[0]
             except BaseException:
                 process.kill()
                 raise
