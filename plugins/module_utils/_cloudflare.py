@@ -45,6 +45,7 @@ __all__ = [
     "CLOSING",
     "NORMAL",
     "RELOCK_PATIENCE",
+    "Bucket",
     "Cloudflare",
     "CloudflareError",
     "Denied",

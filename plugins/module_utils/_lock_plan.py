@@ -23,6 +23,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
     Rule,
     condition_problem,
     identify,
+    lock_set,
     problems,
     repositories,
     rule_id,
@@ -82,6 +83,22 @@ def rules_of_options(options: Iterable[Mapping[str, Any]]) -> list[Rule]:
             {"id": option["id"], "enabled": option["enabled"], "prefix": option["prefix"] or "", "condition": condition}
         )
     return found
+
+
+def wanted_rules(params: Mapping[str, Any]) -> list[Rule]:
+    """Return the rules that the options of the module r2_bucket_lock mean."""
+    wanted = rules_of_options(params["rules"] or [])
+    if params["repository"] is None:
+        return wanted
+    if not params["repository_age"]:
+        return [*lock_set(params["repository"]), *wanted]
+    if not params["accept_age"]:
+        raise LockRulesError(
+            "repository_age frees objects that today's snapshots may still need, because restic does not upload again "
+            "what the repository has: leave it out, or set accept_age as well."
+        )
+    condition = {"type": "Age", "maxAgeSeconds": parse_age(params["repository_age"])}
+    return [*lock_set(params["repository"], condition), *wanted]
 
 
 # --- the plan ----------------------------------------------------------------------------------------------------
