@@ -1,0 +1,259 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The gate: what has to be in order before a window may open. Pure: facts in, findings out.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Optional
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import (
+    PARTS,
+    Rule,
+    condition_problem,
+    format_date,
+    missing_parts,
+    problems,
+    rule_id,
+    window_of,
+)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import (
+    Decision,
+    RetentionError,
+    Snapshot,
+    claimed_time,
+)
+
+BLOCK, WARN = "block", "warn"
+# Honest clocks differ by less than this.
+_SKEW = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Args:
+        code: A fixed name.
+        severity: "block": no window may open; "warn": somebody should look.
+        evidence: What was seen, in one sentence.
+        what_to_do: What a person does about it, in one sentence.
+    """
+
+    code: str
+    severity: str
+    evidence: str
+    what_to_do: str
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+class GateError(HoldfastError):
+    """Findings that say: not a step further."""
+
+
+def stop_if_blocked(findings: Iterable[Finding], intro: str) -> None:
+    """Raise GateError when one of the findings says that it must not go on."""
+    blocking = [finding for finding in findings if finding.severity == BLOCK]
+    if blocking:
+        first, more = blocking[0], len(blocking) - 1
+        others = f" ({more} more findings like this.)" if more else ""
+        raise GateError(f"{intro}: {first.evidence} {first.what_to_do}{others}")
+
+
+def locks(rules: list[Rule], prefix: str, now: datetime) -> list[Finding]:
+    """The lock set must be complete and enabled, and no window open."""
+    wrong = [problem.sentence for problem in problems(rules) if problem.concerns(prefix)]
+    if wrong:
+        return [Finding("lock_document", BLOCK, wrong[0], "Correct the rule by hand; it is never repaired by guessing.")]
+    missing = missing_parts(rules, prefix)
+    if missing:
+        evidence = f"The lock set is not complete: there is no rule for {', '.join(missing)}."
+        return [Finding("lock_set", BLOCK, evidence, "Apply the lock set with r2_bucket_lock first.")]
+    window = window_of(rules, prefix)
+    if window and window.lease and window.live(now):
+        evidence = f"A window ({', '.join(window.parts)}) is open until {format_date(window.lease)}."
+        return [Finding("window_open", BLOCK, evidence, "Wait for its end; only one maintenance may run at a time.")]
+    if window:
+        evidence = f"A window ({', '.join(window.parts)}) was left open."
+        return [Finding("window_left_open", BLOCK, evidence, "Run the relock playbook, and find out what happened.")]
+    wanted = {rule_id(prefix, part) for part in PARTS}
+    kinds = {rule["condition"]["type"] for rule in rules if rule["id"] in wanted and not condition_problem(rule["condition"])}
+    if kinds != {"Indefinite"}:
+        evidence = f"The lock set ends by itself ({', '.join(sorted(kinds))}): packs that are still needed become free."
+        return [Finding("lock_not_indefinite", WARN, evidence, "Apply the lock set without an end.")]
+    return []
+
+
+def enforcement(states: Mapping[str, str], wanted: str = "locked") -> list[Finding]:
+    """Every prefix must answer the probe as wanted.
+
+    Args:
+        states: What the probe said ("locked", "open", "missing") of each prefix.
+    """
+    return [
+        Finding(
+            "not_enforced",
+            BLOCK,
+            f"The lock rules are enabled, but the probe of {prefix} says {state}.",
+            "Look at the bucket's rules and the repository before anything else.",
+        )
+        for prefix, state in states.items()
+        if state != wanted
+    ]
+
+
+def identity(config_id: Optional[str], expected: Iterable[Optional[str]]) -> list[Finding]:
+    """The repository must be the one that is expected."""
+    return [
+        Finding(
+            "repository_id",
+            BLOCK,
+            f"The repository's id is {config_id}, but {wanted} was recorded.",
+            "Somebody replaced the repository, or the record belongs to another one.",
+        )
+        for wanted in sorted({wanted for wanted in expected if wanted})
+        if wanted != config_id
+    ]
+
+
+def recorded(keys: Iterable[str], recorded_keys: Iterable[str], changed: Iterable[str]) -> list[Finding]:
+    """Keys and config must be exactly what was recorded.
+
+    Args:
+        keys: The names of the objects below keys/.
+        recorded_keys: The names in the record.
+        changed: The objects whose content is not the recorded one.
+    """
+    keys, recorded_keys = set(keys), set(recorded_keys)
+    found = []
+    foreign, gone, changed = sorted(keys - recorded_keys), sorted(recorded_keys - keys), sorted(changed)
+    if foreign:
+        evidence = f"keys/ holds {len(foreign)} objects that were not recorded, the first is {foreign[0][:12]}."
+        found.append(
+            Finding("foreign_key", BLOCK, evidence, "Record the key if it is yours; else remove it in a manual window.")
+        )
+    if gone:
+        evidence = f"The recorded key {gone[0][:12]} is gone from keys/."
+        found.append(Finding("key_gone", BLOCK, evidence, "Find out how, and put it back from the record."))
+    if changed:
+        evidence = f"The content of {', '.join(changed)} is not the recorded one."
+        found.append(Finding("content_changed", BLOCK, evidence, "Find out how, and put it back from the record."))
+    return found
+
+
+def readable(names: Iterable[str], snapshots: Iterable[Snapshot]) -> list[Finding]:
+    """There must be snapshots, and restic must have read every one of them.
+
+    Args:
+        names: The names of the objects below snapshots/, as the bucket lists them.
+        snapshots: What restic read.
+    """
+    names = {name for name in names if re.fullmatch(r"[0-9a-f]{64}", name)}
+    read = {snapshot["id"] for snapshot in snapshots}
+    if not read:
+        evidence = "The repository has no snapshot that can be read; prune would delete all of its data."
+        return [Finding("no_snapshots", BLOCK, evidence, "Make a backup first, or find out where the snapshots are.")]
+    if names != read:
+        different = sorted(names ^ read)
+        evidence = f"The bucket and restic disagree about {len(different)} snapshots, the first is {different[0][:12]}."
+        return [Finding("snapshots_unreadable", BLOCK, evidence, "Remove garbage in a manual window, or run it again.")]
+    return []
+
+
+def clocks(snapshots: Iterable[Snapshot], uploaded: Mapping[str, datetime]) -> list[Finding]:
+    """A backup starts before its snapshot is uploaded: a claimed time after the upload is a wrong clock, or a lie."""
+    late = []
+    for snapshot in snapshots:
+        try:
+            if claimed_time(snapshot) > uploaded[snapshot["id"]] + _SKEW:
+                late.append(snapshot["id"])
+        except RetentionError:
+            late.append(snapshot["id"])
+    if not late:
+        return []
+    evidence = f"{len(late)} snapshots claim a time after their upload, the first is {late[0][:12]}."
+    return [Finding("claimed_time", WARN, evidence, "Check the host's clock; decide by upload times until it is right.")]
+
+
+def duplicates(count: int, verified: bool) -> list[Finding]:
+    """Data that is in the repository twice: after an interrupted prune, or because somebody planted an index."""
+    if not count:
+        return []
+    evidence = f"{count} blobs are in the repository more than once."
+    if verified:
+        return [
+            Finding(
+                "duplicates",
+                WARN,
+                f"{evidence} All data was read and is intact, so any copy will do.",
+                "Nothing, if a prune was interrupted before; else look for index objects that no backup made.",
+            )
+        ]
+    return [
+        Finding(
+            "duplicates",
+            BLOCK,
+            evidence,
+            "Run restic check --read-data: without an interrupted prune before, one of the copies may be bogus.",
+        )
+    ]
+
+
+def removals(decisions: Iterable[Decision], limit: str) -> list[Finding]:
+    """No more snapshots may go at once than the limit allows."""
+    decisions = list(decisions)
+    going = sum(not decision.keep for decision in decisions)
+    most = parse_limit(limit, len(decisions))
+    if going <= most:
+        return []
+    evidence = f"{going} of {len(decisions)} snapshots would be removed, but max_remove is {limit}."
+    return [Finding("too_many_removals", BLOCK, evidence, "Look at the policy and the snapshots; then raise max_remove.")]
+
+
+def parse_limit(limit: str, total: int) -> int:
+    """A limit as a number, from a number or a percentage of the total."""
+    match = re.fullmatch(r"(\d{1,9})(%?)", limit.strip())
+    if not match or (match[2] and int(match[1]) > 100):
+        raise HoldfastError(f"max_remove is {limit!r}; it must be a number of snapshots or a percentage like 90%.")
+    return total * int(match[1]) // 100 if match[2] else int(match[1])
+
+
+def vanished(before: Mapping[str, Any], after: Mapping[str, Any], planned: Iterable[str]) -> list[Finding]:
+    """What is gone must have been planned; what is there must be unchanged.
+
+    Args:
+        before: What identifies each object (such as size and time), by key.
+        after: The same, later.
+        planned: The keys that were to go.
+    """
+    planned = set(planned)
+    lost = sorted(key for key in before if key not in after and key not in planned)
+    altered = sorted(key for key in before if key in after and after[key] != before[key])
+    found = []
+    if lost:
+        evidence = f"{len(lost)} objects vanished that nobody meant to remove, the first is {lost[0]}."
+        found.append(Finding("lost", BLOCK, evidence, "Stop using the S3 keys of this bucket, and look at the data now."))
+    if altered:
+        evidence = f"{len(altered)} objects were replaced, the first is {altered[0]}."
+        found.append(Finding("replaced", BLOCK, evidence, "Stop using the S3 keys of this bucket, and look at the data now."))
+    return found
+
+
+def leftovers(after: Iterable[str], planned: Iterable[str]) -> list[Finding]:
+    """Objects that restic meant to delete and that are still there. It does not always say so."""
+    left = sorted(set(after) & set(planned))
+    if not left:
+        return []
+    evidence = f"{len(left)} objects that restic meant to delete are still there, the first is {left[0]}."
+    return [Finding("leftovers", WARN, evidence, "The next maintenance removes them.")]

@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ending work in good order when somebody ends the process.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_NUMBERS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_PR_SET_PDEATHSIG = 1
+
+
+class Interrupted(BaseException):
+    """A signal asked the process to end. Not an Exception, so that no library takes it for a failure of its own."""
+
+
+@contextmanager
+def signals_raise() -> Iterator[None]:
+    """Inside the block, the first signal that asks for the end raises Interrupted; those after it change nothing.
+
+    Work that is undone after the first one must not be torn apart by the second.
+    """
+
+    def handler(number: int, _frame: Any) -> None:
+        for other in _NUMBERS:
+            signal.signal(other, signal.SIG_IGN)
+        raise Interrupted(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, handler) for number in _NUMBERS}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous if previous is not None else signal.SIG_DFL)
+
+
+def dies_with_parent() -> Callable[[], None]:
+    """For a child's preexec_fn: it gets SIGINT when this process dies, even by SIGKILL. Linux; elsewhere it does nothing."""
+    parent = os.getpid()
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+
+    def prepare() -> None:
+        # What the parent ignores is inherited, and a restic that ignores SIGINT could not be asked to stop.
+        for number in _NUMBERS:
+            signal.signal(number, signal.SIG_DFL)
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
+            if os.getppid() != parent:
+                os._exit(1)
+
+    return prepare

@@ -1,0 +1,190 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One restic command that needs a window for some of its time.
+
+It starts locked. When its output tells that it is about to delete, it is held with SIGSTOP until the window is open: a
+refused delete would make it wait for seconds to minutes. When it has deleted, the window closes.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils import _phases
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._phases import Phase
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Completed, Restic, stop
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import dies_with_parent
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window
+
+Parts = tuple[str, ...]
+
+# Between two looks at whether restic is about to delete, where no line of output tells.
+_PAUSE = 0.1
+
+
+@dataclass
+class WindowedRun:
+    """Runs restic once.
+
+    Args:
+        restic: The repository.
+        args: The command.
+        parts: What its deletes need.
+        open_window: Makes a window over these parts.
+        phases: What to open at a phase; nothing (an empty tuple) to close.
+        ready: Asked again and again, until it says that restic is about to delete; for commands without phases.
+        whole: Open before restic starts, close after its end.
+        on_line: Told every line of standard output; may raise to stop restic.
+        timeout: Seconds until restic is stopped.
+        windows: Gets the report of every window that was opened.
+    """
+
+    restic: Restic
+    args: Sequence[str]
+    parts: Parts
+    open_window: Callable[[Parts], Window]
+    phases: Mapping[Phase, Parts] = field(default_factory=dict)
+    ready: Optional[Callable[[], bool]] = None
+    whole: bool = False
+    on_line: Callable[[str], Any] = lambda line: None
+    timeout: Optional[float] = None
+    windows: list[dict[str, Any]] = field(default_factory=list)
+
+    refused_first: bool = field(default=False, init=False)
+    _window: Optional[Window] = field(default=None, init=False)
+    _open_parts: Parts = field(default=(), init=False)
+    _opened: bool = field(default=False, init=False)
+    _process: Optional[subprocess.Popen[str]] = field(default=None, init=False)
+    _errors: deque[str] = field(default_factory=lambda: deque(maxlen=200), init=False)
+
+    def run(self) -> Completed:
+        """Run restic to its end; whatever happens, its window is closed afterwards."""
+        try:
+            if self.whole:
+                self._open(self.parts)
+            self._process = self.restic.start(self.args, process_group=0, preexec_fn=dies_with_parent())
+            self._guard()
+            self._follow(self._process)
+            self._process.wait()
+        finally:
+            try:
+                if self._process:
+                    stop(self._process)
+            finally:
+                self._close()
+        return Completed(self._process.returncode, "", "\n".join(self._errors))
+
+    # Listening -------------------------------------------------------------------------------------------------------
+
+    def _follow(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout and process.stderr
+        # Refusals first: a line on standard output that was printed after one may answer it.
+        handlers = {process.stderr.fileno(): self._error_line, process.stdout.fileno(): self._line}
+        rest = dict.fromkeys(handlers, b"")
+        deadline = None if self.timeout is None else elapsed() + self.timeout
+        while rest:
+            ready = self._wait(list(rest), deadline)
+            for descriptor in [descriptor for descriptor in list(rest) if descriptor in ready]:
+                data = os.read(descriptor, 65536)
+                *lines, rest[descriptor] = (rest[descriptor] + data).split(b"\n")
+                if not data:
+                    lines.append(rest.pop(descriptor))
+                for line in lines:
+                    handlers[descriptor](line.decode("utf-8", "replace"))
+
+    def _wait(self, descriptors: list[int], deadline: Optional[float]) -> list[int]:
+        seconds = None if deadline is None else deadline - elapsed()
+        if seconds is not None and seconds <= 0:
+            raise HoldfastError(
+                f"restic {self.args[0]} on {self.restic.repository.name} was stopped after {self.timeout:g} seconds."
+            )
+        if self.ready and not self._opened:
+            if self.ready():
+                self._open(self.parts)
+            seconds = min(_PAUSE, seconds or _PAUSE)
+        watched = [*descriptors, self._window.fileno()] if self._window else descriptors
+        ready, _writable, _failed = select.select(watched, [], [], seconds)
+        if self._window and self._window.fileno() in ready:
+            raise HoldfastError(
+                f"The window of {self.restic.repository.name} ended before restic {self.args[0]} did: "
+                f"{self._window.over()}."
+            )
+        return ready
+
+    def _line(self, line: str) -> None:
+        self.on_line(line)
+        phase = None if self.whole else _phases.phase(line)
+        if phase is None or phase not in self.phases:
+            return
+        if self.phases[phase]:
+            self._open(self.phases[phase])
+        elif phase is Phase.DONE:
+            self._close()
+        elif self._window:
+            self._held(self._close)
+
+    def _error_line(self, line: str) -> None:
+        self._errors.append(line)
+        if _phases.refused(line) and not self._opened:
+            self.refused_first = True
+            self._open(self.parts)
+
+    # The window ------------------------------------------------------------------------------------------------------
+
+    def _open(self, parts: Parts) -> None:
+        if not set(parts) <= set(self._open_parts):
+            self._held(lambda: self._open_now(parts))
+
+    def _open_now(self, parts: Parts) -> None:
+        self._close()
+        window = self.open_window(parts)
+        try:
+            window.__enter__()
+        except BaseException:
+            self._note(window)
+            raise
+        self._window, self._open_parts, self._opened = window, parts, True
+        self._guard()
+
+    def _guard(self) -> None:
+        if self._window and self._process:
+            self._window.guards(self._process.pid)
+
+    def _close(self) -> None:
+        window, self._window, self._open_parts = self._window, None, ()
+        if window:
+            try:
+                window.__exit__(None, None, None)
+            finally:
+                self._note(window)
+
+    def _note(self, window: Window) -> None:
+        if window.report.get("opened"):
+            self.windows.append(window.report)
+
+    # The process -----------------------------------------------------------------------------------------------------
+
+    def _held(self, work: Callable[[], None]) -> None:
+        """Do the work while restic stands still."""
+        self._send(signal.SIGSTOP)
+        try:
+            work()
+        finally:
+            self._send(signal.SIGCONT)
+
+    def _send(self, number: int) -> None:
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(number)

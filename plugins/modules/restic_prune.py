@@ -1,0 +1,347 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: restic_prune
+short_description: Remove old snapshots from a locked restic repository in R2
+version_added: 0.1.0
+description:
+  - Removes the snapshots that a retention policy does not keep, and the data that only they needed, from a repository
+    that is held by bucket lock rules.
+  - The locks are lifted for moments only. C(snapshots/) is unlocked while C(restic forget) deletes, C(data/) and
+    C(index/) while C(restic prune) deletes; that prune reads, plans and uploads repacked data happens under lock.
+    C(keys/) and C(config) are never unlocked.
+  - Each such window is owned by a separate process, which closes it whatever happens to this module, and has a lease in
+    the lock document by which any guard may close it (see M(holdfast.restic_r2.r2_bucket_relock)).
+  - Nothing is unlocked unless the repository passes the checks listed under RV(findings), and unless there is something
+    to remove.
+  - Afterwards what vanished is compared with what was to go, the repository is checked, and every prefix is proved to be
+    locked.
+author: The holdfast.restic_r2 maintainers (!UNKNOWN)
+extends_documentation_fragment:
+  - holdfast.restic_r2.cloudflare
+  - holdfast.restic_r2.s3
+  - holdfast.restic_r2.restic
+  - holdfast.restic_r2.attributes
+  - holdfast.restic_r2.attributes.actiongroup_r2
+requirements:
+  - restic >= 0.19.0
+  - boto3 >= 1.36.0
+  - Python >= 3.11 on Linux
+attributes:
+  check_mode:
+    support: full
+    details: Tells which snapshots would go, and from restic's dry run how much data. Nothing is unlocked.
+  diff_mode:
+    support: full
+    details: Shows the ids of the snapshots before and after.
+  idempotent:
+    support: full
+    details: As long as no new snapshots arrive and no snapshot gets too old, a second run finds nothing to do.
+options:
+  keep_last:
+    description:
+      - How many of the newest snapshots to keep. V(-1) means all, here and in the other options with numbers.
+      - The policy applies to each group of snapshots with the same host and paths, with the results of C(restic forget).
+        At least one of the options O(keep_last) to O(keep_tags) must be set, and the policy must keep at least one
+        snapshot of every group.
+    type: int
+  keep_hourly:
+    description: For how many of the last hours with a snapshot to keep the newest.
+    type: int
+  keep_daily:
+    description: For how many of the last days with a snapshot to keep the newest.
+    type: int
+  keep_weekly:
+    description: For how many of the last weeks with a snapshot to keep the newest.
+    type: int
+  keep_monthly:
+    description: For how many of the last months with a snapshot to keep the newest.
+    type: int
+  keep_yearly:
+    description: For how many of the last years with a snapshot to keep the newest.
+    type: int
+  keep_within:
+    description:
+      - Keep all snapshots made within this time before the newest one, for example V(1y5m7d2h).
+    type: str
+  keep_within_hourly:
+    description: Keep the newest of each hour within this time before the newest snapshot.
+    type: str
+  keep_within_daily:
+    description: Keep the newest of each day within this time before the newest snapshot.
+    type: str
+  keep_within_weekly:
+    description: Keep the newest of each week within this time before the newest snapshot.
+    type: str
+  keep_within_monthly:
+    description: Keep the newest of each month within this time before the newest snapshot.
+    type: str
+  keep_within_yearly:
+    description: Keep the newest of each year within this time before the newest snapshot.
+    type: str
+  keep_tags:
+    description:
+      - Keep snapshots with this tag, or with all tags of a list that is separated by commas.
+      - A host chooses the tags of its snapshots itself.
+    type: list
+    elements: str
+  retention_time:
+    description:
+      - V(uploaded) decides by the time at which R2 stored the snapshot, in UTC. The server sets it and the lock protects
+        it, so a host cannot push old snapshots out of the policy by snapshots with invented times.
+      - V(snapshot) decides by the time that the snapshot claims, as restic does. Use it after snapshots were copied from
+        elsewhere, for their upload times say nothing, and only when the host is trusted.
+    type: str
+    choices: [uploaded, snapshot]
+    default: uploaded
+  max_remove:
+    description:
+      - How many snapshots may be removed at once, as a number or as a percentage of all. With more to remove, the module
+        fails and changes nothing.
+      - Protects from a slip in the policy. The first maintenance of a repository with a long history may need more.
+    type: str
+    default: 90%
+  duplicates:
+    description:
+      - What to do when data is in the repository more than once. An interrupted prune leaves this behind, but so does
+        somebody who plants an index that claims to hold data which it does not, so that prune deletes the genuine copy.
+      - V(verify) reads and verifies all data before it goes on, which takes long, and fails when anything is wrong.
+      - V(refuse) fails.
+    type: str
+    choices: [verify, refuse]
+    default: verify
+  record_dir:
+    description:
+      - The folder with the records of repositories, as written by M(holdfast.restic_r2.restic_repository). Keys and
+        configuration of the repository must be exactly those of its record.
+      - When not set, only O(repository_id) is compared, if set.
+    type: path
+  lock_wait:
+    description:
+      - How many seconds to wait for other restic processes in the repository, such as a backup, to end. Nothing is
+        unlocked meanwhile.
+    type: int
+    default: 600
+  prune_timeout:
+    description:
+      - After how many seconds a restic that has not ended is stopped. When not set, there is no limit for the part of
+        the work that happens under lock.
+    type: int
+  lease_seconds:
+    description:
+      - For how long a window is leased at a time. When nobody extends it, any guard closes the window after this time.
+    type: int
+    default: 300
+  window_seconds:
+    description:
+      - How long one window may be open at most. Then restic is stopped and the window is closed.
+    type: int
+    default: 3600
+  open_patience:
+    description:
+      - How many seconds to try to open a window, which includes waiting until R2 no longer enforces the lock, before
+        giving up.
+    type: int
+    default: 60
+  close_patience:
+    description:
+      - How many seconds to try to close a window before giving up with a loud message.
+    type: int
+    default: 1800
+  log_path:
+    description:
+      - A file that gets a line for every step of a window. The system log gets these lines in any case.
+    type: path
+seealso:
+  - module: holdfast.restic_r2.r2_bucket_lock
+  - module: holdfast.restic_r2.r2_bucket_relock
+  - module: holdfast.restic_r2.restic_repository
+notes:
+  - Runs on the maintenance node. The API token must never reach a backed-up host.
+  - With a restic of a newer minor version than this collection knows, data/ and index/ are unlocked for the whole of
+    C(restic prune), with a warning.
+"""
+
+EXAMPLES = r"""
+- name: Keep a week of days, five weeks and a year of months
+  holdfast.restic_r2.restic_prune:
+    account_id: "{{ holdfast_account_id }}"
+    api_token: "{{ holdfast_api_token }}"
+    bucket: backup-web1
+    password: "{{ holdfast_password }}"
+    record_dir: /var/lib/holdfast/records
+    keep_daily: 7
+    keep_weekly: 5
+    keep_monthly: 12
+
+- name: What would go
+  holdfast.restic_r2.restic_prune:
+    account_id: "{{ holdfast_account_id }}"
+    api_token: "{{ holdfast_api_token }}"
+    bucket: backup-web1
+    password: "{{ holdfast_password }}"
+    keep_within: 30d
+  check_mode: true
+"""
+
+RETURN = r"""
+removed:
+  description: The snapshots that were removed. A failed module returns this and all other values too, as far as it got.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: The id of the snapshot.
+      type: str
+    time:
+      description: The time that the snapshot claims.
+      type: str
+    uploaded:
+      description: When R2 stored the snapshot.
+      type: str
+    host:
+      description: The host that the snapshot claims.
+      type: str
+    paths:
+      description: The paths that the snapshot claims.
+      type: list
+      elements: str
+kept:
+  description: The snapshots that were kept, with the fields of RV(removed) and the reasons.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    reasons:
+      description: Why it was kept, in restic's words.
+      type: list
+      elements: str
+      sample: [daily snapshot, weekly snapshot]
+packs_removed:
+  description: How many packs were deleted.
+  returned: always
+  type: int
+bytes_removed:
+  description: By how many bytes the data became smaller. In check mode as exact as restic prints it.
+  returned: always
+  type: int
+packs_repacked:
+  description: How many packs were rewritten because a part of them was not needed any more.
+  returned: always
+  type: int
+bytes_repacked:
+  description: The bytes in these packs, as exact as restic prints it.
+  returned: always
+  type: int
+windows:
+  description: Every window that was open.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    repository:
+      description: The bucket, and the prefix if there is one.
+      type: str
+      sample: backup-web1
+    prefixes:
+      description: What was unlocked.
+      type: list
+      elements: str
+      sample: [index/, data/]
+    opened:
+      description: When it was opened, by Cloudflare's clock.
+      type: str
+    closed:
+      description: When it was proved to be closed.
+      type: str
+    seconds:
+      description: How long it was open.
+      type: float
+      sample: 0.8
+    ended_by:
+      description: Why it was closed.
+      type: str
+    in_force:
+      description: Whether a probe has proved that the lock is in force again.
+      type: bool
+findings:
+  description: What was not as it should be. When one of them has the severity V(block), the module fails.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    code:
+      description: A fixed name.
+      type: str
+      sample: duplicates
+    severity:
+      description: V(block) or V(warn).
+      type: str
+      sample: warn
+    evidence:
+      description: What was seen.
+      type: str
+    what_to_do:
+      description: What a person does about it.
+      type: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, RESTIC, S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._prune import Maintenance, maintenance_for
+
+COUNTS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+OPTIONS = {
+    **{f"keep_{word}": {"type": "int"} for word in COUNTS},
+    "keep_within": {"type": "str"},
+    **{f"keep_within_{word}": {"type": "str"} for word in COUNTS[1:]},
+    "keep_tags": {"type": "list", "elements": "str"},
+    "retention_time": {"type": "str", "choices": ["uploaded", "snapshot"], "default": "uploaded"},
+    "max_remove": {"type": "str", "default": "90%"},
+    "duplicates": {"type": "str", "choices": ["verify", "refuse"], "default": "verify"},
+    "record_dir": {"type": "path"},
+    "lock_wait": {"type": "int", "default": 600},
+    "prune_timeout": {"type": "int"},
+    "lease_seconds": {"type": "int", "default": 300},
+    "window_seconds": {"type": "int", "default": 3600},
+    "open_patience": {"type": "int", "default": 60},
+    "close_patience": {"type": "int", "default": 1800},
+    "log_path": {"type": "path"},
+}
+
+
+def finish(module: AnsibleModule, maintenance: Maintenance) -> dict[str, Any]:
+    """Warnings and the diff."""
+    outcome = maintenance.outcome
+    for warning in maintenance.warnings:
+        module.warn(warning)
+    kept, removed = ([snapshot["id"] for snapshot in outcome[name]] for name in ("kept", "removed"))
+    outcome["diff"] = {"before": {"snapshots": sorted(kept + removed)}, "after": {"snapshots": sorted(kept)}}
+    return outcome
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={**CLOUDFLARE, **S3, **RESTIC, **OPTIONS}, supports_check_mode=True)
+    maintenance = None
+    try:
+        clients = Clients(module.params, module.no_log_values.add)
+        maintenance = maintenance_for(clients, dry_run=module.check_mode)
+        maintenance.run()
+    except HoldfastError as error:
+        outcome = finish(module, maintenance) if maintenance else {}
+        module.fail_json(msg=str(error), **{**outcome, **error.details})
+    module.exit_json(**finish(module, maintenance))
+
+
+if __name__ == "__main__":
+    main()
