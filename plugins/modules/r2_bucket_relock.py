@@ -10,10 +10,10 @@ module: r2_bucket_relock
 short_description: Close windows that have outlived their lease
 version_added: 0.1.0
 description:
-  - The guard. Looks at the lock document of every bucket and enables the lock rules that a window left disabled, as soon
-    as the window's lease is over or there is no lease at all.
-  - It knows nothing but these documents, neither an inventory nor a state, so it can run anywhere, at any moment, beside
-    running maintenance, and any number of times at once.
+  - The guard. Looks at the lock document of every bucket and enables the lock rules that a window left disabled, as
+    soon as the window's lease is over or there is no lease at all.
+  - It knows nothing but these documents, neither an inventory nor a state, so it can run anywhere, at any moment,
+    beside running maintenance, and any number of times at once.
   - A window whose lease still runs belongs to somebody who is at work, and is left alone unless O(force=true).
   - Whether a lease is over is judged by the clock of Cloudflare's API, never by that of this machine.
   - Rules that this collection did not write are never touched. A document that was edited into nonsense is reported and
