@@ -53,7 +53,7 @@ def version(program: str | Path) -> tuple[int, ...]:
     return tuple(int(part) for part in match.groups()) if match else ()
 
 
-def run(*command: str | Path, **settings: object) -> str:
+def run(*command: str | Path, cwd: Path | None = None) -> str:
     """Run a program; what it printed, or Unavailable with the last line of its complaint."""
     try:
         answer = subprocess.run(
@@ -62,7 +62,7 @@ def run(*command: str | Path, **settings: object) -> str:
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
-            **settings,
+            cwd=cwd,
         )
     except OSError as error:
         raise Unavailable(f"{command[0]} cannot be run: {error}") from error
@@ -94,7 +94,7 @@ def from_upstream(work: Path) -> Path:
     print("  Downloading and verifying about 10 MB ...", file=sys.stderr, flush=True)
     files = ROOT / "roles" / "restic" / "files"
     release = ["--url", RELEASES, "--version", RELEASE, "--architecture", machine]
-    key = ["--key", files / "restic-release-key.asc"]
+    key: list[str | Path] = ["--key", files / "restic-release-key.asc"]
     run(sys.executable, files / "fetch_release.py", *release, *key, "--directory", work)
     return work / f"restic_{RELEASE}_linux_{machine}"
 
@@ -110,7 +110,7 @@ def debian_mirrors() -> list[str]:
     # Before the first `apt-get update`, apt has no release files and so no Origin: read its sources.
     sources = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     text = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in sources if path.is_file())
-    told += re.findall(r"^(?:deb\s+(?:\[[^]]*\]\s*)?|URIs:\s*)(\S+/debian/?)(?:\s|$)", text, re.M)
+    told += re.findall(r"^(?:deb\s+(?:\[[^]]*\]\s*)?|URIs:\s*)(\S+/debian/?)(?:\s|$)", text, re.MULTILINE)
     return list(dict.fromkeys(uri for uri in told if "security" not in uri))
 
 

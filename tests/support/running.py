@@ -159,15 +159,16 @@ class Ansible:
         if variables is not None:
             command += ["-e", "@" + self._written(variables, "variables")]
         command.append(self._written(playbook, "playbook"))
-        popen = {
+        options: dict[str, Any] = {
             "stdout": subprocess.PIPE,
             "stderr": subprocess.STDOUT,
             "stdin": subprocess.DEVNULL,
             "text": True,
             "cwd": self.home,
-        } | popen
+            **popen,
+        }
         env = self.environment({"HOLDFAST_RECORD": str(record), **(environment or {})})
-        return subprocess.Popen(command, env=env, **popen), record
+        return subprocess.Popen(command, env=env, **options), record
 
     def playbook(
         self,

@@ -1,0 +1,139 @@
+# What a developer runs. Everything is installed into .cache on first use; nothing is left outside the checkout.
+# Debian with Python 3.11, git and make is enough to start from; root is not needed, but lets missing packages be installed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+CACHE := .cache
+VENV := $(CACHE)/venv
+PYTHON := $(VENV)/bin/python
+PYTEST := $(PYTHON) -m pytest
+STAGE := $(CACHE)/stage
+COPY := $(STAGE)/ansible_collections/holdfast/restic_r2
+DIST := $(CACHE)/dist
+PYTHONS := 3.11,3.12,3.13
+
+# The tools of the environment first; none of the developer's own Ansible settings.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export ANSIBLE_HOME := $(CURDIR)/$(CACHE)/ansible
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/$(CACHE)/collections
+unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_VAULT_PASSWORD_FILE PYTHONPATH
+
+.PHONY: help
+help:  ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+# --- What most people want ------------------------------------------------------------------------------------------
+
+.PHONY: demo test quick bench hosts
+demo: env restic  ## the whole story against a local stand-in: provision, attack, prune, kill, restore (no account needed)
+	@$(PYTHON) -m demo
+
+test: quick checks integration  ## everything: lint, types, official checks, unit and integration tests, the demo
+	@$(MAKE) demo
+
+quick: lint types unit  ## lint, types and unit tests: under two minutes
+
+bench: env restic  ## measure exposure, API calls and memory; writes bench/results.json
+	@$(PYTHON) -m bench
+
+hosts: env restic  ## tests on real Debian hosts with systemd, booted here (needs root)
+	@$(PYTEST) tests/hosts
+
+# --- Checks ---------------------------------------------------------------------------------------------------------
+
+.PHONY: lint types unit integration format
+lint: env shellcheck  ## ruff, yamllint, ansible-lint (production), shellcheck, changelog, generated tables
+	@ruff check .
+	@ruff format --check --quiet . || { echo "Run 'make format'."; exit 1; }
+	@yamllint --strict .
+	@shellcheck $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
+	@$(PYTHON) tools/role_readmes.py --check
+	@antsibull-changelog lint
+	@ansible-lint --offline --quiet
+
+types: env  ## mypy
+	@mypy -p ansible_collections.holdfast.restic_r2.plugins
+	@mypy tools tests/support tests/conftest.py
+
+unit: env restic  ## unit tests
+	@$(PYTEST) tests/unit
+
+integration: env restic wrangler  ## integration tests: the real restic, Ansible and the stand-in
+	@$(PYTEST) --ignore tests/unit --ignore tests/hosts tests
+
+format: env  ## format the Python code and rewrite generated tables
+	@ruff check --fix --quiet . || true
+	@ruff format --quiet .
+	@$(PYTHON) tools/role_readmes.py
+
+# --- The official bars of Ansible collections -----------------------------------------------------------------------
+
+.PHONY: checks sanity sanity-oldest sanity-next docs-lint importer unit-oldest unit-next
+checks: sanity sanity-oldest sanity-next docs-lint importer unit-oldest unit-next  ## all official checks
+
+sanity: env shellcheck stage  ## ansible-test sanity with the ansible-core of the environment
+	@tools/sanity.sh $(VENV) $(COPY)
+
+sanity-oldest: env-oldest shellcheck stage  ## ... with the oldest supported ansible-core
+	@tools/sanity.sh $(CACHE)/venv-oldest $(COPY)
+
+# pylint is left out: before its release, this ansible-core wants a version that is not on the package index.
+sanity-next: env-next shellcheck stage  ## ... with the newest ansible-core, where there is a Python 3.13
+	@if [[ -x $(CACHE)/venv-next/bin/python ]]; then tools/sanity.sh $(CACHE)/venv-next $(COPY) --skip-test pylint; fi
+
+unit-oldest: env-oldest restic  ## unit tests with the oldest supported ansible-core
+	@$(CACHE)/venv-oldest/bin/python -m pytest -q tests/unit
+
+unit-next: env-next restic  ## unit tests with the newest ansible-core, where there is a Python 3.13
+	@if [[ -x $(CACHE)/venv-next/bin/python ]]; then $(CACHE)/venv-next/bin/python -m pytest -q tests/unit; fi
+
+docs-lint: env  ## antsibull-docs: documentation of every plugin and role
+	@cd $(CACHE)/collections/ansible_collections/holdfast/restic_r2 && antsibull-docs lint-collection-docs \
+	    --plugin-docs --validate-collection-refs=all --disallow-unknown-collection-refs .
+
+importer: env-importer build  ## galaxy-importer on the built collection
+	@tools/importer.sh $(CACHE)/venv-importer $(DIST)
+
+# --- Pieces ---------------------------------------------------------------------------------------------------------
+
+.PHONY: build stage env env-oldest env-next env-importer restic wrangler shellcheck clean
+build: env stage  ## build the collection into .cache/dist
+	@rm -rf $(DIST) && ansible-galaxy collection build --force --output-path $(DIST) $(COPY)
+
+stage:
+	@python=$$(tools/python.sh 3.11 || tools/python.sh 3.12 || tools/python.sh 3.13); $$python tools/stage.py $(STAGE) >/dev/null
+
+env:
+	@tools/venv.sh $(VENV) $(PYTHONS) meta/ee-requirements.txt tools/requirements/{ansible,tests,lint}.txt
+	@link=$(CACHE)/collections/ansible_collections/holdfast/restic_r2; \
+	    [[ -e $$link ]] || { mkdir -p $${link%/*} && ln -s ../../../.. $$link; }
+
+env-oldest:
+	@tools/venv.sh $(CACHE)/venv-oldest $(PYTHONS) meta/ee-requirements.txt tools/requirements/{ansible-oldest,tests}.txt
+
+env-next:
+	@if tools/python.sh 3.13 >/dev/null 2>&1; then \
+	    tools/venv.sh $(CACHE)/venv-next 3.13 meta/ee-requirements.txt tools/requirements/{ansible-next,tests}.txt; \
+	else \
+	    echo "SKIPPED: the newest ansible-core needs Python 3.13, which this machine does not have." >&2; \
+	fi
+
+env-importer:
+	@tools/venv.sh $(CACHE)/venv-importer $(PYTHONS) tools/requirements/importer.txt
+
+restic: env
+	@$(PYTHON) tools/get_restic.py
+
+# Cloudflare's CLI, for one test of the stand-in; that test is the only one that goes without npm.
+wrangler:
+	@tools/system.sh npm=npm && tools/get_wrangler.sh >/dev/null \
+	    || echo "SKIPPED: the stand-in is not tested with wrangler, Cloudflare's CLI, for want of npm." >&2
+
+shellcheck:
+	@tools/system.sh shellcheck=shellcheck
+
+clean:  ## remove everything that make has made
+	@rm -rf $(CACHE) .demo .results
