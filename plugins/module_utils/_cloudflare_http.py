@@ -75,7 +75,7 @@ class Transport:
         patience: float = PATIENCE,
         block_patience: float | None = None,
         pace: Pace | None = None,
-        open_url: Callable[..., Any] = urls.open_url,
+        open_url: Callable[..., Any] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -194,6 +194,7 @@ class Transport:
 
     def _exchange(self, url: str, method: str, data: bytes | None, headers: dict[str, str]) -> tuple[int, Any, bytes]:
         try:
+            self._open_url = self._open_url or _opener()
             # A redirect or a netrc file must not decide where the token goes, or replace it.
             answer = self._open_url(
                 url,
@@ -230,6 +231,12 @@ class Transport:
     def _without_token(self, envelope: dict[str, Any]) -> dict[str, Any]:
         cleaned: dict[str, Any] = json.loads(json.dumps(envelope).replace(self._token, "***"))
         return cleaned
+
+
+def _opener() -> Callable[..., Any]:
+    # Reading the certificates of the machine takes longer than a call does; urls.open_url does it for each call.
+    requests = urls.Request(context=urls.make_context())
+    return lambda url, *, method, **settings: requests.open(method, url, **settings)
 
 
 def wait_before_retry(error: CloudflareError, tries: int) -> float:
