@@ -57,7 +57,7 @@ class WindowedRun:
     parts: Parts
     open_window: Callable[[Parts], Window]
     phases: Mapping[Phase, Parts] = field(default_factory=dict)
-    ready: Optional[Callable[[], bool]] = None
+    ready: Optional[Callable[[], object]] = None
     whole: bool = False
     on_line: Callable[[str], Any] = lambda line: None
     timeout: Optional[float] = None
