@@ -51,8 +51,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     root = next(token for token in state.tokens.values() if token.name == "root")
-    ready = {"url": f"http://127.0.0.1:{server.server_address[1]}", "account_id": state.account_id,
-             "api_token": root.value, "token_id": root.id}
+    ready = {
+        "url": f"http://127.0.0.1:{server.server_address[1]}",
+        "account_id": state.account_id,
+        "api_token": root.value,
+        "token_id": root.id,
+    }
     print(json.dumps(ready), flush=True)
     server.serve_forever(poll_interval=0.2)
     return 0

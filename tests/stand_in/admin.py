@@ -89,8 +89,12 @@ class Admin:
         with self.state.lock:
             token = self.state.add_token(name, policies_for(self.state.account_id, bucket, write, jurisdiction))
             self.state.save()
-        return {"id": token.id, "value": token.value, "access_key_id": token.id,
-                "secret_access_key": token.secret_access_key}
+        return {
+            "id": token.id,
+            "value": token.value,
+            "access_key_id": token.id,
+            "secret_access_key": token.secret_access_key,
+        }
 
     def do_objects(self, bucket: str, jurisdiction: str = "default") -> Any:
         """The keys of a bucket."""

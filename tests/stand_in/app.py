@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from typing import Any, Optional
 
-from tests.stand_in import admin, rest, rest_buckets, rest_tokens  # noqa: F401  (the latter two register routes)
+from tests.stand_in import admin, rest
 from tests.stand_in.faults import Fault, Faults
 from tests.stand_in.messages import Cut, Request, Response
 from tests.stand_in.operations import operation_of, split_path
@@ -17,6 +18,10 @@ from tests.stand_in.request_log import RequestLog
 from tests.stand_in.s3 import S3Side
 from tests.stand_in.s3_errors import S3Error, error_response
 from tests.stand_in.state import State
+
+ROUTE_MODULES = ("rest_buckets", "rest_objects", "rest_temporary", "rest_tokens")
+for _name in ROUTE_MODULES:
+    importlib.import_module(f"tests.stand_in.{_name}")
 
 
 class App:
@@ -44,8 +49,12 @@ class App:
             self.log.finish(entry, status, self.state.now())
 
     def _entry(self, request: Request) -> dict[str, Any]:
-        values: dict[str, Any] = {"time": self.state.now(), "method": request.method, "path": request.path,
-                                  "query": request.raw_query}
+        values: dict[str, Any] = {
+            "time": self.state.now(),
+            "method": request.method,
+            "path": request.path,
+            "query": request.raw_query,
+        }
         if request.path.startswith(rest.PREFIX + "/"):
             return self.log.arrive(kind="rest", bucket=None, key=None, **values)
         bucket, key = split_path(request.path)

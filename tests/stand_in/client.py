@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -31,16 +32,31 @@ class StandIn:
         self.token_id = ready["token_id"]
 
     @classmethod
-    def start(cls, data: Optional[Path] = None, *, host: str = "127.0.0.1", port: int = 0, account_id: Optional[str] = None,
-              api_token: Optional[str] = None, **settings: Any) -> StandIn:
+    def start(
+        cls,
+        data: Optional[Path] = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        account_id: Optional[str] = None,
+        api_token: Optional[str] = None,
+        **settings: Any,
+    ) -> StandIn:
         """Start one; without a folder its data ends with it."""
         command = [sys.executable, "-m", "tests.stand_in", "--host", host, "--port", str(port)]
         for option, value in (("--data", data), ("--account-id", account_id), ("--api-token", api_token)):
             command += [option, str(value)] if value else []
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         # In a session of its own, so that a signal to the test's process group does not end it.
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, text=True, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
         assert process.stdout
         line = process.stdout.readline()
         if not line:
@@ -54,8 +70,9 @@ class StandIn:
     def __enter__(self) -> StandIn:
         return self
 
-    def __exit__(self, kind: Optional[type[BaseException]], error: Optional[BaseException],
-                 trace: Optional[TracebackType]) -> None:
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
         self.stop()
 
     @property
@@ -76,8 +93,6 @@ class StandIn:
     @property
     def secret_access_key(self) -> str:
         """S3 secret of the token that may do everything."""
-        import hashlib
-
         return hashlib.sha256(self.api_token.encode()).hexdigest()
 
     def ask(self, name: str, /, *, timeout: float = 60.0, **values: Any) -> Any:
@@ -114,8 +129,9 @@ class StandIn:
         found = self.requests()
         return int(found[-1]["n"]) if found else 0
 
-    def wait_for_request(self, timeout: float = 30.0, *, since: int = 0, arrived: bool = False,
-                         **wanted: Any) -> dict[str, Any]:
+    def wait_for_request(
+        self, timeout: float = 30.0, *, since: int = 0, arrived: bool = False, **wanted: Any
+    ) -> dict[str, Any]:
         """Wait until a request was answered (arrived: until it came in); path is a regular expression."""
         found = self.ask("wait", timeout=timeout + 10, wanted=wanted, since=since, arrived=arrived, seconds=timeout)
         if found is None:
@@ -134,8 +150,9 @@ class StandIn:
         """Change when an object was stored."""
         self.ask("set_upload_time", bucket=bucket, key=key, time=time)
 
-    def create_token(self, name: str, bucket: Optional[str] = None, write: bool = True,
-                     jurisdiction: str = "default") -> dict[str, str]:
+    def create_token(
+        self, name: str, bucket: Optional[str] = None, write: bool = True, jurisdiction: str = "default"
+    ) -> dict[str, str]:
         """Make a token for one bucket, or for R2 as a whole: id, value, access_key_id, secret_access_key."""
         return dict(self.ask("create_token", name=name, bucket=bucket, write=write, jurisdiction=jurisdiction))
 

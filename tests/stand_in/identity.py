@@ -17,7 +17,7 @@ from typing import Any, Optional
 from tests.stand_in.s3_errors import S3Error
 from tests.stand_in.sigv4 import Signature
 from tests.stand_in.state import State
-from tests.stand_in.tokens import ACCOUNT_READ, ACCOUNT_WRITE, ITEM_READ, ITEM_WRITE, INCLUDED, Token
+from tests.stand_in.tokens import ACCOUNT_READ, ACCOUNT_WRITE, INCLUDED, ITEM_READ, ITEM_WRITE, Token
 
 PERMISSIONS = {
     "admin-read-write": ACCOUNT_WRITE,
@@ -77,8 +77,13 @@ def _from_jwt(state: State, jwt: str, token: Token, host: str) -> dict[str, Any]
     if float(claims.get("exp", 0)) <= state.now() or claims.get("scope") not in PERMISSIONS:
         raise S3Error("Unauthorized", "The session token has expired.")
     paths = claims.get("paths", {})
-    return {"bucket": claims.get("bucket"), "permission": claims["scope"], "actions": claims.get("actions"),
-            "prefixes": paths.get("prefixPaths"), "objects": paths.get("objectPaths")}
+    return {
+        "bucket": claims.get("bucket"),
+        "permission": claims["scope"],
+        "actions": claims.get("actions"),
+        "prefixes": paths.get("prefixPaths"),
+        "objects": paths.get("objectPaths"),
+    }
 
 
 def _usable_token(state: State, token_id: str) -> Token:
@@ -110,6 +115,8 @@ class Keyring:
     def _temporary(self, claimed: Signature, temporary: dict[str, Any]) -> str:
         token = _usable_token(self.state, temporary["parent"])
         if claimed.session_token != temporary["session_token"] or temporary["expires"] <= self.state.now():
+            raise S3Error("Unauthorized")
+        if temporary["parent_secret"] != token.secret_access_key:  # the parent was rolled
             raise S3Error("Unauthorized")
         self.identity = Identity(claimed.access_key_id, token, temporary)
         return str(temporary["secret"])

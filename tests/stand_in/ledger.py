@@ -40,10 +40,18 @@ def gaps(prefix: str, history: list[Enforcement], now: float) -> list[tuple[floa
 
 
 def _exposures(bucket: Bucket, now: float) -> list[dict[str, Any]]:
+    if bucket.deleted is not None:
+        now = bucket.deleted
     prefixes = sorted({entry.prefix for entry in bucket.locks.history if entry.since <= now})
     return [
-        {"bucket": bucket.name, "jurisdiction": bucket.jurisdiction, "prefix": prefix, "from": since, "to": until,
-         "seconds": (now if until is None else until) - since}
+        {
+            "bucket": bucket.name,
+            "jurisdiction": bucket.jurisdiction,
+            "prefix": prefix,
+            "from": since,
+            "to": bucket.deleted if until is None else until,
+            "seconds": (now if until is None else until) - since,
+        }
         for prefix in prefixes
         for since, until in gaps(prefix, bucket.locks.history, now)
     ]
@@ -52,7 +60,7 @@ def _exposures(bucket: Bucket, now: float) -> list[dict[str, Any]]:
 def ledger(state: State, since: float) -> dict[str, Any]:
     """Exposures that ended after an instant or have not ended, and destructive requests after it."""
     now = state.now()
-    found = [entry for bucket in state.buckets.values() for entry in _exposures(bucket, now)]
+    found = [entry for bucket in [*state.deleted_buckets, *state.buckets.values()] for entry in _exposures(bucket, now)]
     return {
         "exposures": [entry for entry in found if entry["to"] is None or entry["to"] > since],
         "destructive": [entry for entry in state.destructive if entry["time"] > since],

@@ -79,25 +79,32 @@ class Locks:
     rules: Optional[list[dict[str, Any]]] = None
     history: list[Enforcement] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        # What has ended long ago is of interest to the ledger only; there may be thousands.
+        self._current = list(self.history)
+
     def replace(self, rules: list[dict[str, Any]], now: float, lock_delay: float, unlock_delay: float) -> None:
         """Take a new document; what it changes takes effect after the delays."""
         wanted = [(rule.get("prefix", ""), rule["condition"]) for rule in rules if rule["enabled"]]
-        for entry in self.history:
+        for entry in self._current:
             if entry.until is None:
                 if (entry.prefix, entry.condition) in wanted:
                     wanted.remove((entry.prefix, entry.condition))
                 else:
                     entry.until = max(now + unlock_delay, entry.since)
-        self.history += [Enforcement(prefix, condition, now + lock_delay) for prefix, condition in wanted]
+        fresh = [Enforcement(prefix, condition, now + lock_delay) for prefix, condition in wanted]
+        self.history += fresh
+        self._current += fresh
         self.rules = rules
 
     def hold(self, key: str, uploaded: float, now: float) -> bool:
         """Whether any rule in force keeps this object from being changed."""
-        return any(entry.holds(key, uploaded, now) for entry in self.history if entry.until is None or entry.until > now)
+        self._current = [entry for entry in self._current if entry.until is None or entry.until > now]
+        return any(entry.holds(key, uploaded, now) for entry in self._current)
 
     def to_json(self) -> dict[str, Any]:
         """As it is written to disk."""
-        return asdict(self)
+        return {"rules": self.rules, "history": [asdict(entry) for entry in self.history]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Locks:

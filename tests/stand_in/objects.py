@@ -39,7 +39,7 @@ class Objects:
     def _environ(self, jurisdiction: str, request: Request) -> dict[str, Any]:
         self.backend(jurisdiction)
         path = request.path
-        environ = {
+        environ: dict[str, Any] = {
             "REQUEST_METHOD": request.method,
             "SCRIPT_NAME": "",
             "PATH_INFO": path.encode().decode("latin-1"),
@@ -68,16 +68,12 @@ class Objects:
         """Let moto answer a request."""
         moto_request = MotoRequest(self._environ(jurisdiction, request))
         respond = S3Response().key_response if key else S3Response().bucket_response
-        status, headers, body = respond(moto_request, moto_request.raw_url, moto_request.headers)
+        status, headers, body = respond(moto_request, moto_request.raw_url, dict(moto_request.headers))
         # Moto remembers every object it ever made, for the sake of its own tests.
-        FakeKey.instances_tracked.clear()
-        FakeMultipart.instances_tracked.clear()
+        for kind in (FakeKey, FakeMultipart):
+            kind.instances_tracked.clear()  # type: ignore[union-attr]
         kept = {name: str(value) for name, value in headers.items() if name.lower() not in ("date", "server")}
         return Response(int(status), kept, body.encode() if isinstance(body, str) else body or b"")
-
-    def has_bucket(self, jurisdiction: str, bucket: str) -> bool:
-        """Whether there is such a bucket."""
-        return bucket in self.backend(jurisdiction).buckets
 
     def create_bucket(self, jurisdiction: str, bucket: str) -> None:
         """Make an empty bucket."""
@@ -104,10 +100,9 @@ class Objects:
         """Remove one object."""
         self.backend(jurisdiction).delete_object(bucket, key)
 
-    def upload_key(self, jurisdiction: str, bucket: str, upload_id: str) -> Optional[str]:
-        """Onto which key an unfinished multipart upload goes."""
-        upload = self.backend(jurisdiction).get_bucket(bucket).multiparts.get(upload_id)
-        return upload.key_name if upload else None
+    def uploads(self, jurisdiction: str, bucket: str) -> dict[str, FakeMultipart]:
+        """The multipart uploads that are not finished."""
+        return self.backend(jurisdiction).get_bucket(bucket).multiparts
 
 
 def uploaded_at(found: FakeKey) -> float:

@@ -38,14 +38,18 @@ OPERATIONS = {
     ("POST", "key", "uploadId"): "CompleteMultipartUpload",
     ("DELETE", "key", "uploadId"): "AbortMultipartUpload",
 }
+# fmt: off
 BUCKET_SUBRESOURCES = (
-    "acl policy policyStatus versioning versions tagging website logging notification replication encryption object-lock "
-    "publicAccessBlock requestPayment accelerate analytics intelligent-tiering inventory metrics ownershipControls cors "
-    "lifecycle location uploads delete"
-).split()
+    "acl", "policy", "policyStatus", "versioning", "versions", "tagging", "website", "logging", "notification",
+    "replication", "encryption", "object-lock", "publicAccessBlock", "requestPayment", "accelerate", "analytics",
+    "intelligent-tiering", "inventory", "metrics", "ownershipControls", "cors", "lifecycle", "location", "uploads",
+    "delete",
+)
 KEY_SUBRESOURCES = (
-    "acl tagging retention legal-hold torrent restore select attributes uploads uploadId versionId"
-).split()
+    "acl", "tagging", "retention", "legal-hold", "torrent", "restore", "select", "attributes", "uploads", "uploadId",
+    "versionId",
+)
+# fmt: on
 # Needed on the account; everything else needs a right on the bucket.
 ACCOUNT_RIGHTS = {
     "ListBuckets": ACCOUNT_READ,
@@ -58,11 +62,29 @@ ACCOUNT_RIGHTS = {
     "PutBucketLifecycleConfiguration": ACCOUNT_WRITE,
     "DeleteBucketLifecycle": ACCOUNT_WRITE,
 }
-READING = ("HeadBucket", "ListObjects", "ListObjectsV2", "GetBucketLocation", "ListMultipartUploads", "GetObject",
-           "HeadObject", "ListParts")
-MISSING_HEADERS = ("x-amz-object-lock-", "x-amz-bypass-governance-retention", "x-amz-bucket-object-lock-enabled",
-                   "x-amz-tagging", "x-amz-acl", "x-amz-grant-", "x-amz-website-redirect-location", "x-amz-request-payer",
-                   "x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner", "x-amz-mfa")
+READING = (
+    "HeadBucket",
+    "ListObjects",
+    "ListObjectsV2",
+    "GetBucketLocation",
+    "ListMultipartUploads",
+    "GetObject",
+    "HeadObject",
+    "ListParts",
+)
+MISSING_HEADERS = (
+    "x-amz-object-lock-",
+    "x-amz-bypass-governance-retention",
+    "x-amz-bucket-object-lock-enabled",
+    "x-amz-tagging",
+    "x-amz-acl",
+    "x-amz-grant-",
+    "x-amz-website-redirect-location",
+    "x-amz-request-payer",
+    "x-amz-expected-bucket-owner",
+    "x-amz-source-expected-bucket-owner",
+    "x-amz-mfa",
+)
 
 
 def split_path(path: str) -> tuple[str, str]:

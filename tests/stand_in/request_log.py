@@ -46,6 +46,7 @@ class RequestLog:
 
     def wait(self, wanted: dict[str, Any], since: int, arrived: bool, timeout: float) -> Optional[dict[str, Any]]:
         """The first entry after a number that has these values; path is a regular expression."""
+
         def find() -> Optional[dict[str, Any]]:
             for entry in self._entries:
                 if entry["n"] > since and (arrived or entry["status"] is not None) and _fits(entry, wanted):

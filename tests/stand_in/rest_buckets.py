@@ -25,6 +25,11 @@ CLASSES = ("Standard", "InfrequentAccess")
 def bucket_of(call: Call, right: str) -> Bucket:
     """The bucket that a call is about, if the token has the right on the account."""
     call.require(right)
+    return find_bucket(call)
+
+
+def find_bucket(call: Call) -> Bucket:
+    """The bucket that a call is about."""
     name = call.values["bucket"]
     if not NAME.fullmatch(name):
         raise RestError(400, 10005, "The specified bucket name is not valid.")
@@ -44,8 +49,11 @@ def list_buckets(call: Call) -> Response:
     if query.get("cursor"):
         start = base64.urlsafe_b64decode(query["cursor"]).decode()
     names = sorted(
-        (name for jurisdiction, name in call.state.buckets
-         if jurisdiction == call.jurisdiction and query.get("name_contains", "") in name),
+        (
+            name
+            for jurisdiction, name in call.state.buckets
+            if jurisdiction == call.jurisdiction and query.get("name_contains", "") in name
+        ),
         reverse=query.get("direction") == "desc",
     )
     if start:
@@ -71,7 +79,6 @@ def create_bucket(call: Call) -> Response:
     if str(hint).lower() not in HINTS or storage_class not in CLASSES:
         raise RestError(400, 10001, "The location hint or the storage class is not valid.")
     bucket = call.state.create_bucket(name, call.jurisdiction, hint, storage_class)
-    call.state.save()
     return success(bucket.shown())
 
 
@@ -89,7 +96,7 @@ def patch_bucket(call: Call) -> Response:
     if storage_class not in CLASSES:
         raise RestError(400, 10062, "The storage class specified is not valid.")
     bucket.storage_class = storage_class
-    call.state.save()
+    call.state.save_bucket(bucket)
     return success(bucket.shown())
 
 
@@ -98,7 +105,6 @@ def delete_bucket(call: Call) -> Response:
     """Remove an empty bucket."""
     if not call.state.delete_bucket(bucket_of(call, ACCOUNT_WRITE)):
         raise RestError(409, 10008, "The bucket you tried to delete is not empty.")
-    call.state.save()
     return success({})
 
 
@@ -121,7 +127,7 @@ def put_lock(call: Call) -> Response:
     settings = call.state.settings
     unlock_delay = settings.lock_delay if settings.unlock_delay is None else settings.unlock_delay
     bucket.locks.replace(rules, call.state.now(), settings.lock_delay, unlock_delay)
-    call.state.save()
+    call.state.save_bucket(bucket)
     return success({})
 
 
@@ -139,7 +145,7 @@ def put_lifecycle(call: Call) -> Response:
         bucket.lifecycle = lifecycle.check((call.document() or {}).get("rules", []))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RestError(400, 10001, f"The lifecycle configuration is not valid: {error}.") from None
-    call.state.save()
+    call.state.save_bucket(bucket)
     return success({})
 
 
@@ -157,8 +163,9 @@ def put_managed_domain(call: Call) -> Response:
     enabled = (call.document() or {}).get("enabled")
     if not isinstance(enabled, bool):
         raise RestError(400, 10001, "enabled is not a boolean.")
-    bucket_of(call, ACCOUNT_WRITE).managed_domain = enabled
-    call.state.save()
+    bucket = bucket_of(call, ACCOUNT_WRITE)
+    bucket.managed_domain = enabled
+    call.state.save_bucket(bucket)
     return get_managed_domain(call)
 
 

@@ -11,7 +11,9 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from tests.stand_in import lifecycle
+from moto.s3.models import FakeMultipart
+
+from tests.stand_in import lifecycle, listing
 from tests.stand_in.bodies import open_body
 from tests.stand_in.conditions import check_conditions
 from tests.stand_in.identity import Identity, Keyring
@@ -45,6 +47,7 @@ class S3Side:
         self.special: dict[str, Callable[[Request, Bucket, str, Identity], Response]] = {
             "DeleteBucket": self._delete_bucket,
             "GetBucketLocation": lambda *_all: xml_response("<LocationConstraint>auto</LocationConstraint>"),
+            "ListObjectsV2": self._list_objects,
             "GetBucketLifecycleConfiguration": self._get_lifecycle,
             "PutBucketLifecycleConfiguration": self._put_lifecycle,
             "DeleteBucketLifecycle": self._delete_lifecycle,
@@ -118,14 +121,15 @@ class S3Side:
             found = ElementTree.fromstring(request.body).find("{*}LocationConstraint")
             location = found.text or location if found is not None and found.text != "auto" else location
         self.state.create_bucket(name, jurisdiction, location)
-        self.state.save()
         return Response(200, {"location": f"/{name}"})
 
     def _delete_bucket(self, request: Request, bucket: Bucket, key: str, identity: Identity) -> Response:
         if not self.state.delete_bucket(bucket):
             raise S3Error("BucketNotEmpty")
-        self.state.save()
         return Response(204)
+
+    def _list_objects(self, request: Request, bucket: Bucket, key: str, identity: Identity) -> Response:
+        return xml_response(listing.list_objects(self.state.objects.backend(bucket.jurisdiction), bucket.name, request))
 
     def _get_lifecycle(self, request: Request, bucket: Bucket, key: str, identity: Identity) -> Response:
         if not bucket.lifecycle:
@@ -134,12 +138,12 @@ class S3Side:
 
     def _put_lifecycle(self, request: Request, bucket: Bucket, key: str, identity: Identity) -> Response:
         bucket.lifecycle = lifecycle.from_xml(request.body)
-        self.state.save()
+        self.state.save_bucket(bucket)
         return Response(200)
 
     def _delete_lifecycle(self, request: Request, bucket: Bucket, key: str, identity: Identity) -> Response:
         bucket.lifecycle = []
-        self.state.save()
+        self.state.save_bucket(bucket)
         return Response(204)
 
     def _delete_object(self, request: Request, bucket: Bucket, key: str, identity: Identity) -> Response:
@@ -163,10 +167,8 @@ class S3Side:
         if self.state.settings.multi_delete_refusal == "request":
             for name in names:
                 self._refuse_if_held(bucket, name)
-        lines = []
         quiet = document.findtext("{*}Quiet", "false") == "true"
-        for name in names:
-            lines.append(self._delete_one(bucket, name, identity, quiet))
+        lines = [self._delete_one(bucket, name, identity, quiet) for name in names]
         return xml_response(f"<DeleteResult>{''.join(lines)}</DeleteResult>")
 
     def _delete_one(self, bucket: Bucket, key: str, identity: Identity, quiet: bool) -> str:
@@ -180,8 +182,15 @@ class S3Side:
         self._destroy(bucket, key, "DeleteObjects", identity)
         return "" if quiet else f"<Deleted><Key>{escape(key)}</Key></Deleted>"
 
-    def _write_object(self, request: Request, bucket: Bucket, key: str, identity: Identity,
-                      operation: str = "PutObject", prefix: str = "") -> Response:
+    def _write_object(
+        self,
+        request: Request,
+        bucket: Bucket,
+        key: str,
+        identity: Identity,
+        operation: str = "PutObject",
+        prefix: str = "",
+    ) -> Response:
         self._refuse_if_held(bucket, key)
         found = self.state.objects.find(bucket.jurisdiction, bucket.name, key)
         check_conditions(request, found, self.state.settings.missing_key_if_match, prefix)
@@ -210,25 +219,40 @@ class S3Side:
     def _create_upload(self, request: Request, bucket: Bucket, key: str, identity: Identity) -> Response:
         if self.state.settings.create_upload_refused:
             self._refuse_if_held(bucket, key)
-        return self._pass(request, bucket, key)
+        response = self._pass(request, bucket, key)
+        if response.status == 200:
+            upload_id = ElementTree.fromstring(response.body).findtext("{*}UploadId") or ""
+            self.state.storage.write_upload(bucket.jurisdiction, bucket.name, self._upload(upload_id, bucket, key))
+        return response
 
-    def _upload(self, request: Request, bucket: Bucket, key: str) -> str:
-        upload_id = request.query["uploadId"]
-        if self.state.objects.upload_key(bucket.jurisdiction, bucket.name, upload_id) != key:
+    def _upload(self, upload_id: str, bucket: Bucket, key: str) -> FakeMultipart:
+        upload = self.state.objects.uploads(bucket.jurisdiction, bucket.name).get(upload_id)
+        if upload is None or upload.key_name != key:
             raise S3Error("NoSuchUpload")
-        return upload_id
+        return upload
 
     def _upload_part(self, request: Request, bucket: Bucket, key: str, identity: Identity) -> Response:
-        self._upload(request, bucket, key)
+        upload = self._upload(request.query["uploadId"], bucket, key)
         if "x-amz-copy-source" in request.headers:
             self._check_source(request, bucket, identity)
-        return self._pass(request, bucket, key)
+        response = self._pass(request, bucket, key)
+        if response.status == 200:
+            number = int(request.query["partNumber"])
+            self.state.storage.write_upload(bucket.jurisdiction, bucket.name, upload, number)
+        return response
 
     def _complete_upload(self, request: Request, bucket: Bucket, key: str, identity: Identity) -> Response:
-        self._upload(request, bucket, key)
-        return self._write_object(request, bucket, key, identity, "CompleteMultipartUpload")
+        upload = self._upload(request.query["uploadId"], bucket, key)
+        sizes = [part.contentsize for _number, part in sorted(upload.parts.items())]
+        if len(set(sizes[:-1])) > 1 or (sizes and sizes[-1] > sizes[0]):
+            raise S3Error("InvalidPart", "All non-trailing parts must have the same length.")
+        response = self._write_object(request, bucket, key, identity, "CompleteMultipartUpload")
+        if response.status == 200:
+            self.state.storage.drop_upload(bucket.jurisdiction, bucket.name, upload.id)
+        return response
 
     def _abort_upload(self, request: Request, bucket: Bucket, key: str, identity: Identity) -> Response:
-        self._upload(request, bucket, key)
+        upload = self._upload(request.query["uploadId"], bucket, key)
         self._refuse_if_held(bucket, key)
+        self.state.storage.drop_upload(bucket.jurisdiction, bucket.name, upload.id)
         return self._pass(request, bucket, key)

@@ -12,12 +12,32 @@ from xml.sax.saxutils import escape
 from tests.stand_in.messages import Response
 
 STATUS = {
-    "AccessDenied": 403, "BadDigest": 400, "BucketAlreadyOwnedByYou": 409, "BucketNotEmpty": 409, "ExpiredRequest": 400,
-    "IncompleteBody": 400, "InternalError": 500, "InvalidArgument": 400, "InvalidBucketName": 400, "InvalidDigest": 400,
-    "InvalidObjectName": 400, "InvalidPart": 400, "InvalidRequest": 400, "MalformedXML": 400, "NoSuchBucket": 404,
-    "NoSuchKey": 404, "NoSuchUpload": 404, "NotImplemented": 501, "ObjectLockedByBucketPolicy": 409,
-    "PreconditionFailed": 412, "RequestTimeTooSkewed": 403, "SignatureDoesNotMatch": 403, "TooManyRequests": 429,
-    "Unauthorized": 401, "NoSuchLifecycleConfiguration": 404, "MissingContentLength": 411,
+    "AccessDenied": 403,
+    "BadDigest": 400,
+    "BucketAlreadyOwnedByYou": 409,
+    "BucketNotEmpty": 409,
+    "ExpiredRequest": 400,
+    "IncompleteBody": 400,
+    "InternalError": 500,
+    "InvalidArgument": 400,
+    "InvalidBucketName": 400,
+    "InvalidDigest": 400,
+    "InvalidObjectName": 400,
+    "InvalidPart": 400,
+    "InvalidRequest": 400,
+    "MalformedXML": 400,
+    "NoSuchBucket": 404,
+    "NoSuchKey": 404,
+    "NoSuchUpload": 404,
+    "NotImplemented": 501,
+    "ObjectLockedByBucketPolicy": 409,
+    "PreconditionFailed": 412,
+    "RequestTimeTooSkewed": 403,
+    "SignatureDoesNotMatch": 403,
+    "TooManyRequests": 429,
+    "Unauthorized": 401,
+    "NoSuchLifecycleConfiguration": 404,
+    "MissingContentLength": 411,
 }
 MESSAGE = {
     "AccessDenied": "Access Denied",
@@ -30,7 +50,7 @@ MESSAGE = {
     "ObjectLockedByBucketPolicy": "The object is locked by the bucket policy.",
     "PreconditionFailed": "At least one of the pre-conditions you specified did not hold.",
     "SignatureDoesNotMatch": "The request signature we calculated does not match the signature you provided. "
-                             "Check your secret access key and signing method.",
+    "Check your secret access key and signing method.",
     "Unauthorized": "Unauthorized",
 }
 

@@ -21,6 +21,10 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"
 REGIONS = ("auto", "us-east-1", "")
 SAFE = "-_.~"
+SIGNING_PARAMETERS = tuple(
+    f"X-Amz-{name}"
+    for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature", "Security-Token")
+)
 FIELDS = re.compile(r"(Credential|SignedHeaders|Signature)=([^,\s]+)")
 
 
@@ -77,9 +81,13 @@ def parse(request: Request) -> Signature:
         return _from_fields(found["Credential"], found["SignedHeaders"], found["Signature"], stamp, token)
     query = request.query
     if query.get("X-Amz-Algorithm") == ALGORITHM:
-        claimed = _from_fields(query.get("X-Amz-Credential", ""), query.get("X-Amz-SignedHeaders", ""),
-                               query.get("X-Amz-Signature", ""), query.get("X-Amz-Date", ""),
-                               query.get("X-Amz-Security-Token"))
+        claimed = _from_fields(
+            query.get("X-Amz-Credential", ""),
+            query.get("X-Amz-SignedHeaders", ""),
+            query.get("X-Amz-Signature", ""),
+            query.get("X-Amz-Date", ""),
+            query.get("X-Amz-Security-Token"),
+        )
         claimed.expires = int(query.get("X-Amz-Expires", "0"))
         return claimed
     if authorization:
@@ -90,8 +98,11 @@ def parse(request: Request) -> Signature:
 def _canonical_query(request: Request, presigned: bool) -> str:
     # Not parsed as a form: to S3 a plus sign is a plus sign.
     pairs = parse_qsl(request.raw_query.replace("+", "%2B"), keep_blank_values=True)
-    encoded = sorted((quote(name, safe=SAFE), quote(value, safe=SAFE)) for name, value in pairs
-                     if not (presigned and name == "X-Amz-Signature"))
+    encoded = sorted(
+        (quote(name, safe=SAFE), quote(value, safe=SAFE))
+        for name, value in pairs
+        if not (presigned and name == "X-Amz-Signature")
+    )
     return "&".join(f"{name}={value}" for name, value in encoded)
 
 
@@ -103,14 +114,16 @@ def payload_hash(request: Request, claimed: Signature) -> str:
 def expected_signature(request: Request, claimed: Signature) -> str:
     """The signature that this request has if it was signed with the derived key."""
     headers = "".join(f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in claimed.signed_headers)
-    canonical = "\n".join((
-        request.method,
-        quote(unquote(request.raw_path), safe="/" + SAFE),
-        _canonical_query(request, claimed.expires is not None),
-        headers,
-        ";".join(claimed.signed_headers),
-        payload_hash(request, claimed),
-    ))
+    canonical = "\n".join(
+        (
+            request.method,
+            quote(unquote(request.raw_path), safe="/" + SAFE),
+            _canonical_query(request, claimed.expires is not None),
+            headers,
+            ";".join(claimed.signed_headers),
+            payload_hash(request, claimed),
+        )
+    )
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     return claimed.sign("\n".join((ALGORITHM, claimed.stamp, claimed.scope, digest)))
 
@@ -127,7 +140,9 @@ def _check_time(claimed: Signature, now: float, max_skew: float) -> None:
         if age > claimed.expires or age < -max_skew:
             raise S3Error("ExpiredRequest", "The presigned URL has expired.")
     elif abs(age) > max_skew:
-        raise S3Error("RequestTimeTooSkewed", "The difference between the request time and the server's time is too large.")
+        raise S3Error(
+            "RequestTimeTooSkewed", "The difference between the request time and the server's time is too large."
+        )
 
 
 def verify(request: Request, secret_of: Callable[[Signature], str], now: float, max_skew: float) -> Signature:
@@ -139,4 +154,7 @@ def verify(request: Request, secret_of: Callable[[Signature], str], now: float, 
     if not hmac.compare_digest(expected_signature(request, claimed), claimed.signature):
         raise S3Error("SignatureDoesNotMatch")
     _check_time(claimed, now, max_skew)
+    if claimed.expires is not None:
+        kept = (part for part in request.raw_query.split("&") if not part.startswith(SIGNING_PARAMETERS))
+        request.raw_query = "&".join(kept)
     return claimed

@@ -10,14 +10,14 @@ import datetime
 import secrets
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from tests.stand_in.locks import Locks
 from tests.stand_in.objects import Objects, set_uploaded_at, uploaded_at
 from tests.stand_in.settings import Settings
 from tests.stand_in.storage import Storage
-from tests.stand_in.tokens import TOKENS_WRITE, PERMISSION_GROUPS, Token, new_value, policies_for
+from tests.stand_in.tokens import PERMISSION_GROUPS, TOKENS_WRITE, USER_TOKENS_WRITE, Token, new_value, policies_for
 
 
 def iso(instant: float, fraction: bool = False) -> str:
@@ -46,6 +46,11 @@ class Bucket:
     domain_id: str = field(default_factory=lambda: secrets.token_hex(16))
     lifecycle: list[dict[str, Any]] = field(default_factory=default_lifecycle)
     locks: Locks = field(default_factory=Locks)
+    deleted: Optional[float] = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is written to disk."""
+        return {**vars(self), "locks": self.locks.to_json()}
 
     def shown(self) -> dict[str, Any]:
         """As the API shows it."""
@@ -75,8 +80,13 @@ class State:
 
     def add_token(self, name: str, policies: list[dict[str, Any]], **more: Any) -> Token:
         """Make a token."""
-        token = Token(id=more.pop("id", None) or secrets.token_hex(16), name=name, policies=policies,
-                      value=more.pop("value", None) or new_value(), **more)
+        token = Token(
+            id=more.pop("id", None) or secrets.token_hex(16),
+            name=name,
+            policies=policies,
+            value=more.pop("value", None) or new_value(),
+            **more,
+        )
         stamp = iso(self.now())
         token.dates = {"issued_on": stamp, "modified_on": stamp}
         self.tokens[token.id] = token
@@ -87,6 +97,9 @@ class State:
         group = next(key for key, entry in PERMISSION_GROUPS.items() if entry[2] == TOKENS_WRITE)
         policies = policies_for(self.account_id, None, True)
         policies[0]["permission_groups"].append({"id": group})
+        group = next(key for key, entry in PERMISSION_GROUPS.items() if entry[2] == USER_TOKENS_WRITE)
+        user = f"com.cloudflare.api.user.{secrets.token_hex(16)}"
+        policies.append({"effect": "allow", "resources": {user: "*"}, "permission_groups": [{"id": group}]})
         return self.add_token("root", policies, value=value)
 
     def token_by_value(self, value: str) -> Optional[Token]:
@@ -99,14 +112,18 @@ class State:
         bucket = Bucket(name, jurisdiction, iso(self.now(), fraction=True), location, storage_class)
         self.objects.create_bucket(jurisdiction, name)
         self.buckets[jurisdiction, name] = bucket
+        self.save_bucket(bucket)
         return bucket
 
     def delete_bucket(self, bucket: Bucket) -> bool:
         """Remove a bucket; False if it is not empty."""
         if not self.objects.delete_bucket(bucket.jurisdiction, bucket.name):
             return False
-        bucket.locks.replace([], self.now(), 0, 0)
-        self.deleted_buckets.append(self.buckets.pop((bucket.jurisdiction, bucket.name)))
+        del self.buckets[bucket.jurisdiction, bucket.name]
+        self.storage.drop_bucket(bucket.jurisdiction, bucket.name)
+        bucket.deleted = self.now()
+        self.deleted_buckets.append(bucket)
+        self.save_bucket(bucket)
         return True
 
     def held(self, bucket: Bucket, key: str) -> bool:
@@ -128,39 +145,51 @@ class State:
 
     def record_destruction(self, bucket: Bucket, key: str, operation: str, key_id: str) -> None:
         """Note that a request changed or removed what was there before."""
-        entry = {"time": self.now(), "bucket": bucket.name, "jurisdiction": bucket.jurisdiction,
-                 "key": key, "operation": operation, "key_id": key_id}
+        entry = {
+            "time": self.now(),
+            "bucket": bucket.name,
+            "jurisdiction": bucket.jurisdiction,
+            "key": key,
+            "operation": operation,
+            "key_id": key_id,
+        }
         self.destructive.append(entry)
         self.storage.append_destruction(entry)
 
     def save(self) -> None:
-        """Write down everything but the objects."""
-        self.storage.write_state({
-            "account_id": self.account_id,
-            "tokens": [token.to_json() for token in self.tokens.values()],
-            "buckets": [asdict(bucket) for bucket in self.buckets.values()],
-            "deleted_buckets": [asdict(bucket) for bucket in self.deleted_buckets],
-            "locations": self.locations,
-            "temporary": self.temporary,
-        })
+        """Write down what belongs to the account."""
+        tokens = [token.to_json() for token in self.tokens.values()]
+        account = {"account_id": self.account_id, "tokens": tokens, "temporary": self.temporary}
+        self.storage.write_json("account", account)
+
+    def save_bucket(self, bucket: Bucket) -> None:
+        """Write down a bucket, but for its objects."""
+        # One that was deleted makes room for the next of its name; the ledger still tells of it.
+        suffix = f"@{bucket.deleted}" if bucket.deleted else ""
+        name = f"buckets/{bucket.jurisdiction}/{bucket.name}"
+        self.storage.write_json(name + suffix, bucket.to_json())
+        if suffix:
+            self.storage.remove_json(name)
 
     def load(self) -> bool:
         """Read what an earlier process wrote down; False if there is nothing."""
-        data = self.storage.read_state()
-        if data is None:
+        account = self.storage.read_json("account")
+        if account is None:
             return False
-        self.account_id = data["account_id"]
-        self.tokens = {entry["id"]: Token(**entry) for entry in data["tokens"]}
-        self.locations, self.temporary = data["locations"], data["temporary"]
-        self.deleted_buckets = [_bucket_from_json(entry) for entry in data["deleted_buckets"]]
-        for entry in data["buckets"]:
-            bucket = _bucket_from_json(entry)
-            self.objects.create_bucket(bucket.jurisdiction, bucket.name)
-            self.buckets[bucket.jurisdiction, bucket.name] = bucket
-            self.storage.read_objects(self.objects.backend(bucket.jurisdiction), bucket.jurisdiction, bucket.name)
+        self.account_id, self.temporary = account["account_id"], account["temporary"]
+        self.tokens = {entry["id"]: Token(**entry) for entry in account["tokens"]}
+        for entry in self.storage.read_buckets():
+            self._load_bucket(Bucket(**{**entry, "locks": Locks.from_json(entry["locks"])}))
         self.destructive = self.storage.read_destruction()
         return True
 
-
-def _bucket_from_json(entry: dict[str, Any]) -> Bucket:
-    return Bucket(**{**entry, "locks": Locks.from_json(entry["locks"])})
+    def _load_bucket(self, bucket: Bucket) -> None:
+        self.locations.setdefault(bucket.name, bucket.location)
+        if bucket.deleted:
+            self.deleted_buckets.append(bucket)
+            return
+        self.objects.create_bucket(bucket.jurisdiction, bucket.name)
+        self.buckets[bucket.jurisdiction, bucket.name] = bucket
+        backend = self.objects.backend(bucket.jurisdiction)
+        self.storage.read_objects(backend, bucket.jurisdiction, bucket.name)
+        self.storage.read_uploads(backend, bucket.jurisdiction, bucket.name)

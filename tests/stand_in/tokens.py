@@ -15,16 +15,25 @@ from typing import Any, Optional
 
 from tests.stand_in.locks import parse_instant
 
-ACCOUNT_READ, ACCOUNT_WRITE, ITEM_READ, ITEM_WRITE, TOKENS_WRITE = "account-read", "account-write", "read", "write", "tokens"
+ACCOUNT_READ, ACCOUNT_WRITE, ITEM_READ, ITEM_WRITE = "account-read", "account-write", "read", "write"
+TOKENS_WRITE, USER_TOKENS_WRITE = "account-tokens", "user-tokens"
 
 # The four of R2 have the ids that Cloudflare publishes; those of the others are made up, clients go by the name.
 PERMISSION_GROUPS = {
     "bf7481a1826f439697cb59a20b22293e": ("Workers R2 Storage Write", "com.cloudflare.api.account", ACCOUNT_WRITE),
     "b4992e1108244f5d8bfbd5744320c2e1": ("Workers R2 Storage Read", "com.cloudflare.api.account", ACCOUNT_READ),
-    "2efd5506f9c8494dacb1fa10a3e7d5b6": ("Workers R2 Storage Bucket Item Write", "com.cloudflare.edge.r2.bucket", ITEM_WRITE),
-    "6a018a9f2fc74eb6b293b0c548f38b39": ("Workers R2 Storage Bucket Item Read", "com.cloudflare.edge.r2.bucket", ITEM_READ),
+    "2efd5506f9c8494dacb1fa10a3e7d5b6": (
+        "Workers R2 Storage Bucket Item Write",
+        "com.cloudflare.edge.r2.bucket",
+        ITEM_WRITE,
+    ),
+    "6a018a9f2fc74eb6b293b0c548f38b39": (
+        "Workers R2 Storage Bucket Item Read",
+        "com.cloudflare.edge.r2.bucket",
+        ITEM_READ,
+    ),
     "0" * 31 + "1": ("Account API Tokens Write", "com.cloudflare.api.account", TOKENS_WRITE),
-    "0" * 31 + "2": ("API Tokens Write", "com.cloudflare.api.user", TOKENS_WRITE),
+    "0" * 31 + "2": ("API Tokens Write", "com.cloudflare.api.user", USER_TOKENS_WRITE),
 }
 # What a right includes besides itself.
 INCLUDED = {
@@ -33,8 +42,11 @@ INCLUDED = {
     ITEM_WRITE: {ITEM_WRITE, ITEM_READ},
     ITEM_READ: {ITEM_READ},
     TOKENS_WRITE: {TOKENS_WRITE},
+    USER_TOKENS_WRITE: {USER_TOKENS_WRITE},
 }
-BUCKET_RESOURCE = re.compile(r"com\.cloudflare\.edge\.r2\.bucket\.(?P<account>[0-9a-z]+)_(?P<jurisdiction>[a-z]+)_(?P<bucket>.+)")
+BUCKET_RESOURCE = re.compile(
+    r"com\.cloudflare\.edge\.r2\.bucket\.(?P<account>[0-9a-z]+)_(?P<jurisdiction>[a-z]+)_(?P<bucket>.+)"
+)
 
 
 def new_value() -> str:
@@ -90,7 +102,10 @@ class Token:
         for policy in self.policies:
             if not any(right in _rights(group) for group in policy["permission_groups"]):
                 continue
-            if any(_covers(name, value, account_id, jurisdiction, bucket) for name, value in policy["resources"].items()):
+            if any(
+                _covers(right, name, value, account_id, jurisdiction, bucket)
+                for name, value in policy["resources"].items()
+            ):
                 if policy.get("effect", "allow") == "deny":
                     return False
                 verdict = True
@@ -102,24 +117,35 @@ def _rights(group: dict[str, Any]) -> set[str]:
     return INCLUDED[known[2]] if known else set()
 
 
-def _covers(name: str, value: Any, account_id: str, jurisdiction: str, bucket: Optional[str]) -> bool:
+def _covers(right: str, name: str, value: Any, account_id: str, jurisdiction: str, bucket: Optional[str]) -> bool:
     if name == f"com.cloudflare.api.account.{account_id}":
         if isinstance(value, dict):  # {"com.cloudflare.edge.r2.bucket.*": "*"}: every bucket, not the account
             return bucket is not None and "com.cloudflare.edge.r2.bucket.*" in value
-        return bool(value == "*")
+        return bool(value == "*") and right != USER_TOKENS_WRITE
     if name.startswith("com.cloudflare.api.user."):
-        return bucket is None
+        return bucket is None and right == USER_TOKENS_WRITE
     match = BUCKET_RESOURCE.fullmatch(name)
     return bool(
-        match and bucket and (match["account"], match["jurisdiction"], match["bucket"]) == (account_id, jurisdiction, bucket)
+        match
+        and bucket
+        and (match["account"], match["jurisdiction"], match["bucket"]) == (account_id, jurisdiction, bucket)
     )
 
 
-def policies_for(account_id: str, bucket: Optional[str], write: bool, jurisdiction: str = "default") -> list[dict[str, Any]]:
+def policies_for(
+    account_id: str, bucket: Optional[str], write: bool, jurisdiction: str = "default"
+) -> list[dict[str, Any]]:
     """The policies of a token for one bucket's objects, or for R2 as a whole."""
     kind = (ITEM_WRITE if write else ITEM_READ) if bucket else (ACCOUNT_WRITE if write else ACCOUNT_READ)
     group = next(group_id for group_id, entry in PERMISSION_GROUPS.items() if entry[2] == kind)
     resource = f"com.cloudflare.api.account.{account_id}"
     if bucket:
         resource = f"com.cloudflare.edge.r2.bucket.{account_id}_{jurisdiction}_{bucket}"
-    return [{"id": secrets.token_hex(16), "effect": "allow", "resources": {resource: "*"}, "permission_groups": [{"id": group}]}]
+    return [
+        {
+            "id": secrets.token_hex(16),
+            "effect": "allow",
+            "resources": {resource: "*"},
+            "permission_groups": [{"id": group}],
+        }
+    ]
