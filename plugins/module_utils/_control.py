@@ -85,6 +85,7 @@ class Control:
 
     def interrupt_guarded(self) -> None:
         self._send(signal.SIGINT)
+        self._send(signal.SIGCONT)  # one that is held with SIGSTOP would not notice
 
     def end_guarded(self, seconds: float) -> None:
         """Wait until the guarded processes have ended; kill those that have not when the time is over."""

@@ -1,0 +1,204 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The guard as a module, against the stand-in."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set, open_window
+
+from tests.stand_in.client import StandIn
+from tests.support.running import Ansible
+
+HOLDER = "0123456789abcdef"
+FOREIGN = {"id": "logs", "enabled": False, "prefix": "logs/", "condition": {"type": "Age", "maxAgeSeconds": 86400}}
+
+
+@pytest.fixture
+def cloudflare(stand_in: StandIn) -> Cloudflare:
+    return Cloudflare(stand_in.api_token, stand_in.account_id, url=stand_in.api_url, patience=5)
+
+
+class Guard:
+    """Runs the module with the stand-in's account."""
+
+    def __init__(self, ansible: Ansible, stand_in: StandIn) -> None:
+        self.ansible = ansible
+        self.account = {
+            "account_id": stand_in.account_id,
+            "api_token": stand_in.api_token,
+            "api_url": stand_in.api_url,
+        }
+
+    def __call__(self, **arguments: Any) -> dict[str, Any]:
+        return self.ansible.module("r2_bucket_relock", **{**self.account, **arguments})
+
+
+@pytest.fixture
+def guard(ansible: Ansible, stand_in: StandIn) -> Guard:
+    return Guard(ansible, stand_in)
+
+
+def make_bucket(cloudflare: Cloudflare, name: str, *prefixes: str) -> list[dict[str, Any]]:
+    cloudflare.create_bucket(name)
+    rules = [FOREIGN, *(rule for prefix in prefixes for rule in lock_set(prefix))]
+    return cloudflare.replace_lock_rules(name, rules)
+
+
+def open_for(cloudflare: Cloudflare, bucket: str, prefix: str, seconds: float) -> None:
+    rules = cloudflare.lock_rules(bucket)
+    lease = cloudflare.server_time() + timedelta(seconds=seconds)
+    cloudflare.replace_lock_rules(bucket, open_window(rules, prefix, ["index", "data"], lease=lease, holder=HOLDER))
+
+
+def calls(stand_in: StandIn, since: int) -> list[str]:
+    return [found["method"] for found in stand_in.requests(since) if found["kind"] == "rest"]
+
+
+def test_one_read_per_bucket_when_nothing_is_open(guard: Guard, stand_in: StandIn, cloudflare: Cloudflare) -> None:
+    for name in ("one", "two", "three"):
+        make_bucket(cloudflare, f"backup-{name}", "")
+    cloudflare.create_bucket("never-locked")
+    since = stand_in.last_request()
+    result = guard()
+    assert result["changed"] is False and result["closed"] == 0
+    assert calls(stand_in, since) == ["GET"] * 5  # the list of buckets, and one for each
+    assert [found["line"] for found in result["buckets"]] == [
+        f"{name}: all rules are in force." for name in ("backup-one", "backup-three", "backup-two", "never-locked")
+    ]
+
+
+def test_overdue_window_is_closed_once_and_foreign_rules_stay(
+    guard: Guard, stand_in: StandIn, cloudflare: Cloudflare
+) -> None:
+    before = make_bucket(cloudflare, "shared", "web1/", "web2/")
+    open_for(cloudflare, "shared", "web1/", -1)
+    since = stand_in.last_request()
+    predicted = guard(check_mode=True)
+    assert predicted["changed"] is True and "would be closed" in predicted["buckets"][0]["line"]
+    assert "PUT" not in calls(stand_in, since)
+    since = stand_in.last_request()
+    result = guard(buckets=["shared"])
+    assert calls(stand_in, since) == ["GET", "PUT", "GET"]
+    assert result["changed"] is True and result["closed"] == 1
+    (closed,) = result["buckets"][0]["closed"]
+    assert closed["prefix"] == "web1/" and closed["parts"] == ["data", "index"] and closed["state"] == "overdue"
+    assert result["diff"]["before"]["shared"] != result["diff"]["after"]["shared"] == before
+    assert stand_in.rules("shared") == before
+    assert guard(buckets=["shared"])["changed"] is False
+
+
+def test_orphaned_window_is_closed(guard: Guard, stand_in: StandIn, cloudflare: Cloudflare) -> None:
+    before = make_bucket(cloudflare, "backup-web1", "")
+    cloudflare.replace_lock_rules(
+        "backup-web1", [dict(rule, enabled="data" not in rule["id"] and rule["enabled"]) for rule in before]
+    )
+    result = guard()
+    assert result["buckets"][0]["closed"][0]["state"] == "orphaned"
+    assert stand_in.rules("backup-web1") == before
+
+
+def test_live_lease_is_cut_only_by_force(guard: Guard, stand_in: StandIn, cloudflare: Cloudflare) -> None:
+    before = make_bucket(cloudflare, "backup-web1", "")
+    open_for(cloudflare, "backup-web1", "", 600)
+    result = guard()
+    assert result["changed"] is False and result["buckets"][0]["live"][0]["state"] == "live"
+    assert "left alone" in result["buckets"][0]["line"]
+    assert stand_in.rules("backup-web1") != before
+    result = guard(force=True)
+    assert result["changed"] is True and result["buckets"][0]["closed"][0]["state"] == "live"
+    assert stand_in.rules("backup-web1") == before
+
+
+@pytest.mark.parametrize("offset", [-3600, 3600])
+def test_lease_is_judged_by_the_clock_of_the_server(
+    guard: Guard, stand_in: StandIn, cloudflare: Cloudflare, offset: float
+) -> None:
+    stand_in.settings(clock_offset=offset)
+    make_bucket(cloudflare, "overdue", "")
+    make_bucket(cloudflare, "alive", "")
+    open_for(cloudflare, "overdue", "", -2)
+    open_for(cloudflare, "alive", "", 60)
+    result = {found["bucket"]: found for found in guard()["buckets"]}
+    assert len(result["overdue"]["closed"]) == 1 and len(result["alive"]["live"]) == 1
+
+
+def test_nonsense_is_reported_and_left_alone_and_the_rest_is_done(
+    guard: Guard, stand_in: StandIn, cloudflare: Cloudflare
+) -> None:
+    make_bucket(cloudflare, "a-nonsense", "")
+    make_bucket(cloudflare, "b-overdue", "")
+    open_for(cloudflare, "a-nonsense", "", -5)
+    open_for(cloudflare, "b-overdue", "", -5)
+    edited = [
+        dict(rule, prefix="dat/") if rule["id"] == "holdfast/data" else rule
+        for rule in cloudflare.lock_rules("a-nonsense")
+    ]
+    cloudflare.replace_lock_rules("a-nonsense", edited)
+    result = guard()
+    assert result["failed"] is True and result["changed"] is True and result["closed"] == 1
+    assert result["msg"].count("The rule 'holdfast/data' is not as this collection writes it") == 1
+    assert "a-nonsense" in result["msg"] and "b-overdue" not in result["msg"]
+    assert stand_in.rules("a-nonsense") == edited
+    assert all(rule["enabled"] for rule in stand_in.rules("b-overdue") if rule["id"] != "logs")
+
+
+def test_failing_when_it_had_to_act(guard: Guard, stand_in: StandIn, cloudflare: Cloudflare) -> None:
+    before = make_bucket(cloudflare, "backup-web1", "")
+    assert "failed" not in guard(fail_when_closed=True)
+    open_for(cloudflare, "backup-web1", "", -1)
+    result = guard(fail_when_closed=True)
+    assert result["failed"] is True and "backup-web1: closed: the repository of the bucket" in result["msg"]
+    assert stand_in.rules("backup-web1") == before
+
+
+def test_missing_bucket_does_not_stop_the_others(guard: Guard, stand_in: StandIn, cloudflare: Cloudflare) -> None:
+    before = make_bucket(cloudflare, "backup-web1", "")
+    open_for(cloudflare, "backup-web1", "", -1)
+    result = guard(buckets=["no-such-bucket", "backup-web1"])
+    assert result["failed"] is True and "no-such-bucket" in result["msg"] and result["closed"] == 1
+    assert stand_in.rules("backup-web1") == before
+
+
+def test_buckets_of_all_jurisdictions(guard: Guard, stand_in: StandIn, cloudflare: Cloudflare) -> None:
+    european = Cloudflare(stand_in.api_token, stand_in.account_id, url=stand_in.api_url, patience=5, jurisdiction="eu")
+    for client in (cloudflare, european):
+        make_bucket(client, "backup-web1", "")
+        open_for(client, "backup-web1", "", -1)
+    result = guard(jurisdictions=["default", "eu"])
+    assert result["closed"] == 2
+    assert [found["jurisdiction"] for found in result["buckets"]] == ["default", "eu"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 500},
+        {"status": 502, "body": "<html>bad gateway</html>"},
+        {"status": 429, "retry_after": 1},
+        {"cut": "before"},
+        {"cut": "after"},
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_faults_are_outlasted(
+    guard: Guard, stand_in: StandIn, cloudflare: Cloudflare, fault: dict[str, Any], method: str
+) -> None:
+    before = make_bucket(cloudflare, "backup-web1", "")
+    open_for(cloudflare, "backup-web1", "", -1)
+    stand_in.fault(method=method, path="/lock", **fault)
+    result = guard(buckets=["backup-web1"])
+    assert result["closed"] == 1
+    assert stand_in.rules("backup-web1") == before
+
+
+def test_wrong_token_is_one_sentence(guard: Guard) -> None:
+    result = guard(api_token="not-the-token")
+    assert result["failed"] is True and "API token" in result["msg"]
+    assert "Traceback" not in result["msg"] and "not-the-token" not in str(result["msg"])
