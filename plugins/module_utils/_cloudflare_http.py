@@ -32,7 +32,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare_err
 )
 
 # What a caller waits for all tries of one call together, in seconds.
-PATIENCE = 60.0
+PATIENCE = 30.0
 # Longer than the API's block of 300 s.
 BLOCK_PATIENCE = 400.0
 # The same, with room for another block that begins right after the first.
