@@ -56,7 +56,7 @@ class Window:
         self._command = self._status = -1
         self._received = b""
 
-    def __enter__(self) -> Window:  # noqa: PYI034 (typing.Self needs Python 3.11)
+    def __enter__(self) -> Window:
         self._start(only_close=False)
         try:
             event = self._next_event()

@@ -437,7 +437,7 @@ def test_lock_that_stays_in_force_ends_the_attempt(world: World) -> None:
 def test_nothing_is_changed_when_the_lock_set_is_incomplete(world: World) -> None:
     with world.change() as state:
         del state["rules"][0]
-    with pytest.raises(WindowError, match="not complete"), open_window(spec_of(world)) as window:
+    with pytest.raises(WindowError, match="not complete"), open_window(spec_of(world)):
         pytest.fail("the block must not run")
     assert "PUT" not in world.state["calls"]
 
@@ -506,8 +506,11 @@ def test_failing_keeper_never_runs_the_code_of_its_parent(world: World) -> None:
 
 
 def test_error_of_the_work_is_kept_when_closing_fails_too(world: World) -> None:
-    with pytest.raises(WindowError) as caught, open_window(spec_of(world, close_patience=0.3)):
+    def work() -> None:
         with world.change() as state:
             state["faults"]["GET"] = ["lost"] * 50
         raise HoldfastError("the work failed")
+
+    with pytest.raises(WindowError) as caught, open_window(spec_of(world, close_patience=0.3)):
+        work()
     assert str(caught.value.__cause__) == "the work failed"
