@@ -17,8 +17,8 @@ from typing import Any
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare, cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise_prefix
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, endpoint, key_pair
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import MINIMUM, Repository, Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, boto3_problem, endpoint, key_pair
 
 _ID = re.compile(r"[0-9a-f]{64}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -85,3 +85,13 @@ class Clients:
             key_id=self.params.get("key_id") or key_id,
         )
         return Restic(repository, path=self.params["restic_path"], cache_dir=self.params.get("cache_dir"))
+
+    def open_repository(self) -> Restic:
+        """restic for a repository that is there, can be opened, and has the expected id."""
+        restic = self.restic()
+        restic.require(MINIMUM, "A repository in R2")
+        if boto3_problem() is None:
+            # says in a second what restic would try again and again, such as keys that are not accepted
+            self.s3.first_key(f"{self.prefix}config")
+        restic.open(self.params.get("repository_id"))
+        return restic

@@ -9,18 +9,16 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import Record, folder, load, save, stored
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import MINIMUM
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
-
-# restic 0.14 is the first that makes repositories of format 2, which can compress.
-RESTIC_MINIMUM = (0, 14, 0)
 
 
 class RepositoryError(HoldfastError):
@@ -54,7 +52,7 @@ def ensure(clients: Clients, *, record_dir: str | None, check_mode: bool) -> Out
     record = load(path) if path else None
     expected = _expected_id(clients, record, path)
     restic = clients.restic(record.key_id if record else None)
-    restic.require(RESTIC_MINIMUM, "A repository in R2")
+    restic.require(MINIMUM, "A repository in R2")
     if not _has_config(clients.s3, clients.prefix):
         _refuse_to_make(clients, expected)
         if check_mode:
@@ -65,7 +63,7 @@ def ensure(clients: Clients, *, record_dir: str | None, check_mode: bool) -> Out
         outcome = Outcome(repository_id=restic.open(expected), record=path)
     outcome.key_id = clients.params.get("key_id") or (record.key_id if record else restic.current_key_id())
     if path:
-        _record(clients, restic, outcome, record, check_mode)
+        _record(clients, outcome, record, check_mode)
     return outcome
 
 
@@ -82,6 +80,10 @@ def _expected_id(clients: Clients, record: Record | None, path: str) -> str | No
     return record.repository_id
 
 
+def _name(clients: Clients) -> str:
+    return f"{clients.bucket}/{clients.prefix}".rstrip("/")
+
+
 def _has_config(s3: S3, prefix: str) -> bool:
     # a listing, because a HEAD that is refused or that a proxy answers looks like an object that is not there
     return any(item.key == f"{prefix}config" for item in s3.list(f"{prefix}config"))
@@ -89,7 +91,7 @@ def _has_config(s3: S3, prefix: str) -> bool:
 
 def _refuse_to_make(clients: Clients, expected: str | None) -> None:
     """Raise unless there is nothing at all and nothing was ever recorded."""
-    prefix, name = clients.prefix, f"{clients.bucket}/{clients.prefix}".rstrip("/")
+    prefix, name = clients.prefix, _name(clients)
     if expected:
         raise RepositoryError(
             f"Repository {name} has vanished: {expected} is recorded, but there is no config object. Nothing was "
@@ -108,22 +110,24 @@ def _refuse_to_make(clients: Clients, expected: str | None) -> None:
         )
 
 
-def _record(clients: Clients, restic: Restic, outcome: Outcome, old: Record | None, check_mode: bool) -> None:
+def _record(clients: Clients, outcome: Outcome, old: Record | None, check_mode: bool) -> None:
     """Write the record if there is none; compare with it if there is one; complete its copies."""
-    names = restic.key_ids()
+    folder_of_keys = f"{clients.prefix}keys/"
+    names = [item.key[len(folder_of_keys) :] for item in clients.s3.list(folder_of_keys)]
+    names = [name for name in names if re.fullmatch(r"[0-9a-f]{64}", name)]  # restic ignores all others
     wanted = old or Record(
         bucket=clients.bucket,
         prefix=clients.prefix,
         repository_id=outcome.repository_id,
         key_id=outcome.key_id,
-        created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z"),
         keys=names,
     )
     outcome.warnings += _differences(wanted, names)
-    copies = {"config": f"{clients.prefix}config", f"keys/{wanted.key_id}": f"{clients.prefix}keys/{wanted.key_id}"}
+    copies = {"config": f"{clients.prefix}config", f"keys/{wanted.key_id}": f"{folder_of_keys}{wanted.key_id}"}
     held = {name: stored(outcome.record, name) for name in copies}
     if old and held["config"] is not None and clients.s3.get(copies["config"]) != held["config"]:
-        outcome.warnings.append(f"The config object of {restic.repository.name} is no longer the recorded one.")
+        outcome.warnings.append(f"The config object of {_name(clients)} is no longer the recorded one.")
     missing = [name for name, content in held.items() if content is None]
     outcome.recorded = old is not None and not missing
     if not outcome.recorded:
@@ -138,9 +142,9 @@ def _differences(record: Record, names: list[str]) -> list[str]:
     sentences = []
     if added:
         sentences.append(
-            f"Repository {name} has keys that are not recorded: {', '.join(added)}. Whoever holds one can read it; "
-            "if nobody of you added them, treat the host as compromised."
+            f"Keys of repository {name} that are not recorded: {len(added)}, the first {added[0]}. Whoever holds one "
+            "can read it; if nobody of you added them, treat the host as compromised."
         )
     if gone:
-        sentences.append(f"Repository {name} lacks recorded keys: {', '.join(gone)}.")
+        sentences.append(f"Recorded keys that repository {name} lacks: {len(gone)}, the first {gone[0]}.")
     return sentences

@@ -23,6 +23,9 @@ from typing import Any, NamedTuple
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 
+# The first that makes and reads repositories of format 2, which can compress.
+MINIMUM = (0, 14, 0)
+
 NO_REPOSITORY = 10
 LOCKED = 11
 WRONG_PASSWORD = 12
@@ -48,7 +51,7 @@ _DAMAGED = "repository contains errors"
 _GRACE = 30.0
 
 # How long opening a repository may take: a handful of requests and one key derivation.
-_OPENING = 120.0
+_OPENING = 60.0
 
 
 class ResticError(HoldfastError):
@@ -253,7 +256,7 @@ class Restic:
         found, ignored = self.list_snapshots(filters)
         if ignored:
             raise ResticError(
-                f"Repository {self.repository.name} has {len(ignored)} snapshot objects that restic cannot read, "
+                f"restic cannot read {len(ignored)} of the snapshot objects of repository {self.repository.name}, "
                 f"the first: {ignored[0]}."
             )
         return found

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,6 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import parse_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
 
-RESTIC_MINIMUM = (0, 14, 0)
 # The first that reports in JSON, has --dry-run, leaves equal files alone, and never writes through a link.
 RESTIC_OVERWRITES = (0, 17, 0)
 
@@ -70,7 +70,6 @@ def restore(
     restic: Restic, selection: Selection, target: str, *, verify: bool, overwrite: bool, check_mode: bool
 ) -> dict[str, Any]:
     """Restore, and return the result of the module."""
-    restic.require(RESTIC_MINIMUM, "Restoring")
     filled = _filled(target, overwrite)
     if filled:
         restic.require(RESTIC_OVERWRITES, "Restoring over files")
@@ -149,4 +148,4 @@ def _counts(messages: list[dict[str, Any]], target: str) -> dict[str, int]:
     if messages:
         return {"files": _number(messages, "files_restored"), "bytes": _number(messages, "bytes_restored")}
     tree = _tree(target)
-    return {"files": len(tree), "bytes": sum(os.lstat(path).st_size for path in tree if os.path.isfile(path))}
+    return {"files": len(tree), "bytes": sum(status[3] for status in tree.values() if stat.S_ISREG(status[0]))}

@@ -16,7 +16,7 @@ import re
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, Protocol
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
@@ -69,6 +69,8 @@ class S3Error(HoldfastError):
 
 @dataclass(frozen=True)
 class S3Object:
+    """An object; last_modified, in UTC, is when the service stored it (a listing has more digits than a HEAD)."""
+
     key: str
     size: int
     last_modified: datetime
@@ -114,14 +116,13 @@ def key_pair(params: Mapping[str, Any], cloudflare: TokenIdSource | None = None)
     return key_id, hashlib.sha256(token.encode()).hexdigest(), None
 
 
-def require_boto3() -> None:
-    """Fail in one sentence when boto3 is missing or too old."""
+def boto3_problem() -> str | None:
+    """Why boto3 cannot be used, in one sentence; None when it can."""
     needed = ".".join(map(str, BOTO3_MINIMUM))
     if BOTO3_IMPORT_ERROR is not None:
-        raise S3Error(f"boto3 is not installed for the Python that runs this module; install boto3 {needed} or later.")
+        return f"boto3 is not installed for the Python that runs this module; install boto3 {needed} or later."
     found = tuple(int(part) for part in re.findall(r"\d+", boto3.__version__)[:3])
-    if found < BOTO3_MINIMUM:
-        raise S3Error(f"boto3 {boto3.__version__} is too old; {needed} or later is needed.")
+    return f"boto3 {boto3.__version__} is too old; {needed} or later is needed." if found < BOTO3_MINIMUM else None
 
 
 class S3:
@@ -148,7 +149,9 @@ class S3:
         timeout: float = 30,
         attempts: int = 5,
     ) -> None:
-        require_boto3()
+        problem = boto3_problem()
+        if problem:
+            raise S3Error(problem)
         self.endpoint = endpoint
         self.bucket = bucket
         config = Config(
@@ -204,7 +207,12 @@ class S3:
         while True:
             page = self._call("list_objects_v2", Prefix=prefix, **more)
             for item in page.get("Contents", []):
-                yield S3Object(item["Key"], item["Size"], item["LastModified"], item.get("ETag", "").strip('"'))
+                yield S3Object(
+                    item["Key"],
+                    item["Size"],
+                    item["LastModified"].astimezone(timezone.utc),
+                    item.get("ETag", "").strip('"'),
+                )
             if not page.get("IsTruncated"):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
@@ -226,7 +234,9 @@ class S3:
             if error.status == 404 and error.code != "NoSuchBucket":
                 return None
             raise
-        return S3Object(key, answer["ContentLength"], answer["LastModified"], answer["ETag"].strip('"'))
+        return S3Object(
+            key, answer["ContentLength"], answer["LastModified"].astimezone(timezone.utc), answer["ETag"].strip('"')
+        )
 
     def get(self, key: str) -> bytes:
         answer = self._call("get_object", Key=key)

@@ -9,16 +9,16 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import parse_date
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restore import RESTIC_MINIMUM, filters
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restore import filters
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
 
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
+_BEGINNING = datetime.min.replace(tzinfo=timezone.utc)
 
 
 def stored_times(s3: S3, prefix: str) -> dict[str, datetime]:
@@ -33,9 +33,7 @@ def listed(
     """The snapshots that fit, oldest first by their claimed time."""
     if latest is not None and latest < 1:
         raise HoldfastError(f"latest is {latest}; it must be at least 1.")
-    restic = clients.restic()
-    restic.require(RESTIC_MINIMUM, "Listing snapshots")
-    restic.open(clients.params.get("repository_id"))
+    restic = clients.open_repository()
     newest = [f"--latest={latest}"] if latest else []
     found = restic.snapshots([*filters(host, paths, tags), *newest])
     for snapshot in found:
@@ -49,5 +47,5 @@ def _add_uploads(clients: Clients, found: list[dict[str, Any]]) -> None:
     times = stored_times(clients.s3, clients.prefix)
     for snapshot in found:
         stored = times.get(snapshot["id"])
-        text = stored.astimezone(UTC).isoformat(timespec="seconds") if stored else None
+        text = stored.astimezone(timezone.utc).isoformat(timespec="seconds") if stored else None
         snapshot["uploaded"] = text.replace("+00:00", "Z") if text else None

@@ -92,9 +92,7 @@ def main() -> None:
     if subset and not re.fullmatch(SUBSET, subset):
         module.fail_json(msg=f"read_data_subset {subset!r} is none of a part (2/7), a percentage (10%) or a size (5G).")
     try:
-        restic = Clients(params, module.no_log_values.add).restic()
-        restic.require((0, 14, 0), "The check")
-        restic.open(params["repository_id"])
+        restic = Clients(params, module.no_log_values.add).open_repository()
         errors = restic.check(read_data=params["read_data"], read_data_subset=subset)
     except HoldfastError as error:
         module.fail_json(msg=str(error), **error.details)

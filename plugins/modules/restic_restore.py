@@ -177,8 +177,7 @@ def main() -> None:
     selection = Selection(**{name: params[name] for name in SELECTION})
     how = {name: params[name] for name in HOW}
     try:
-        restic = Clients(params, module.no_log_values.add).restic()
-        restic.open(params["repository_id"])
+        restic = Clients(params, module.no_log_values.add).open_repository()
         result = restore(restic, selection, params["target"], check_mode=module.check_mode, **how)
     except HoldfastError as error:
         module.fail_json(msg=str(error), **error.details)

@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The record of a repository."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import (
+    Record,
+    RecordError,
+    folder,
+    load,
+    save,
+    stored,
+)
+
+ID = "ab" * 32
+RECORD = Record("backup", "web1/", "cd" * 32, ID, "2026-11-23T05:38:27Z", [ID], {"baseline": 1})
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    path = folder(str(tmp_path), "backup", "web1/")
+    assert path == str(tmp_path / "backup" / "web1")
+    assert folder(str(tmp_path), "backup", "") == str(tmp_path / "backup")
+    assert load(path) is None and stored(path, "config") is None
+    save(path, RECORD, {"config": b"c", f"keys/{ID}": b"k"})
+    assert load(path) == RECORD
+    assert (stored(path, "config"), stored(path, f"keys/{ID}")) == (b"c", b"k")
+
+
+def test_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    previous = os.umask(0)
+    try:
+        save(str(tmp_path / "a" / "b"), RECORD, {f"keys/{ID}": b"k"})
+    finally:
+        os.umask(previous)
+    for path in (tmp_path / "a").rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_failed_write_leaves_the_old_record_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "r")
+    save(path, RECORD, {})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(RecordError, match="cannot be written: No space left on device"):
+        save(path, Record("other", "", ID, ID, "", []), {})
+    assert os.listdir(path) == ["record.json"]
+    assert load(path) == RECORD
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("{", "is not valid JSON"),
+        ("[]", "does not hold all of"),
+        ("{}", "does not hold all of"),
+        (json.dumps({**RECORD.__dict__, "key_id": "short"}), "is not 64 hexadecimal digits"),
+    ],
+)
+def test_a_damaged_record_is_an_error(tmp_path: Path, content: str, sentence: str) -> None:
+    (tmp_path / "record.json").write_text(content)
+    with pytest.raises(RecordError, match=sentence):
+        load(str(tmp_path))
