@@ -1,0 +1,203 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The whole story against a local stand-in for R2: provision, back up, attack, maintain, kill, restore, look again.
+
+Run it as `make demo`. It leaves nothing outside .demo/ and ends with a status other than 0 when a promise is broken.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+from demo.attacker import Attacker, Attempt
+from demo.world import DEMO, HOSTS, INVENTORY, Broken, World, bucket_of, kill_ansible
+from tests.support.running import ROOT
+
+VICTIM = "web1"
+STARTED = time.monotonic()
+summary: dict[str, Any] = {}
+
+
+def say(text: str) -> None:
+    print(f"[{time.monotonic() - STARTED:5.1f} s] {text}", flush=True)
+
+
+def require(promise: bool, sentence: str) -> None:
+    if not promise:
+        raise Broken(sentence)
+
+
+def provision(world: World) -> None:
+    say(
+        f"Three hosts below .demo/hosts, {world.make_hosts()} real files. Their inventory: {INVENTORY.relative_to(ROOT)}"
+    )
+    say("site: buckets, repositories, locks, restic, credentials, backup jobs")
+    world.run("site", "site.log")
+    for name in HOSTS:
+        locked = sorted(rule["prefix"] for rule in world.stand_in.rules(bucket_of(name)) if rule["enabled"])
+        require(len(locked) == 5, f"The lock set of {name} is not complete.")
+    say("       every repository is locked: config, data/, index/, keys/, snapshots/")
+
+
+def back_up(world: World, days: range) -> None:
+    say(f"backups: {len(days)} of each host, with changes between")
+    for day in days:
+        for name in HOSTS:
+            world.change_files(name, day)
+            world.back_up(name)
+    world.back_up("db1", "etc")
+
+
+def attack(world: World) -> None:
+    say(f"attack: ransomware with root on {VICTIM} uses all that the host has")
+    before = {name: contents(world, name) for name in HOSTS}
+    root = world.root(VICTIM)
+    others = [bucket_of(name) for name in HOSTS if name != VICTIM]
+    attacker = Attacker(
+        root / "holdfast", root / "bin" / "holdfast-restic", world.stand_in.api_url, world.stand_in.account_id, others
+    )
+    attempts = attacker.attack()
+    print_attempts(attempts)
+    refused = sum(attempt.refused for attempt in attempts)
+    summary["attacks"] = {"tried": len(attempts), "refused": refused}
+    require(refused == len(attempts), "An attack succeeded.")
+    require(before == {name: contents(world, name) for name in HOSTS}, "An attack was refused, but changed an object.")
+    say(f"        {refused} of {len(attempts)} attempts were refused, and every object is as it was")
+
+
+def contents(world: World, name: str) -> dict[str, str]:
+    """The objects of a repository with the fingerprints of their contents."""
+    import boto3
+
+    keys = {
+        "aws_access_key_id": world.stand_in.access_key_id,
+        "aws_secret_access_key": world.stand_in.secret_access_key,
+    }
+    s3 = boto3.client("s3", endpoint_url=world.stand_in.s3_endpoint, region_name="auto", **keys)
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket_of(name))
+    found = {entry["Key"]: entry["ETag"] for page in pages for entry in page.get("Contents", [])}
+    return {key: etag for key, etag in found.items() if not key.startswith("locks/")}
+
+
+def print_attempts(attempts: list[Attempt]) -> None:
+    for attempt in attempts:
+        mark = "refused" if attempt.refused else "SUCCEEDED"
+        print(f"          {attempt.what:<52} {mark:<9} {attempt.answer}", flush=True)
+
+
+def maintain(world: World) -> None:
+    say("maintenance: forget, prune and lock again, all repositories")
+    run = world.run("maintenance", "maintenance.log")
+    results = [result.result for result in run.of(task="Forget, prune and lock again") if "windows" in result.result]
+    require(len(results) == len(HOSTS), "Maintenance did not reach every repository.")
+    windows = [window for result in results for window in result["windows"]]
+    summary["windows"] = [{name: window[name] for name in ("repository", "prefixes", "seconds")} for window in windows]
+    removed = sum(len(result["removed"]) for result in results)
+    require(removed > 0, "Maintenance found nothing to forget.")
+    require(not world.open_prefixes(), "Maintenance left something unlocked.")
+    freed = sum(result["bytes_removed"] for result in results) / 2**20
+    say(f"       {removed} snapshots gone, {freed:.1f} MiB freed, {len(windows)} windows, the longest "
+        f"{max(window['seconds'] for window in windows):.1f} s")  # fmt: skip
+
+
+def kill_maintenance(world: World) -> None:
+    say("maintenance again, and Ansible is killed (-9) while data/ and index/ are unlocked")
+    world.stand_in.clear_log()
+    # Slow enough that a window lasts longer than it takes to see it.
+    world.stand_in.settings(latency=0.05)
+    process, _ = world.start("maintenance", DEMO / "logs" / "maintenance-killed.log")
+    while not deleting(found := world.open_prefixes()):
+        require(process.poll() is None, "Maintenance ended before data/ and index/ were unlocked.")
+        time.sleep(0.02)
+    killed = kill_ansible(process)
+    say(f"       killed while open: {', '.join(sorted(found))}")
+    deadline = time.monotonic() + 60
+    while world.open_prefixes():
+        require(time.monotonic() < deadline, "A minute after the kill something is still unlocked.")
+        time.sleep(0.02)
+    world.stand_in.settings(latency=0)
+    ends = [entry["to"] for entry in world.stand_in.ledger()["exposures"]]
+    seconds = round(max(ends) - killed, 2)
+    require(seconds > 0, "Ansible was killed when everything was locked already.")
+    summary["kill"] = {"relocked_after_seconds": seconds}
+    say(f"       everything is locked again {seconds} s after the kill")
+
+
+def deleting(prefixes: set[str]) -> bool:
+    return any(prefix.endswith(("/data/", "/index/")) for prefix in prefixes)
+
+
+def restore(world: World) -> None:
+    name = VICTIM
+    target = DEMO / "restored"
+    say(f"restore of the newest snapshot of {name}")
+    variables = [f"holdfast_restore_host={name}", f"holdfast_restore_target={target}"]
+    world.run("restore", "restore.log", *(word for variable in variables for word in ("-e", variable)))
+    source = world.root(name) / "srv"
+    original, restored = world.files(source), world.files(target / source.relative_to("/"))
+    names = original.keys() | restored.keys()
+    different = [path for path in names if original.get(path) != restored.get(path)]
+    summary["restore"] = {"files": len(names), "different": len(different)}
+    require(len(names) > 0 and not different, f"{len(different)} of {len(names)} restored files differ.")
+    say(f"       {len(names)} files, compared byte by byte: all equal")
+
+
+def look_again(world: World) -> None:
+    say("site once more, which must find everything as it should be")
+    run = world.run("site", "site-again.log")
+    changed = sum(counts["changed"] for counts in run.recap.values())
+    summary["second_site_run"] = {"changed": changed}
+    require(changed == 0, f"The second run of site changed {changed} things.")
+
+
+def print_summary() -> None:
+    path = DEMO / "summary.json"
+    path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    attacks, windows = summary.get("attacks", {}), summary.get("windows", [])
+    seconds = [window["seconds"] for window in windows]
+    lines = [
+        ("attacks refused", f"{attacks.get('refused', '-')} of {attacks.get('tried', '-')}"),
+        (
+            "windows of maintenance",
+            f"{len(windows)}, {sum(seconds):.1f} s in all, the longest {max(seconds, default=0):.1f} s",
+        ),
+        ("locked again after kill -9", f"{summary.get('kill', {}).get('relocked_after_seconds', '-')} s"),
+        (
+            "files restored / different",
+            "{files} / {different}".format(**summary.get("restore", {"files": "-", "different": "-"})),
+        ),
+        ("changes by a second site run", str(summary.get("second_site_run", {}).get("changed", "-"))),
+    ]
+    print("\n" + "\n".join(f"  {name:<30} {value}" for name, value in lines))
+    print(f"\n  {path.relative_to(ROOT)}, logs in .demo/logs, and the hosts in .demo/hosts, stay for you to look at.\n")
+
+
+def main() -> int:
+    failure = ""
+    try:
+        with World() as world:
+            provision(world)
+            back_up(world, range(1, 5))
+            attack(world)
+            maintain(world)
+            back_up(world, range(5, 8))
+            kill_maintenance(world)
+            restore(world)
+            look_again(world)
+    except Broken as error:
+        failure = str(error)
+    print_summary()
+    if failure:
+        print(f"BROKEN: {failure}", file=sys.stderr)
+        return 1
+    say("Every promise held.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
