@@ -12,6 +12,7 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -49,6 +50,7 @@ _PRUNE_PHASES: dict[Phase, Parts] = {
     Phase.REMOVING: ("index", "data"),
     Phase.DONE: (),
 }
+_RESTIC_NAME = re.compile(r"[0-9a-f]{64}")
 _WINDOW_FIELDS = ("repository", "prefixes", "opened", "closed", "seconds", "ended_by", "in_force")
 
 
@@ -129,7 +131,9 @@ class Maintenance:
             self.sleep(2)
 
     def _restic_locks(self) -> dict[str, S3Object]:
-        return self.gate.objects("locks")
+        # restic ignores other names, and so a host that writes them must not hold up maintenance.
+        found = self.gate.objects("locks")
+        return {key: item for key, item in found.items() if _RESTIC_NAME.fullmatch(key.rpartition("/")[2])}
 
     # Forget ----------------------------------------------------------------------------------------------------------
 
