@@ -10,6 +10,7 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
     rules_of,
     same,
 )
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._pace import shared_pace
 
 __all__ = [
     "CLOSING",
@@ -251,6 +253,8 @@ def cloudflare_client(params: Mapping[str, Any], **settings: Any) -> Cloudflare:
     """Build the client from the options of the doc fragment cloudflare; without a patience, it outlasts a block."""
     if "patience" not in settings:
         settings["block_patience"] = BLOCK_PATIENCE
+    sleep = settings.setdefault("sleep", time.sleep)
+    settings.setdefault("pace", shared_pace(params["api_url"], params["account_id"], sleep))
     return Cloudflare(
         params["api_token"],
         params["account_id"],
