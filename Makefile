@@ -44,14 +44,14 @@ hosts: env restic  ## tests on real Debian hosts with systemd, booted here (need
 
 # --- Checks ---------------------------------------------------------------------------------------------------------
 
-.PHONY: lint types unit integration format
+.PHONY: lint types unit integration format changelog
 lint: env shellcheck  ## ruff, yamllint, ansible-lint (production), shellcheck, changelog, generated tables
 	@ruff check .
 	@ruff format --check --quiet . || { echo "Run 'make format'."; exit 1; }
 	@yamllint --strict .
 	@shellcheck $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
 	@$(PYTHON) tools/role_readmes.py --check
-	@antsibull-changelog lint
+	@antsibull-changelog lint && antsibull-changelog lint-changelog-yaml changelogs/changelog.yaml
 	@ansible-lint --offline --quiet
 
 types: env  ## mypy
@@ -68,6 +68,11 @@ format: env  ## format the Python code and rewrite generated tables
 	@ruff check --fix --quiet . || true
 	@ruff format --quiet .
 	@$(PYTHON) tools/role_readmes.py
+
+changelog: env  ## write CHANGELOG.rst anew, with the modules and roles that there are
+	@# Only while the first version is not released: after that, antsibull-changelog adds to what there is.
+	@rm -f changelogs/changelog.yaml
+	@antsibull-changelog release --reload-plugins
 
 # --- The official bars of Ansible collections -----------------------------------------------------------------------
 

@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 START = "<!-- variables: generated from meta/argument_specs.yml by `make format` -->"
 END = "<!-- end of variables -->"
 HEADER = "| Variable | Type | Default | Meaning |\n| --- | --- | --- | --- |\n"
-# Ansible's markup in Markdown; an option or value may carry escaped parentheses.
-MARKUP = re.compile(r"\b(O|V|C|E|RV|M|P|B|I|U|L)\(((?:[^()\\]|\\.)*)\)")
+# Ansible's markup; what stands in the parentheses may hold escaped closing ones.
+MARKUP = re.compile(r"\b(O|V|C|E|RV|M|P|B|I|U|L)\(((?:[^)\\]|\\.)*)\)")
 
 
 def markdown(text: str) -> str:

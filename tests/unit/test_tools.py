@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The scripts that everything else is built and tested with."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import get_restic, role_readmes, stage
+
+ROOT = Path(__file__).resolve().parents[2]
+VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def program(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def find_python(version: str, *folders: Path) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([*map(str, folders), os.environ["PATH"]])
+    return subprocess.run(
+        [ROOT / "tools" / "python.sh", version],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": path},
+    )
+
+
+class TestPython:
+    def test_a_shim_that_does_not_run_is_passed_over(self, tmp_path: Path) -> None:
+        program(tmp_path / f"python{VERSION}", "#!/bin/sh\necho 'not selected' >&2\nexit 127\n")
+        found = find_python(VERSION, tmp_path)
+        assert found.returncode == 0
+        assert Path(found.stdout.strip()).is_file()
+        assert not found.stdout.startswith(str(tmp_path))
+
+    def test_a_shim_that_runs_is_looked_through(self, tmp_path: Path) -> None:
+        program(tmp_path / f"python{VERSION}", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        found = find_python(VERSION, tmp_path)
+        real = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+        assert found.stdout.strip() == real
+
+    def test_a_program_of_another_version_is_not_taken(self, tmp_path: Path) -> None:
+        program(tmp_path / "python3.99", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        found = find_python("3.99", tmp_path)
+        assert found.returncode == 1
+        assert "no Python 3.99" in found.stderr
+
+
+class TestStage:
+    @pytest.fixture
+    def checkout(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        root = tmp_path / "checkout"
+        root.mkdir()
+        subprocess.run(["git", "init", "-q", str(root)], check=True)
+        for name, text in {".gitignore": "*.log\n", "a.py": "1\n", "sub/b.yml": "---\n", "c.log": "noise\n"}.items():
+            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).write_text(text, encoding="utf-8")
+        monkeypatch.setattr(stage, "ROOT", root)
+        return root
+
+    @staticmethod
+    def files(copy: Path) -> set[str]:
+        return {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file() and ".git/" not in str(path)}
+
+    def test_only_the_project_is_copied_in_a_repository_of_its_own(self, checkout: Path, tmp_path: Path) -> None:
+        copy = stage.stage(tmp_path / "copy")
+        assert self.files(copy) == {".gitignore", "a.py", "sub/b.yml"}
+        top = subprocess.run(
+            ["git", "rev-parse", "--show-toplevel"], cwd=copy, capture_output=True, text=True, check=True
+        )
+        assert Path(top.stdout.strip()) == copy
+
+    def test_changes_and_removals_follow_and_results_stay(self, checkout: Path, tmp_path: Path) -> None:
+        copy = stage.stage(tmp_path / "copy")
+        (copy / "tests" / "output").mkdir(parents=True)
+        (copy / "tests" / "output" / "result.json").write_text("{}", encoding="utf-8")
+        (copy / "stray.pyc").write_text("", encoding="utf-8")
+        (checkout / "a.py").write_text("22\n", encoding="utf-8")
+        (checkout / "sub" / "b.yml").unlink()
+        stage.stage(tmp_path / "copy")
+        assert self.files(copy) == {".gitignore", "a.py", "tests/output/result.json"}
+        assert (copy / "a.py").read_text(encoding="utf-8") == "22\n"
+
+
+class TestRestic:
+    @pytest.fixture
+    def cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setattr(get_restic, "CACHE", tmp_path)
+        monkeypatch.setattr(get_restic, "TARGET", tmp_path / "restic")
+        monkeypatch.setattr(get_restic, "ROOT", tmp_path)
+        return tmp_path
+
+    @staticmethod
+    def restic(folder: Path, version: str) -> Path:
+        return program(folder / "restic", f"#!/bin/sh\necho 'restic {version} compiled with go1.26 on linux/amd64'\n")
+
+    def test_one_on_the_path_is_taken_when_recent(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        own = self.restic(cache / "bin", "0.20.1")
+        monkeypatch.setenv("PATH", str(own.parent))
+        assert get_restic.main() == 0
+        assert (cache / "restic").readlink() == own
+
+    @pytest.mark.parametrize("version", ["0.18.1", "nonsense"])
+    def test_nothing_is_put_there_when_no_way_leads_to_a_recent_one(
+        self, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], version: str
+    ) -> None:
+        old = self.restic(cache / "bin", version)
+        monkeypatch.setenv("PATH", str(old.parent))
+        monkeypatch.setattr(get_restic, "RELEASES", (cache / "nowhere").as_uri())
+        monkeypatch.setattr(get_restic, "debian_mirrors", list)
+        assert get_restic.main() == 1
+        assert not (cache / "restic").is_symlink()
+        assert "install one, or set RESTIC" in capsys.readouterr().err
+        assert [path.name for path in cache.iterdir()] == ["bin"]
+
+    def test_a_recent_one_stays(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.restic(cache, "0.19.0")
+        monkeypatch.setattr(get_restic, "from_path", lambda work: pytest.fail("it was there already"))
+        assert get_restic.main() == 0
+
+
+class TestRoleTables:
+    def test_markup_becomes_markdown(self) -> None:
+        text = "Set O(restic_method=file) to V(a|b), see L(the manual,https://example.org/x) and B(mind) C(f(x\\))."
+        shown = "Set `restic_method=file` to `a\\|b`, see [the manual](https://example.org/x) and **mind** `f(x)`."
+        assert role_readmes.markdown(text) == shown
+
+    def test_defaults_are_shown_as_yaml(self) -> None:
+        assert [role_readmes.shown(value) for value in (True, "", {}, [1, "a"], 7, "7")] == [
+            "true", "''", "{}", "[1, a]", "7", "'7'",
+        ]  # fmt: skip
+
+    def test_a_readme_keeps_what_is_around_the_table(self, tmp_path: Path) -> None:
+        role = tmp_path / "x"
+        (role / "meta").mkdir(parents=True)
+        spec = "argument_specs: {main: {options: {x_a: {type: int, default: 1, description: One.}}}}\n"
+        (role / "meta" / "argument_specs.yml").write_text(spec, encoding="utf-8")
+        (role / "README.md").write_text(
+            f"# x\n\n{role_readmes.START}\nold\n{role_readmes.END}\n\nAfter.\n", encoding="utf-8"
+        )
+        before, after = role_readmes.current(role)
+        assert "| `x_a` | int | `1` | One. |" in after
+        assert after.startswith("# x\n") and after.endswith("\n\nAfter.\n")
+        (role / "README.md").write_text(after, encoding="utf-8")
+        assert role_readmes.current(role) == (after, after)
+        assert before != after
