@@ -274,7 +274,7 @@ def test_module_that_is_killed_with_its_code_removed_leaves_it_locked(ansible: A
     os.kill(held.told["module"], signal.SIGKILL)
     assert wait(scene.locked) < 1
     wait(lambda: not alive(held.told["keeper"]))
-    assert "closed, in force" in (held.folder / "log").read_text(encoding="utf-8")
+    assert "closed, in force" in log.read_text(encoding="utf-8")
     held.end()
 
 

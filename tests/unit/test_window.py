@@ -403,6 +403,13 @@ def test_lease_is_extended_while_the_work_goes_on_but_not_past_the_cap(world: Wo
     assert world.disabled == []
 
 
+def test_lease_is_never_longer_than_the_cap(world: World) -> None:
+    with open_window(spec_of(world, lease_seconds=300, cap_seconds=10)):
+        (found,) = windows(world.state["rules"])
+    assert found.lease is not None
+    assert found.lease <= datetime.now(timezone.utc) + timedelta(hours=5, seconds=10)
+
+
 def test_window_closes_at_its_lease_when_it_cannot_be_extended(world: World) -> None:
     with open_window(spec_of(world, lease_seconds=2)) as window:
         with world.change() as state:

@@ -23,6 +23,14 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import endp
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import WindowSpec, open_window
 
 
+class NoMoreCode:
+    """Refuses to import what came in the archive that Ansible made for this module: it may be gone by now."""
+
+    def find_spec(self, name: str, *_unused: object) -> None:
+        if name.partition(".")[0] in ("ansible", "ansible_collections"):
+            raise ImportError(f"{name} is imported too late")
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
@@ -52,6 +60,7 @@ def main() -> None:
     if params["without_code"]:
         for path in zips:
             os.remove(path)
+        sys.meta_path.insert(0, NoMoreCode())
     try:
         with open_window(spec) as window:
             told["keeper"] = window._pid
