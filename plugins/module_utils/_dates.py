@@ -29,11 +29,10 @@ def parse_date(text: Any) -> datetime | None:
     offset = timedelta(hours=int(offset_hours or 0), minutes=int(offset_minutes or 0))
     try:
         clock = (int(hour or 0), int(minute or 0), int(second or 0), microsecond)
-        moment = datetime(int(year), int(month), int(day), *clock)
-        moment = moment + offset if sign == "-" else moment - offset
+        moment = datetime(int(year), int(month), int(day), *clock, tzinfo=timezone.utc)
+        return moment + offset if sign == "-" else moment - offset
     except (ValueError, OverflowError):
         return None
-    return moment.replace(tzinfo=timezone.utc)
 
 
 def format_date(moment: datetime) -> str:

@@ -188,13 +188,13 @@ def _check_ids(wanted: list[Rule]) -> None:
             raise LockRulesError(f"{name[:60]!r} is no id of a rule: write 1 to {_MAX_BYTES} printable characters.")
 
 
-def _check_document(current: list[Rule], touched: Iterable[str]) -> None:
+def _check_document(current: list[Rule], touched: list[str]) -> None:
     for problem in problems(current):
         if problem.whole or problem.prefix in touched:
             raise LockRulesError(f"{problem.sentence} Nothing was changed; correct it by hand.")
 
 
-def _check_no_live_window(current: list[Rule], touched: Iterable[str], now: datetime) -> None:
+def _check_no_live_window(current: list[Rule], touched: list[str], now: datetime) -> None:
     for window in windows(current):
         if window.prefix in touched and window.live(now) and window.lease is not None:
             raise LockRulesError(

@@ -239,17 +239,17 @@ def test_refusal_is_not_tried_again() -> None:
 
 
 def test_pace_is_asked_before_every_try_with_the_priority() -> None:
-    class Pace:
-        asked: list[int] = []
+    asked = []
 
+    class Pace:
         def before_call(self, priority: int) -> None:
-            self.asked.append(priority)
+            asked.append(priority)
 
     with ScriptedApi(failure(500, 1), locked()) as api:
         cloudflare = client(api, pace=Pace())
         cloudflare.priority = CLOSING
         cloudflare.lock_rules("backup-web1")
-    assert Pace.asked == [CLOSING, CLOSING]
+    assert asked == [CLOSING, CLOSING]
 
 
 # --- the server's clock

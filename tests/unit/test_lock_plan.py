@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -163,7 +163,7 @@ def test_rule_that_differs_is_changed_in_its_place_and_keeps_unknown_fields() ->
 
 def test_exact_needs_purge_to_remove_others() -> None:
     current = [rule("a"), rule("b"), *lock_set("web1")]
-    with pytest.raises(LockRulesError, match="6 other rules .*'b'.*purge"):
+    with pytest.raises(LockRulesError, match=r"6 other rules .*'b'.*purge"):
         planned(current, [rule("a")], "exact")
     assert planned(current, [rule("a")], "exact", purge=True) == [rule("a")]
     assert planned(current, [rule("a"), rule("b"), *lock_set("web1")], "exact") == current
@@ -255,3 +255,9 @@ def test_age_limit_is_what_a_signed_number_of_32_bits_holds() -> None:
         same(planned([], lock_set("", {"type": "Age", "maxAgeSeconds": MAX_AGE_SECONDS})), planned([], lock_set("")))
         is False
     )
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_document_with_an_id_twice_is_left_alone_whatever_is_asked(state: str) -> None:
+    with pytest.raises(LockRulesError, match="more than once"):
+        planned([rule("a"), rule("a", "x")], [rule("b")], state)

@@ -297,6 +297,14 @@ def test_whoever_opened_a_window_can_close_it_beside_nonsense(case: str) -> None
     assert [rule for rule in after if rule["id"] in ("holdfast/keys", "holdfast/index")] == strange
 
 
+def test_closing_does_not_enable_what_somebody_edited_into_nonsense() -> None:
+    rules = edited("data", prefix="elsewhere/")
+    after = lock.close_window(rules, "", HOLDER)
+    assert [rule for rule in after if rule["enabled"] is not True] == [
+        rule for rule in rules if rule["id"] == "holdfast/data"
+    ]
+
+
 def test_nonsense_of_one_repository_does_not_stop_another() -> None:
     rules = NONSENSE["lease unreadable"] + lock.lock_set("web1")
     assert lock.close_window(opened(rules, "web1"), "web1") == rules
