@@ -96,6 +96,9 @@ def restore(
         changes = _predicted(messages, target) if check_mode else _tree(target) != before
         result["changed"] = changes or _number(messages, "bytes_restored") > 0
     result.update(_counts(messages, target))
+    if result["files"] + _number(messages, "files_skipped") == 0:
+        result["changed"] = False
+        result["warnings"].append(f"Nothing in snapshot {snapshot['id']} fits what is to be included and excluded.")
     return result
 
 

@@ -113,7 +113,7 @@ EXAMPLES = r"""
     secret_access_key: "{{ web1_secret_access_key }}"
     bucket: backup-web1
     password: "{{ holdfast_password }}"
-    snapshot: 181aba75
+    snapshot: "{{ chosen_snapshot }}"
     include: [/etc/nginx]
     target: /
     overwrite: true

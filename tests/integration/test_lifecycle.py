@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.examples import run_examples
 from tests.stand_in.client import StandIn
 from tests.support.repositories import Bed
 from tests.support.running import Ansible
@@ -105,6 +106,14 @@ def test_no_call_of_the_api_when_nothing_deletes(bucket: Lifecycle) -> None:
     start = bucket.stand_in.last_request()
     bucket(**pair(bucket))
     assert not [item for item in bucket.stand_in.requests(start) if item["kind"] == "rest"]
+
+
+def test_examples(stand_in: StandIn, ansible: Ansible, tmp_path: Path) -> None:
+    made = Lifecycle(stand_in, ansible, "restic", tmp_path, bucket="backup-web1")
+    made.lock()
+    run = run_examples(ansible, stand_in, "r2_bucket_lifecycle")
+    assert run.exit_code == 0, run.output
+    assert made.ids() == ["holdfast/abort-multipart", "reports"]
 
 
 @pytest.mark.parametrize(

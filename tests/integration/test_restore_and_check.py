@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.examples import run_examples
 from tests.stand_in.client import StandIn
 from tests.support.repositories import PASSWORD, Bed, old, sample, spy, tree
 from tests.support.running import Ansible
@@ -108,6 +109,13 @@ def test_restore_of_an_older_snapshot(backups: Backups, tmp_path: Path, name: st
     assert answer["snapshot"]["id"] == backups.first
     found = {path: content for path, content in backups.restored(tmp_path).items() if content is not None}
     assert found == {"etc/hosts": b"127.0.0.1 localhost\n"}
+
+
+def test_a_pattern_that_fits_nothing_is_told(backups: Backups, tmp_path: Path) -> None:
+    for program in (backups.bed.restic_path, old(tmp_path, backups.bed.restic_path)):
+        answer = restore(backups, tmp_path / "new", include=["/no/such/thing"], restic_path=program)
+        assert (answer["changed"], answer["files"]) == (False, 0)
+        assert "fits what is to be included" in str(answer["warnings"])
 
 
 def test_latest_of_tags_and_paths(backups: Backups, tmp_path: Path) -> None:
@@ -224,6 +232,25 @@ def test_what_an_attacker_adds_is_named_and_stops_no_restore(
     assert tree(tmp_path / "new" / files.relative_to("/")) == tree(files)
 
 
+def test_examples(stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path) -> None:
+    bed = Bed(stand_in, ansible, restic_path, tmp_path, bucket="backup-web1")
+    Bed(stand_in, ansible, restic_path, tmp_path, bucket="backup-shared")
+    options = {"restic_path": restic_path, "cache_dir": str(tmp_path / "cache")}
+    variables = {"holdfast_password": PASSWORD, "holdfast_record_dir": str(tmp_path / "records")}
+
+    def run(module: str, **more: Any) -> None:
+        ended = run_examples(ansible, stand_in, module, options={**options, **more}, variables=variables)
+        assert ended.exit_code == 0, ended.output
+        assert not ended.failed and ended.of(action=f"holdfast.restic_r2.{module}")
+
+    run("restic_repository")
+    variables["chosen_snapshot"] = bed.backup(sample(tmp_path / "files"))
+    run("restic_snapshot_info")
+    run("restic_check")
+    run("restic_restore", target=str(tmp_path / "new"), overwrite=True)
+    assert tree(tmp_path / "new" / (tmp_path / "files").relative_to("/")) == tree(tmp_path / "files")
+
+
 def test_damage_is_found(shared_stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path) -> None:
     bed = Bed(shared_stand_in, ansible, restic_path, tmp_path)
     bed.repository()
@@ -242,17 +269,6 @@ def test_damage_is_found(shared_stand_in: StandIn, ansible: Ansible, restic_path
 
     bed.s3.delete(pack.key)
     assert bed.module("restic_check")["ok"] is False
-
-
-def test_an_answer_that_does_not_come_is_not_damage(backups: Backups) -> None:
-    bed = backups.bed
-    bed.stand_in.fault(path=f"/{bed.bucket}/web1/index/", status=403, code="AccessDenied", times=1000)
-    try:
-        answer = bed.module("restic_check")
-    finally:
-        bed.stand_in.clear_faults()
-    assert answer["failed"] is True and "errors" not in answer
-    assert "restic list on" in answer["msg"] or "restic check on" in answer["msg"]
 
 
 def test_wrong_keys_are_named_at_once(backups: Backups) -> None:

@@ -230,6 +230,14 @@ esac"""
     assert (tmp_path / "restic.checked").read_text() == "x\n"
 
 
+@pytest.mark.parametrize("code", [1, 11, 130])
+def test_a_check_that_came_to_no_end_is_not_damage(tmp_path: Path, code: int) -> None:
+    program = restic(tmp_path, f'[ "$1" = list ] || {{ echo "Fatal: connection refused" >&2; exit {code}; }}')
+    with pytest.raises(ResticError) as caught:
+        program.check()
+    assert caught.value.exit_code == code
+
+
 def test_short_key_ids_of_an_old_restic_are_completed(tmp_path: Path) -> None:
     script = f"""case "$1" in
 list) echo {"0" * 64}; echo {ID};;
