@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Dict  # noqa: UP035
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare_errors import (
     BUCKET_EXISTS,
@@ -60,7 +60,7 @@ __all__ = [
     "cloudflare_client",
 ]
 
-Bucket = dict[str, Any]
+Bucket = Dict[str, Any]  # noqa: UP006
 
 # How often a lock document is planned again because somebody else wrote it between our write and our reading it back.
 _LOCK_ATTEMPTS = 6

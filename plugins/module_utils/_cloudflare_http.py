@@ -47,7 +47,8 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 class Pace(Protocol):
     """Makes parallel processes take turns; asked before every request."""
 
-    def before_call(self, priority: int) -> None: ...
+    def before_call(self, priority: int) -> None:
+        """Return when the call may be sent; NORMAL lets CLOSING go first."""
 
 
 class Transport:

@@ -17,12 +17,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Dict  # noqa: UP035
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import format_date, parse_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 
-Rule = dict[str, Any]
+# Spelt so that it can be imported by every Python that ansible-core's own checks import with.
+Rule = Dict[str, Any]  # noqa: UP006
 
 INDEFINITE: Rule = {"type": "Indefinite"}
 PARTS = ("config", "data", "index", "keys", "snapshots")
@@ -147,11 +148,12 @@ def normalise_prefix(prefix: str) -> str:
     return whole
 
 
-def lock_set(prefix: str, condition: Rule = INDEFINITE) -> list[Rule]:
+def lock_set(prefix: str, condition: Rule | None = None) -> list[Rule]:
     """Return the five rules that hold the repository at this prefix."""
     prefix = normalise_prefix(prefix)
+    held = condition or INDEFINITE
     return [
-        {"id": rule_id(prefix, part), "enabled": True, "prefix": _covered(prefix, part), "condition": dict(condition)}
+        {"id": rule_id(prefix, part), "enabled": True, "prefix": _covered(prefix, part), "condition": dict(held)}
         for part in PARTS
     ]
 
@@ -202,7 +204,11 @@ def condition_problem(condition: Any) -> str | None:
         return None
     if kind == "Age":
         age = condition.get("maxAgeSeconds")
-        return None if type(age) is int and age > 0 else "its age is not a number of seconds above 0"
+        return (
+            None
+            if isinstance(age, int) and not isinstance(age, bool) and age > 0
+            else "its age is not a number of seconds above 0"
+        )
     if kind == "Date":
         return None if parse_date(condition.get("date")) else "its date cannot be read"
     return "its condition is none of Indefinite, Age, Date"
