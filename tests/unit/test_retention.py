@@ -1,0 +1,146 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What restic itself cannot be asked: policies that make no sense, and times that are not the claimed ones."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import (
+    Decision,
+    Duration,
+    Policy,
+    RetentionError,
+    claimed_time,
+    decide,
+    parse_duration,
+    policy_from,
+)
+
+NOON = datetime(2026, 7, 1, 12, tzinfo=timezone.utc)
+NOW = NOON + timedelta(hours=1)
+
+
+def snapshot(name: str, moment: datetime, **more: Any) -> dict[str, Any]:
+    return {"id": name, "time": moment.isoformat(), "hostname": "web1", "paths": ["/srv"], **more}
+
+
+def days(number: int) -> list[dict[str, Any]]:
+    """One snapshot a day, the newest first."""
+    return [snapshot(f"day{back}", NOON - timedelta(days=back)) for back in range(number)]
+
+
+def by_claim(snapshots: list[dict[str, Any]], **params: Any) -> list[Decision]:
+    return decide(snapshots, policy_from(params), time_of=claimed_time, now=NOW)
+
+
+def kept(decisions: list[Decision]) -> list[str]:
+    return [decision.id for decision in decisions if decision.keep]
+
+
+def test_reasons_are_those_of_restic() -> None:
+    decisions = by_claim(days(4), keep_daily=2, keep_within="1d1h")
+    assert decisions == [
+        Decision("day0", True, ("within 1d1h", "daily snapshot")),
+        Decision("day1", True, ("within 1d1h", "daily snapshot")),
+        Decision("day2", False, ()),
+        Decision("day3", False, ()),
+    ]
+
+
+def test_the_oldest_is_kept_while_counts_are_left() -> None:
+    hours = [snapshot(f"hour{back}", NOON - timedelta(hours=back)) for back in range(4)]
+    assert by_claim(hours, keep_daily=7)[-1] == Decision("hour3", True, ("oldest daily snapshot",))
+
+
+def test_invented_times_do_not_push_genuine_snapshots_out() -> None:
+    genuine = days(30)
+    bogus = [snapshot(f"bogus{ahead}", NOON + timedelta(days=ahead)) for ahead in range(1, 400)]
+    uploaded = {**{one["id"]: claimed_time(one) for one in genuine}, **{one["id"]: NOON for one in bogus}}
+    policy = policy_from({"keep_daily": 7, "keep_weekly": 5})
+
+    claimed = decide(genuine + bogus, policy, time_of=claimed_time, now=NOW)
+    assert not [name for name in kept(claimed) if name.startswith("day")]
+
+    served = decide(genuine + bogus, policy, time_of=lambda one: uploaded[one["id"]], now=NOW)
+    alone = decide(genuine, policy, time_of=claimed_time, now=NOW)
+    # The bogus ones share the day of their upload, and take no other day.
+    assert set(kept(alone)) - set(kept(served)) <= {"day0"}
+
+
+def test_zones_do_not_matter_for_upload_times() -> None:
+    """A host that writes every snapshot in another zone gets no more days out of one day."""
+    zones = [timezone(timedelta(hours=hours)) for hours in range(-12, 13)]
+    same_day = [
+        snapshot(f"zone{number}", (NOON - timedelta(minutes=number)).astimezone(zone))
+        for number, zone in enumerate(zones)
+    ]
+    uploaded = {one["id"]: claimed_time(one).astimezone(timezone.utc) for one in same_day}
+    older = days(3)[1:]
+    uploaded.update({one["id"]: claimed_time(one) for one in older})
+    decisions = decide(
+        same_day + older, policy_from({"keep_daily": 3}), time_of=lambda one: uploaded[one["id"]], now=NOW
+    )
+    assert kept(decisions) == ["zone0", "day1", "day2"]
+
+
+@pytest.mark.parametrize(
+    "params", [{}, {"keep_last": 0}, {"keep_within": ""}, {"keep_within": "0d"}, {"keep_tags": []}]
+)
+def test_refuses_a_policy_that_keeps_nothing(params: dict[str, Any]) -> None:
+    with pytest.raises(RetentionError, match="set at least one keep_ option"):
+        by_claim(days(3), **params)
+
+
+def test_refuses_to_empty_a_group() -> None:
+    other = snapshot("other", NOON, hostname="db1", tags=["x"])
+    with pytest.raises(RetentionError, match="every snapshot of host web1, /srv"):
+        by_claim([*days(3), other], keep_tags=["x"])
+
+
+def test_groups_are_decided_apart() -> None:
+    """Order of paths does not make a group, hosts and paths do."""
+    snapshots = [
+        snapshot("a", NOON, paths=["/a", "/b"]),
+        snapshot("b", NOON - timedelta(hours=1), paths=["/b", "/a"]),
+        snapshot("c", NOON - timedelta(hours=2), paths=["/a"]),
+        snapshot("d", NOON - timedelta(hours=3), hostname="db1"),
+    ]
+    assert kept(by_claim(snapshots, keep_last=1)) == ["d", "c", "a"]
+
+
+@pytest.mark.parametrize("text", ["7", "d", "1w", "-1d", "1.5d", "1d x", "1234567d"])
+def test_refuses_durations_that_restic_does_not_know(text: str) -> None:
+    with pytest.raises(RetentionError, match="keep_within_daily is"):
+        policy_from({"keep_within_daily": text})
+
+
+def test_refuses_numbers_below_minus_one() -> None:
+    with pytest.raises(RetentionError, match="keep_last is -2"):
+        policy_from({"keep_last": -2})
+
+
+@pytest.mark.parametrize("claim", [None, "yesterday", "2026-07-01T12:00:00", "0000-01-01T00:00:00Z", 5])
+def test_a_claimed_time_that_cannot_be_read_stops_it(claim: Any) -> None:
+    with pytest.raises(RetentionError, match="The time of snapshot bad cannot be read"):
+        by_claim([{**snapshot("bad", NOON), "time": claim}], keep_last=1)
+
+
+def test_durations() -> None:
+    length = parse_duration("1y2m3d4h")
+    assert length == Duration(1, 2, 3, 4) and str(length) == "1y2m3d4h"
+    assert str(parse_duration("0y3d")) == "3d"
+    # Runs over into the next month, as 31 February does in restic.
+    assert Duration(0, 1, 0, 0).before(datetime(2026, 3, 31, tzinfo=timezone.utc)) == datetime(
+        2026, 3, 3, tzinfo=timezone.utc
+    )
+    assert Duration(9999, 0, 0, 0).before(NOON) is None
+    assert Duration(0, 0, 999999, 999999).before(NOON) is None
+
+
+def test_an_empty_policy_is_known_as_such() -> None:
+    assert Policy().empty and not policy_from({"keep_last": -1}).empty
