@@ -75,7 +75,9 @@ def locks(rules: list[Rule], prefix: str, now: datetime) -> list[Finding]:
     """The lock set must be complete and enabled, and no window open."""
     wrong = [problem.sentence for problem in problems(rules) if problem.concerns(prefix)]
     if wrong:
-        return [Finding("lock_document", BLOCK, wrong[0], "Correct the rule by hand; it is never repaired by guessing.")]
+        return [
+            Finding("lock_document", BLOCK, wrong[0], "Correct the rule by hand; it is never repaired by guessing.")
+        ]
     missing = missing_parts(rules, prefix)
     if missing:
         evidence = f"The lock set is not complete: there is no rule for {', '.join(missing)}."
@@ -88,7 +90,9 @@ def locks(rules: list[Rule], prefix: str, now: datetime) -> list[Finding]:
         evidence = f"A window ({', '.join(window.parts)}) was left open."
         return [Finding("window_left_open", BLOCK, evidence, "Run the relock playbook, and find out what happened.")]
     wanted = {rule_id(prefix, part) for part in PARTS}
-    kinds = {rule["condition"]["type"] for rule in rules if rule["id"] in wanted and not condition_problem(rule["condition"])}
+    kinds = {
+        rule["condition"]["type"] for rule in rules if rule["id"] in wanted and not condition_problem(rule["condition"])
+    }
     if kinds != {"Indefinite"}:
         evidence = f"The lock set ends by itself ({', '.join(sorted(kinds))}): packs that are still needed become free."
         return [Finding("lock_not_indefinite", WARN, evidence, "Apply the lock set without an end.")]
@@ -183,7 +187,9 @@ def clocks(snapshots: Iterable[Snapshot], uploaded: Mapping[str, datetime]) -> l
     if not late:
         return []
     evidence = f"{len(late)} snapshots claim a time after their upload, the first is {late[0][:12]}."
-    return [Finding("claimed_time", WARN, evidence, "Check the host's clock; decide by upload times until it is right.")]
+    return [
+        Finding("claimed_time", WARN, evidence, "Check the host's clock; decide by upload times until it is right.")
+    ]
 
 
 def duplicates(count: int, verified: bool) -> list[Finding]:
@@ -218,7 +224,9 @@ def removals(decisions: Iterable[Decision], limit: str) -> list[Finding]:
     if going <= most:
         return []
     evidence = f"{going} of {len(decisions)} snapshots would be removed, but max_remove is {limit}."
-    return [Finding("too_many_removals", BLOCK, evidence, "Look at the policy and the snapshots; then raise max_remove.")]
+    return [
+        Finding("too_many_removals", BLOCK, evidence, "Look at the policy and the snapshots; then raise max_remove.")
+    ]
 
 
 def parse_limit(limit: str, total: int) -> int:
@@ -243,10 +251,14 @@ def vanished(before: Mapping[str, Any], after: Mapping[str, Any], planned: Itera
     found = []
     if lost:
         evidence = f"{len(lost)} objects vanished that nobody meant to remove, the first is {lost[0]}."
-        found.append(Finding("lost", BLOCK, evidence, "Stop using the S3 keys of this bucket, and look at the data now."))
+        found.append(
+            Finding("lost", BLOCK, evidence, "Stop using the S3 keys of this bucket, and look at the data now.")
+        )
     if altered:
         evidence = f"{len(altered)} objects were replaced, the first is {altered[0]}."
-        found.append(Finding("replaced", BLOCK, evidence, "Stop using the S3 keys of this bucket, and look at the data now."))
+        found.append(
+            Finding("replaced", BLOCK, evidence, "Stop using the S3 keys of this bucket, and look at the data now.")
+        )
     return found
 
 
