@@ -32,7 +32,7 @@ class Refused(Exception):
 
 def download(url: str) -> bytes:
     try:
-        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return answer.read()
     except (urllib.error.URLError, OSError) as error:
         raise Refused(f"Cannot download {url}: {error}. Is restic_release_url right, and is a proxy needed?") from error
@@ -90,7 +90,9 @@ def fetch(options: argparse.Namespace) -> str:
     packed = download(f"{base}/{name}")
     found = hashlib.sha256(packed).hexdigest()
     if wanted != {found}:
-        raise Refused(f"{name} has the SHA-256 {found}, expected {' and '.join(sorted(wanted))}: nothing was installed.")
+        raise Refused(
+            f"{name} has the SHA-256 {found}, expected {' and '.join(sorted(wanted))}: nothing was installed."
+        )
     options.directory.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=options.directory, delete=False) as partial:
         partial.write(bz2.decompress(packed))
