@@ -79,6 +79,8 @@ def _refuse_danger(
             "cannot be told: set api_token or repository."
         )
     return [
-        f"Bucket {clients.bucket} has the lifecycle rule {deleting[0].get('ID')!r}, which deletes objects; whether it "
-        "reaches what is locked was not looked at, for neither api_token nor repository is set."
+        (
+            f"Bucket {clients.bucket} has the lifecycle rule {deleting[0].get('ID')!r}, which deletes objects; whether it "
+            "reaches what is locked was not looked at, for neither api_token nor repository is set."
+        )
     ]

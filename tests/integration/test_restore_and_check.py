@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ class Backups:
 
 
 @pytest.fixture(scope="module")
-def backups(shared_stand_in: StandIn, restic_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backups]:
+def backups(shared_stand_in: StandIn, restic_path: str, tmp_path_factory: pytest.TempPathFactory) -> Backups:
     home = tmp_path_factory.mktemp("backups")
     bed = Bed(shared_stand_in, Ansible(home / "ansible"), restic_path, home, prefix="web1/")
     bed.repository()
@@ -44,7 +43,7 @@ def backups(shared_stand_in: StandIn, restic_path: str, tmp_path_factory: pytest
     second = bed.backup(files)
     bed.backup(files / "etc", host="web2")
     bed.lock()
-    yield Backups(bed, files, first, second)
+    return Backups(bed, files, first, second)
 
 
 def restore(backups: Backups, folder: Path, **arguments: Any) -> dict[str, Any]:

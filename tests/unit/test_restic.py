@@ -91,8 +91,10 @@ def test_exit_codes_mean_the_same_in_all_versions(code: int, stderr: str, expect
         ("noise\nFatal: the thing.\ns3:https://address\n", "Fatal: the thing"),
         ('x\n{"message_type":"exit_error","code":1,"message":"Fatal: as JSON"}\n', "Fatal: as JSON"),
         (
-            '{"message_type":"error","error":{"message":"pack gone"},"during":"restore","item":"/a"}\n'
-            '{"message_type":"exit_error","code":1,"message":"Fatal: There were 1 errors"}\n',
+            (
+                '{"message_type":"error","error":{"message":"pack gone"},"during":"restore","item":"/a"}\n'
+                '{"message_type":"exit_error","code":1,"message":"Fatal: There were 1 errors"}\n'
+            ),
             "Fatal: There were 1 errors; the first error: pack gone",
         ),
         ('{"message_type":"error","message":"damaged"}\n', "damaged"),
