@@ -110,9 +110,10 @@ def delete_bucket(call: Call) -> Response:
 
 @route("GET", BUCKETS + "/{bucket}/lock")
 def get_lock(call: Call) -> Response:
-    """The lock rules; of a bucket that never had any, not even an empty list."""
+    """The lock rules."""
     rules = bucket_of(call, ACCOUNT_READ).locks.rules
-    return success({} if rules is None else {"rules": rules})
+    bare = rules is None and call.state.settings.bare_lock_document
+    return success({} if bare else {"rules": rules or []})
 
 
 @route("PUT", BUCKETS + "/{bucket}/lock")

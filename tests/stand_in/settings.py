@@ -24,6 +24,8 @@ class Settings:
         refusal_status: HTTP status of a refusal by a lock rule (409 was observed, 403 is documented).
         multi_delete_refusal: "key" answers 200 with an error for each locked key, "request" refuses as a whole.
         missing_key_if_match: HTTP status of a PUT with If-Match on a key that does not exist (412 or 404).
+        bare_lock_document: Whether the lock document of a bucket that never had rules lacks even the empty list
+            (a report says so; wrangler cannot cope with it).
         create_upload_refused: Whether a multipart upload onto a locked key is already refused when it begins.
         clock_offset: Seconds by which the server's clock differs from the machine's.
         max_skew: Seconds by which a signature's time may differ from the server's.
@@ -38,6 +40,7 @@ class Settings:
     refusal_status: int = 409
     multi_delete_refusal: str = "key"
     missing_key_if_match: int = 412
+    bare_lock_document: bool = False
     create_upload_refused: bool = False
     clock_offset: float = 0.0
     max_skew: float = 900.0
