@@ -40,7 +40,7 @@ class Site:
         self.stand_in = stand_in
         self.restic = restic
         self.node = node
-        self.ansible = Ansible(node / "ansible", {"ANSIBLE_REMOTE_TEMP": "~/.ansible/tmp"})
+        self.ansible = Ansible(node / "ansible", {"ANSIBLE_REMOTE_TEMP": "~/.ansible/tmp", "ANSIBLE_PIPELINING": "1"})
         # The node and the hosts know the service under one address, as they know R2; the API is the node's alone.
         self.endpoint = f"http://{BED_ADDRESS}:{urlsplit(stand_in.url).port}"
         self.common: dict[str, Any] = {

@@ -13,7 +13,7 @@ from tests.hosts.site import Site
 
 pytestmark = pytest.mark.hosts
 # The tests below are one story, told in this order on the same hosts.
-PIPELINING = {"ANSIBLE_PIPELINING": "1"}
+PLAIN = {"ANSIBLE_PIPELINING": "0"}
 
 
 def test_dry_run_on_bare_hosts_predicts_and_changes_nothing(site: Site) -> None:
@@ -28,13 +28,13 @@ def test_dry_run_on_bare_hosts_predicts_and_changes_nothing(site: Site) -> None:
 
 
 def test_an_ordinary_user_provisions_from_bare(site: Site) -> None:
-    run = site.provision("--diff", user="admin")
+    run = site.provision("--diff", user="admin", environment=PLAIN)
     assert {result.host for result in run.changed} >= set(site.fleet.hosts)
     for host in site.fleet:
         assert host.property_of("holdfast-backup@home.timer", "ActiveState") == "active"
 
 
-@pytest.mark.parametrize("environment", [{}, PIPELINING], ids=["plain", "pipelining"])
+@pytest.mark.parametrize("environment", [PLAIN, {}], ids=["plain", "pipelining"])
 def test_a_second_run_changes_nothing(site: Site, environment: dict[str, str]) -> None:
     run = site.provision("--diff", user="admin", environment=environment)
     assert [(result.host, result.task) for result in run.changed] == []
@@ -51,3 +51,59 @@ def test_a_timer_fires_by_itself_and_makes_a_snapshot(site: Site, fleet: Fleet) 
         host.await_success("journalctl -u holdfast-backup@home.service | grep -q 'snapshot .* saved'")
         host.run("systemctl stop holdfast-backup@home.timer holdfast-backup@home.service")
         assert len(site.snapshots(host, tag="people")) >= 1
+
+
+def test_nothing_secret_is_seen_while_a_job_runs(site: Site, fleet: Fleet) -> None:
+    for host in fleet:
+        host.run("ln -sf /dev/null /run/systemd/system/holdfast-backup@home.timer")
+        newest = site.stand_in.last_request()
+        site.stand_in.fault(method="PUT", path=f"/{site.bucket(host.name)}/snapshots/.*", delay=8, times=1)
+        host.run("echo changed >/home/admin/file; systemctl start --no-block holdfast-backup@home.service")
+        site.stand_in.wait_for_request(since=newest, arrived=True, method="PUT", path=".*/snapshots/.*", timeout=60)
+        processes = host.run("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'")
+        assert "--tag" in processes and "RESTIC_PASSWORD_FILE" in processes
+        shown = processes + host.run("systemctl show holdfast-backup@home.service; systemctl cat 'holdfast-*'")
+        assert [secret for secret in site.secrets() if secret in shown] == []
+        host.await_success("[ $(systemctl show --value -p ActiveState holdfast-backup@home) = inactive ]")
+
+
+def test_nothing_secret_is_left_on_a_host(site: Site, fleet: Fleet) -> None:
+    for host in fleet:
+        patterns = "\n".join(site.secrets())
+        # Encrypted credentials are the one place, and even they do not hold them in clear.
+        found = host.ssh(
+            "grep -rlF -f - /etc /home /opt/*.* /root /run /srv /tmp /usr/local /var --exclude-dir=journal",
+            stdin=patterns,
+        )
+        assert found.stdout == "", found.stdout
+        assert host.run("ls /etc/holdfast").split() == [
+            f"{name}.cred" for name in ("heartbeat", "key_id", "password", "s3")
+        ]
+        assert host.run("stat -c '%a %U' /etc/holdfast /etc/holdfast/password.cred").split("\n") == [
+            "700 root",
+            "600 root",
+        ]
+        journal = host.journal()
+        assert "holdfast" in journal
+        assert [secret for secret in site.secrets() if secret in journal] == []
+
+
+def test_nothing_secret_is_told_to_people_or_left_on_the_controller(site: Site, fleet: Fleet) -> None:
+    # New passwords and keys for all hosts, so that there is something to show.
+    old = site.secrets()
+    for name, variables in site.hosts.items():
+        token = site.stand_in.create_token(f"{name} rotated", bucket=site.bucket(name))
+        variables.update(
+            holdfast_access_key_id=token["access_key_id"], holdfast_secret_access_key=token["secret_access_key"]
+        )
+    run = site.provision("-vvv", "--diff", user="admin")
+    assert {result.host for result in run.changed} == set(fleet.hosts)
+    facts = site.play([{"hosts": "holdfast", "gather_facts": True, "tasks": []}], "-vvv", user="admin")
+    told = run.output + facts.output
+    for secret in {*old, *site.secrets()}:
+        assert secret not in told
+        # The inventories are the vault of this site; everything else is what Ansible and its modules left.
+        left = [path for path in site.node.rglob("*") if path.is_file() and not path.name.startswith("inventory-")]
+        assert [path for path in left if secret.encode() in path.read_bytes()] == []
+    for host in fleet:
+        host.run("systemctl start holdfast-backup@home.service")

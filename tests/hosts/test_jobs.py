@@ -1,0 +1,215 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What jobs do on booted hosts: their sandbox, dumps of real databases, failures that are heard, and their end."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.hosts.fleet import BED_ADDRESS, Fleet, Host
+from tests.hosts.site import JOBS, Site
+
+pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
+
+DUMPS: list[dict[str, Any]] = [
+    {"name": "postgresql", "command": ["pg_dumpall"], "filename": "all.sql", "user": "postgres"},
+    {"name": "mariadb", "command": ["mariadb-dump", "--all-databases", "--single-transaction"], "user": "mysql"},
+    {"name": "nosuch", "command": ["pg_dump", "nosuch"], "user": "postgres"},
+    {"name": "halfway", "command": ["sh", "-c", "pg_dumpall; kill -9 $$"], "user": "postgres"},
+    {"name": "anything", "command": ["printf", "%s\\n", "it's $HOME"], "filename": "said.txt"},
+]
+LIMITS = {"cpu_quota": "50%", "memory_max": "1G", "io_weight": 20, "nice": 15, "timeout": "5min", "limit_upload": 4096}
+PLAIN_JOBS: list[dict[str, Any]] = [
+    *JOBS,
+    {"name": "limited", "paths": ["/srv"], **LIMITS},
+    {"name": "missing", "paths": ["/srv", "/nowhere"]},
+    {"name": "refused", "paths": ["/srv"], "before": "exit 4"},
+    {"name": "around", "paths": ["/srv"], "before": "echo it begins", "after": "echo it ended with $HOLDFAST_STATUS"},
+]
+
+
+class Heartbeat:
+    """A service that hears pings, as the hosts reach it."""
+
+    def __init__(self) -> None:
+        heard = self.heard = list[str]()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                heard.append(self.path)
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Stay silent."""
+
+        self.server = http.server.ThreadingHTTPServer(("0.0.0.0", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://{BED_ADDRESS}:{self.server.server_address[1]}/secret-6f2c"
+
+
+@pytest.fixture(scope="module")
+def heartbeat(fleet: Fleet) -> Iterator[Heartbeat]:
+    """Hears what jobs tell."""
+    found = Heartbeat()
+    yield found
+    found.server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def jobs(site: Site, heartbeat: Heartbeat) -> Site:
+    """Hosts with all jobs of this module."""
+    databases = [
+        {
+            "hosts": "holdfast",
+            "gather_facts": False,
+            "tasks": [
+                {"ansible.builtin.apt": {"name": ["postgresql", "mariadb-server"], "update_cache": True}},
+                {"ansible.builtin.copy": {"content": "kept\n", "dest": "/srv/file", "mode": "0600"}},
+            ],
+        }
+    ]
+    run = site.play(databases)
+    assert run.exit_code == 0, run.output
+    site.common.update(
+        holdfast_heartbeat_url=f"{heartbeat.url}/{{{{ inventory_hostname }}}}-JOB",
+        backup_jobs=PLAIN_JOBS + DUMPS,
+        backup_failure_command='echo "$HOLDFAST_JOB" >>/var/lib/failed-jobs',
+        backup_reruns=0,
+    )
+    site.provision()
+    return site
+
+
+def start(host: Host, job: str) -> bool:
+    """Run a job as its timer would; whether systemd thinks that it succeeded."""
+    return host.ssh(f"systemctl start holdfast-backup@{job}.service").returncode == 0
+
+
+def exposure(host: Host, job: str) -> float:
+    """The score of systemd's own analysis, 0 to 10."""
+    told = host.run(f"systemd-analyze security --no-pager holdfast-backup@{job}.service")
+    return float(told.split("Overall exposure level for")[1].split(":")[1].split()[0])
+
+
+def test_sandboxes_are_tight(jobs: Site, scores: dict[str, float]) -> None:
+    for host in jobs.fleet:
+        found = {job["name"]: exposure(host, job["name"]) for job in PLAIN_JOBS + DUMPS}
+        scores[host.suite] = max(found.values())
+        assert found.pop("home") <= 1.6, host.name
+        assert {name: score for name, score in found.items() if score > 1.5} == {}, host.name
+
+
+def test_a_job_reads_every_file_and_cannot_write(jobs: Site) -> None:
+    for host in jobs.fleet:
+        host.run("install -o admin -m 0600 /dev/null /home/admin/private && echo mine >/home/admin/private")
+        assert start(host, "home"), host.journal("holdfast-backup@home")
+        assert jobs.restic_run(host, "dump", "latest", "/home/admin/private") == "mine\n"
+        settings = "User\\|Dynamic\\|Ambient\\|Capability\\|Protect\\|NoNew"
+        options = f"systemctl cat holdfast-backup@home | sed -n '/^\\({settings}\\)/s/^/-p /p'"
+        unit = f"systemd-run --wait --pipe --quiet $({options})"
+        refused = host.ssh(f"{unit} sh -c 'cat /etc/shadow >/dev/null && touch /home/admin/new'")
+        assert refused.returncode != 0
+        assert "new" in refused.stderr and "shadow" not in refused.stderr
+
+
+def test_limits_reach_systemd(jobs: Site) -> None:
+    for host in jobs.fleet:
+        shown = host.run(
+            "systemctl show -p CPUQuotaPerSecUSec,MemoryMax,IOWeight,Nice,TimeoutStartUSec holdfast-backup@limited.service"
+        )
+        assert sorted(shown.splitlines()) == [
+            "CPUQuotaPerSecUSec=500ms",
+            "IOWeight=20",
+            f"MemoryMax={1 << 30}",
+            "Nice=15",
+            "TimeoutStartUSec=5min",
+        ]
+        assert start(host, "limited"), host.journal("holdfast-backup@limited")
+
+
+def test_dumps_of_real_databases(jobs: Site) -> None:
+    for host in jobs.fleet:
+        host.run("runuser -u postgres -- psql -c \"create table t as select 'row of postgres' as words\"")
+        host.run("mariadb -e \"create database d; create table d.t select 'row of mariadb' as words\"")
+        assert start(host, "postgresql"), host.journal("holdfast-backup@postgresql")
+        assert "row of postgres" in jobs.restic_run(host, "dump", "latest", "/all.sql")
+        assert start(host, "mariadb"), host.journal("holdfast-backup@mariadb")
+        assert "row of mariadb" in jobs.restic_run(host, "dump", "latest", "/mariadb")
+        assert start(host, "anything"), host.journal("holdfast-backup@anything")
+        assert jobs.restic_run(host, "dump", "latest", "/said.txt") == "it's $HOME\n"
+        # The servers are as well as before.
+        assert "1 row" in host.run("runuser -u postgres -- psql -c 'select * from t'")
+
+
+@pytest.mark.parametrize("job", ["nosuch", "halfway"])
+def test_a_failed_dump_makes_no_snapshot_and_is_heard(jobs: Site, heartbeat: Heartbeat, job: str) -> None:
+    for host in jobs.fleet:
+        before = [snapshot["id"] for snapshot in jobs.snapshots(host)]
+        assert not start(host, job)
+        assert [snapshot["id"] for snapshot in jobs.snapshots(host)] == before
+        host.await_success(f"grep -qx {job} /var/lib/failed-jobs")
+        assert f"FAILED: read 'journalctl -u holdfast-backup@{job}'" in host.journal(f"holdfast-backup-failed@{job}")
+        told = [path.removeprefix("/secret-6f2c") for path in heartbeat.heard if f"{host.name}-{job}" in path]
+        assert told == [f"/{host.name}-{job}/start", f"/{host.name}-{job}/fail"]
+
+
+def test_exit_codes_are_told_as_they_are(jobs: Site, heartbeat: Heartbeat) -> None:
+    for host in jobs.fleet:
+        count = len(jobs.snapshots(host))
+        assert not start(host, "missing")
+        assert "a snapshot was made, but some files could not be read" in host.journal("holdfast-backup@missing")
+        assert len(jobs.snapshots(host)) == count + 1
+        assert not start(host, "refused")
+        assert "the command before the backup failed, so no backup was made" in host.journal("holdfast-backup@refused")
+        assert len(jobs.snapshots(host)) == count + 1
+        assert start(host, "around")
+        assert "it begins" in host.journal("holdfast-backup@around")
+        assert "it ended with 0" in host.journal("holdfast-backup@around")
+        told = [path.removeprefix("/secret-6f2c") for path in heartbeat.heard if f"{host.name}-around" in path]
+        assert told == [f"/{host.name}-around/start", f"/{host.name}-around"]
+
+
+def test_people_use_the_same_command(jobs: Site) -> None:
+    for host in jobs.fleet:
+        listed = host.run("holdfast-restic home snapshots --json")
+        assert len(jobs.snapshots(host)) == listed.count('"short_id"')
+        assert host.ssh("holdfast-restic unknown snapshots").returncode == 64
+        assert host.ssh("holdfast-restic home snapshots --no-such-option").returncode == 1
+        assert host.run("ls -d /run/holdfast.* 2>/dev/null | wc -l") == "0"
+        assert host.ssh("runuser -u admin -- holdfast-restic home snapshots").returncode != 0
+
+
+def test_a_renamed_job_takes_its_units_along(jobs: Site) -> None:
+    jobs.common["backup_jobs"] = [{"name": "people", "paths": ["/home"]}]
+    jobs.provision()
+    for host in jobs.fleet:
+        units = host.run("ls /etc/systemd/system /etc/systemd/system/timers.target.wants | grep holdfast | sort -u")
+        assert units.split() == [
+            "holdfast-backup-failed@.service",
+            "holdfast-backup@people.service",
+            "holdfast-backup@people.timer",
+        ]
+        assert "holdfast-backup@home" not in host.run("systemctl list-units --all --no-legend 'holdfast*'")
+        assert start(host, "people"), host.journal("holdfast-backup@people")
+
+
+def test_absent_removes_all_that_was_made_and_keeps_the_backups(jobs: Site) -> None:
+    before = {host.name: len(jobs.snapshots(host)) for host in jobs.fleet}
+    run = jobs.provision(holdfast_state="absent")
+    assert {result.host for result in run.changed} >= set(jobs.fleet.hosts)
+    for host in jobs.fleet:
+        left = host.run(
+            "find / -xdev \\( -name '*holdfast*' -o -name restic \\) -not -path '/proc/*' -not -path '/sys/*'"
+        )
+        assert left == ""
+        assert host.run("systemctl list-units --all --no-legend 'holdfast*'") == ""
+        assert len(jobs.snapshots(host)) == before[host.name]
+    assert jobs.provision(holdfast_state="absent").changed == []
