@@ -40,7 +40,7 @@ def s3_client(
     )
 
 
-def cloudflare_client(stand_in: StandIn, value: Optional[str] = None) -> Cloudflare:
+def cloudflare_client(stand_in: StandIn, value: Optional[str] = None) -> Any:
     """Cloudflare's own SDK."""
     return Cloudflare(api_token=value or stand_in.api_token, base_url=stand_in.api_url, max_retries=0)
 
@@ -52,7 +52,7 @@ def rule(prefix: str, *, name: Optional[str] = None, enabled: bool = True, **con
 
 def set_rules(stand_in: StandIn, bucket: str, *rules: dict[str, Any]) -> None:
     """Replace the lock rules of a bucket."""
-    client: Any = cloudflare_client(stand_in)
+    client = cloudflare_client(stand_in)
     client.r2.buckets.locks.update(bucket, account_id=stand_in.account_id, rules=list(rules))
 
 
