@@ -15,8 +15,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -44,62 +42,31 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
     close_window,
     extend_window,
     format_date,
-    lock_set,
-    normalise_prefix,
     open_window,
-    rule_id,
     window_of,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import Prober
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import KEY, Turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._window_spec import WindowSpec
 
 # Errors that waiting seldom cures: the lock token was revoked, the bucket is gone, the document is nonsense.
 _STUBBORN = (Denied, NotFound, LockRulesError)
 _STUBBORN_PATIENCE = 60.0
 # An unlocking write whose answer never came may still take effect: look again after so many seconds.
 _AFTERSHOCKS = (1.0, 5.0, 25.0)
+_SHARED_AFTERSHOCKS = (2.0,)
+_CLOSING_TURN = 5.0
 _CAP = "the longest time that was allowed is over"
 _LEASE = "the lease ran out"
 
 
-@dataclass(frozen=True)
-class WindowSpec:
-    """Which rules to open for whom, and for how long at most.
-
-    `cloudflare` is called in the keeper with settings of the client as keywords (functools.partial(cloudflare_client,
-    module.params) fits), `s3` with none. They are callables, so that every connection is made by the process that uses
-    it; the repr leaves them out, because they hold secrets.
-    """
-
-    bucket: str
-    prefix: str
-    parts: tuple[str, ...]
-    cloudflare: Callable[..., Cloudflare] = field(repr=False)
-    s3: Callable[[], S3] = field(repr=False)
-    reason: str = "maintenance"
-    lease_seconds: float = 300.0
-    cap_seconds: float = 3600.0
-    open_patience: float = 60.0
-    close_patience: float = 1800.0
-    grace_seconds: float = 10.0
-    log_path: str | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "prefix", normalise_prefix(self.prefix))
-
-    @property
-    def repository(self) -> str:
-        return f"{self.bucket}/{self.prefix}".rstrip("/")
-
-    @property
-    def prefixes(self) -> list[str]:
-        """The prefixes that the window leaves unlocked, in the order of the parts."""
-        by_id = {rule["id"]: rule["prefix"] for rule in lock_set(self.prefix)}
-        return [by_id[rule_id(self.prefix, part)] for part in self.parts]
-
-
 class Ending(Exception):
     """The window has to close now; the text says why."""
+
+
+class TurnTaken(HoldfastError):
+    """Somebody else had the turn for as long as we could wait."""
 
 
 class Keeper:
@@ -112,7 +79,9 @@ class Keeper:
         self.status = status
         self.journal = Journal(f"window {holder} on {spec.repository}", spec.log_path)
         self.cloudflare: Cloudflare | None = None
-        self.prober = Prober(spec.s3, spec.prefixes, self._pause)
+        self.prober = Prober(self._s3, spec.prefixes, self._pause)
+        self.s3: S3 | None = None
+        self.turn: Turn | None = None
         self.closing = False
         self.touched = False
         self.doubtful = False
@@ -139,11 +108,14 @@ class Keeper:
             self.cloudflare = self.spec.cloudflare(
                 sleep=self._pause, monotonic=elapsed, patience=self.spec.open_patience
             )
+            if self.spec.shared:
+                self.turn = Turn(self._s3, self.cloudflare.server_time, self._pause)
             if only_close:
                 self.touched = self.doubtful = True
                 raise Ending("the keeper of this window died")
             self._open(self.cloudflare)
             self._tell("opened")
+            self._give_turn_back()
             self._watch(self.cloudflare)
         except Ending as ending:
             self.report["ended_by"] = str(ending)
@@ -151,7 +123,10 @@ class Keeper:
             self.report["ended_by"] = self.report["error"] = str(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, an open window comes first
             self.report["ended_by"] = self.report["error"] = f"unexpected {type(error).__name__}: {error}"
-        return self._end()
+        try:
+            return self._end()
+        finally:
+            self._give_turn_back()
 
     def _end(self) -> int:
         if self.cloudflare is None or not self.touched:
@@ -163,7 +138,7 @@ class Keeper:
         self.journal.line(f"closing: {self.report['ended_by']}")
         self._interrupt_work()
         self._lock_again(self.cloudflare)
-        if self.doubtful and self.report["in_force"]:
+        if self.report["in_force"]:
             self._await_aftershocks(self.cloudflare)
         self._tell("closed")
         self.control.end_guarded(self.spec.grace_seconds)
@@ -177,6 +152,8 @@ class Keeper:
         self._look()
         # What is slow comes before the unlock: the S3 client, and a key in every prefix to probe with.
         self.prober.prepare()
+        if spec.shared:
+            cloudflare.lock_rules(spec.bucket)  # tells the server's time, which the age of a turn is judged by
         lease = self._unlock(cloudflare, deadline)
         self._leased(cloudflare, lease)
         self.report["opened"] = format_date(cloudflare.server_time().replace(microsecond=0))
@@ -193,10 +170,13 @@ class Keeper:
         """Disable the rules and write the lease, planned anew when it did not take; returns the lease."""
         spec, pause = self.spec, 0.5
         while True:
+            self._take_turn(deadline - elapsed())
             rules = cloudflare.lock_rules(spec.bucket)
             lease = self._lease(cloudflare)
             wanted = open_window(rules, spec.prefix, spec.parts, lease=lease, holder=self.holder)
             self._look()
+            if self.turn is not None and not self.turn.ours and elapsed() < deadline:
+                continue  # reading took so long that somebody else may be writing by now
             self.journal.line(f"opening {', '.join(spec.prefixes)} until {format_date(lease)}: {spec.reason}")
             self.opened_at = self.opened_at or elapsed()
             try:
@@ -207,6 +187,7 @@ class Keeper:
                 self.journal.line(f"not opened yet: {error}", urgent=True)
             else:
                 return lease
+            self._give_turn_back()
             self._pause(pause)
             pause *= 2
 
@@ -260,12 +241,15 @@ class Keeper:
     def _extend(self, cloudflare: Cloudflare) -> None:
         """Push the lease out. A failure is no reason to close before the lease ends; a lost window is."""
         try:
+            self._take_turn(self.spec.lease_seconds / 8)
             rules = cloudflare.lock_rules(self.spec.bucket)
             lease = self._lease(cloudflare)
             self._write(cloudflare, extend_window(rules, self.spec.prefix, self.holder, lease))
-        except CloudflareError as error:
+        except (CloudflareError, S3Error, TurnTaken) as error:
             self.journal.line(f"the lease could not be extended: {error}", urgent=True)
             return
+        finally:
+            self._give_turn_back()
         self._leased(cloudflare, lease)
         self.journal.line(f"lease extended to {format_date(lease)}")
 
@@ -281,8 +265,11 @@ class Keeper:
             self.control.end_guarded(self.spec.grace_seconds)
 
     def _await_aftershocks(self, cloudflare: Cloudflare) -> None:
-        """An unlocking write without an answer may still take effect: look again for a while."""
-        for seconds in _AFTERSHOCKS:
+        """Look again: an unlocking write without an answer may still take effect, and a writer who did not keep to
+        the turns may have put back what it had read before.
+        """
+        for seconds in _AFTERSHOCKS if self.doubtful else _SHARED_AFTERSHOCKS if self.spec.shared else ():
+            self._give_turn_back()
             time.sleep(seconds)
             self._lock_again(cloudflare)
 
@@ -314,6 +301,12 @@ class Keeper:
 
     def _enable(self, cloudflare: Cloudflare, patience: float) -> None:
         spec = self.spec
+        # Closing goes on without its turn: whoever keeps the turn from us must not keep the window open.
+        try:
+            self._take_turn(_CLOSING_TURN)
+        except HoldfastError as error:
+            self.journal.line(f"closing without a turn: {error}", urgent=True)
+            self.turn = None
         update = cloudflare.update_lock_rules(spec.bucket, self._closed, patience=patience)
         if not update.written:
             self.report["closed_by_other"] = not self.doubtful
@@ -349,7 +342,26 @@ class Keeper:
         )
         self.journal.line(self.report["error"], urgent=True)
 
+    # Turns in a shared bucket ----------------------------------------------------------------------------------------
+
+    def _take_turn(self, patience: float) -> None:
+        if self.turn is not None and not self.turn.take(max(patience, 0.0)):
+            raise TurnTaken(
+                f"Somebody else is at the lock document of bucket {self.spec.bucket} all the time; if no maintenance "
+                f"runs there, a host of this bucket keeps writing the object {KEY}."
+            )
+
+    def _give_turn_back(self) -> None:
+        if self.turn is not None:
+            self.turn.give_back()
+
     # Tools -----------------------------------------------------------------------------------------------------------
+
+    def _s3(self) -> S3:
+        if self.s3 is None:
+            # Impatient, because whoever needs an answer here asks again, or does without.
+            self.s3 = self.spec.s3(timeout=5, attempts=2)
+        return self.s3
 
     def _look(self) -> None:
         self._pause(0)

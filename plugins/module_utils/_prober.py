@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error
 
 
 class Prober:
@@ -38,6 +38,8 @@ class Prober:
     def until(self, wanted: str, deadline: float) -> dict[str, str]:
         """Probe until every prefix is as wanted or the deadline is over; returns the last state of each.
 
+        A failing probe is repeated until the deadline too, and then raises S3Error.
+
         A prefix without any object is "missing": there is nothing that a lock could hold.
         """
         states: dict[str, str] = {}
@@ -45,7 +47,12 @@ class Prober:
         while True:
             for prefix in self._keys:
                 if states.get(prefix) not in (wanted, "missing"):
-                    states[prefix] = self._probe(prefix)
+                    try:
+                        states[prefix] = self._probe(prefix)
+                    except S3Error:
+                        states[prefix] = "unknown"
+                        if elapsed() + pause >= deadline:
+                            raise
             if all(state in (wanted, "missing") for state in states.values()) or elapsed() + pause >= deadline:
                 return states
             self._pause(pause)

@@ -248,6 +248,20 @@ class S3:
     def delete(self, key: str) -> None:
         self._call("delete_object", Key=key)
 
+    def put_if(self, key: str, body: bytes, *, etag: str | None = None) -> str | None:
+        """Store an object if there is none, or with an ETag if it is still that one.
+
+        Returns the new ETag, or None when the condition does not hold.
+        """
+        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": f'"{etag}"'}
+        try:
+            answer = self._call("put_object", Key=key, Body=body, **condition)
+        except S3Error as error:
+            if error.status == 412 or error.code in ("NoSuchKey", "ConditionalRequestConflict"):
+                return None
+            raise
+        return str(answer["ETag"]).strip('"')
+
     def probe(self, key: str) -> str:
         """Whether a lock is in force on an existing object: "locked", "open" or "missing". Changes nothing.
 

@@ -52,9 +52,9 @@ class Scene:
             self.s3()._call("put_object", Key=rule["prefix"].replace("/", "/0123"), Body=b"x")
         self.cloudflare.replace_lock_rules(self.bucket, lock_set(""))
 
-    def s3(self) -> S3:
+    def s3(self, **settings: Any) -> S3:
         found = self.stand_in
-        return S3(found.s3_endpoint, found.access_key_id, found.secret_access_key, bucket=self.bucket)
+        return S3(found.s3_endpoint, found.access_key_id, found.secret_access_key, bucket=self.bucket, **settings)
 
     def spec(self, **changes: Any) -> WindowSpec:
         account = (self.stand_in.api_token, self.stand_in.account_id)

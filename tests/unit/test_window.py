@@ -25,6 +25,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils import _keeper
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import LockUpdate, Unreachable
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import close_window, lock_set, windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Object
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import (
     Window,
     WindowError,
@@ -43,13 +44,14 @@ class World:
 
     @contextmanager
     def change(self) -> Iterator[dict[str, Any]]:
-        with open(self.path, "a+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            state = json.loads(file.read() or "{}")
+        # Replaced as a whole, because the processes that share it are killed at any moment.
+        with open(self.path.with_suffix(".lock"), "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            state = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else {}
             yield state
-            file.truncate(0)
-            file.write(json.dumps(state))
+            new = self.path.with_suffix(".new")
+            new.write_text(json.dumps(state), encoding="utf-8")
+            new.replace(self.path)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -117,6 +119,22 @@ class FakeS3:
     def first_key(self, prefix: str) -> str | None:
         return prefix + "object"
 
+    def put_if(self, key: str, body: bytes, *, etag: str | None = None) -> str | None:
+        with self.world.change() as state:
+            if state.get("turn") != etag:
+                return None
+            state["turn"], state["turn_time"] = body.hex(), time.time()
+        return body.hex()
+
+    def head(self, key: str) -> S3Object | None:
+        state = self.world.state
+        moment = datetime.fromtimestamp(state.get("turn_time", 0), timezone.utc) + timedelta(hours=5)
+        return S3Object(key, 16, moment, state["turn"]) if state.get("turn") else None
+
+    def delete(self, key: str) -> None:
+        with self.world.change() as state:
+            state["turn"] = None
+
     def probe(self, key: str) -> str:
         state = self.world.state
         if any(key.startswith(prefix) for prefix in state.get("never_open", [])):
@@ -134,6 +152,7 @@ def world(tmp_path: Path) -> World:
 def quick_aftershocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_keeper, "_AFTERSHOCKS", (0.01, 0.2))
     monkeypatch.setattr(_keeper, "_STUBBORN_PATIENCE", 0.3)
+    monkeypatch.setattr(_keeper, "_SHARED_AFTERSHOCKS", ())
 
 
 def spec_of(world: World, **changes: Any) -> WindowSpec:
@@ -142,7 +161,7 @@ def spec_of(world: World, **changes: Any) -> WindowSpec:
         "prefix": "web1",
         "parts": ("index", "data"),
         "cloudflare": lambda **settings: FakeCloudflare(world, **settings),
-        "s3": lambda: FakeS3(world),
+        "s3": lambda **settings: FakeS3(world),
         "open_patience": 1.0,
         "close_patience": 5.0,
         "grace_seconds": 5.0,
@@ -190,10 +209,18 @@ def test_window_is_open_inside_the_block_and_locked_after_it(world: World) -> No
 
 
 def test_a_window_costs_six_calls(world: World) -> None:
-    with open_window(spec_of(world)):
+    with world.change() as state:
+        state["rules"] = lock_set("")
+    with open_window(spec_of(world, prefix="")):
         pass
     calls = [call for call in world.state["calls"] if call != "after PUT"]
     assert calls == ["GET", "PUT", "GET"] * 2
+
+
+def test_window_in_a_shared_bucket_takes_its_turn_and_gives_it_back(world: World) -> None:
+    with open_window(spec_of(world)):
+        world.wait(lambda: world.state["turn"] is None)
+    assert world.state["turn"] is None and world.state["turn_time"] > 0
 
 
 def test_lease_is_of_the_server_clock(world: World) -> None:
@@ -221,7 +248,8 @@ def test_keeper_holds_nothing_but_its_pipes(world: World) -> None:
     assert {links[fd] for fd in ("0", "1", "2")} == {"/dev/null"}
     # The two pipes to the parent and both ends of the one that wakes it up at signals.
     assert sum(link.startswith("pipe:") for link in links.values()) == 4
-    assert all(link.startswith("pipe:") or link == "/dev/null" for fd, link in links.items() if int(fd) > 2)
+    own = str(world.path.with_suffix(""))
+    assert all(link.startswith(("pipe:", own)) or link == "/dev/null" for link in links.values())
 
 
 def test_child_of_the_module_does_not_keep_the_window_open(world: World) -> None:
@@ -395,7 +423,7 @@ def test_lease_is_extended_while_the_work_goes_on_but_not_past_the_cap(world: Wo
     with open_window(spec_of(world, lease_seconds=3.9, cap_seconds=6)) as window:
         opened, last = time.monotonic(), datetime.now(timezone.utc) + timedelta(hours=5, seconds=6)
         while window.over() is None:
-            leases |= {found.lease for found in windows(world.state["rules"])}
+            leases |= {found.lease for found in windows(world.state["rules"]) if found.lease}
             select.select([window], [], [], 0.05)
         assert 5 < time.monotonic() - opened < 8
     assert len(leases) >= 2
