@@ -1,0 +1,140 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Several repositories and several processes at one lock document."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import KEY, Turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import WindowError, WindowSpec, open_window
+
+from tests.stand_in.client import StandIn
+
+PREFIXES = ("web1/", "web2/", "web3/", "db/")
+FOREIGN = {"id": "logs", "enabled": True, "prefix": "logs/", "condition": {"type": "Age", "maxAgeSeconds": 86400}}
+WHOLE = [FOREIGN, *(rule for prefix in PREFIXES for rule in lock_set(prefix))]
+
+
+class Shared:
+    """A bucket with several locked repositories."""
+
+    def __init__(self, stand_in: StandIn) -> None:
+        self.stand_in = stand_in
+        self.bucket = f"shared-{secrets.token_hex(4)}"
+        self.cloudflare = Cloudflare(stand_in.api_token, stand_in.account_id, url=stand_in.api_url, patience=5)
+        self.cloudflare.create_bucket(self.bucket)
+        client = self.s3()
+        for rule in WHOLE:
+            client._call("put_object", Key=rule["prefix"] + "object", Body=b"x")
+        self.cloudflare.replace_lock_rules(self.bucket, WHOLE)
+
+    def s3(self, **settings: Any) -> S3:
+        found = self.stand_in
+        keys = (found.access_key_id, found.secret_access_key)
+        return S3(found.s3_endpoint, *keys, bucket=self.bucket, **settings)
+
+    def spec(self, prefix: str, **changes: Any) -> WindowSpec:
+        account = (self.stand_in.api_token, self.stand_in.account_id)
+        client = partial(Cloudflare, *account, url=self.stand_in.api_url)
+        values: dict[str, Any] = {"open_patience": 30.0, "close_patience": 60.0}
+        return WindowSpec(self.bucket, prefix, ("index", "data"), client, self.s3, **{**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[StandIn]:
+    with StandIn.start(latency=0.02) as found:
+        yield found
+
+
+@pytest.fixture
+def shared(running: StandIn) -> Shared:
+    return Shared(running)
+
+
+def maintain(shared: Shared, prefix: str, times: int) -> int:
+    """Some windows one after the other, in a process of their own."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        for _window in range(times):
+            with open_window(shared.spec(prefix)) as window:
+                shared.s3()._call("put_object", Key=f"{prefix}data/object", Body=b"y")
+            status = 0 if window.report["in_force"] else 1
+    finally:
+        os._exit(status)
+
+
+def test_nobody_undoes_the_window_of_another(shared: Shared) -> None:
+    children = [maintain(shared, prefix, 3) for prefix in PREFIXES]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * len(PREFIXES)
+    assert shared.stand_in.rules(shared.bucket) == WHOLE
+    mine = [found for found in shared.stand_in.ledger()["exposures"] if found["bucket"] == shared.bucket]
+    assert {found["prefix"] for found in mine} == {f"{p}{part}/" for p in PREFIXES for part in ("data", "index")}
+    assert all(found["to"] is not None for found in mine)
+    # Three windows each: more exposures would mean that somebody's stale copy has opened one again, or cut one.
+    assert len(mine) == 2 * 3 * len(PREFIXES)
+    assert KEY not in shared.stand_in.objects(shared.bucket)
+
+
+def turn_of(shared: Shared) -> Turn:
+    client = shared.s3()
+    return Turn(lambda: client, shared.cloudflare.server_time, time.sleep)
+
+
+def test_turn_is_had_by_one_at_a_time(shared: Shared) -> None:
+    first, second = turn_of(shared), turn_of(shared)
+    assert first.take(1) and first.ours
+    assert not second.take(0.5) and not second.ours
+    first.give_back()
+    assert second.take(1)
+    first.give_back()  # again, by mistake: it must not give back the turn of another
+    assert not turn_of(shared).take(0.3)
+
+
+def test_turn_of_the_dead_is_taken_over_by_one(shared: Shared) -> None:
+    dead, heir, late = (turn_of(shared) for _turn in range(3))
+    assert dead.take(1)
+    assert not heir.take(0.3)
+    shared.stand_in.set_upload_time(shared.bucket, KEY, "2026-01-01T00:00:00Z")
+    assert heir.take(1)
+    assert not late.take(0.3)
+    dead.give_back()  # it was only slow, and wakes up
+    assert not late.take(0.3)
+    heir.give_back()
+    assert late.take(1)
+
+
+def test_hostile_turn_delays_opening_and_does_not_stop_closing(shared: Shared) -> None:
+    with open_window(shared.spec("web1/")):
+        shared.s3()._call("put_object", Key=KEY, Body=b"mine for ever")
+    assert shared.stand_in.rules(shared.bucket) == WHOLE
+    with pytest.raises(WindowError, match="a host of this bucket keeps writing the object holdfast/turn"):
+        with open_window(shared.spec("web1/", open_patience=1.0)):
+            pytest.fail("the block must not run")
+    assert shared.stand_in.rules(shared.bucket) == WHOLE
+
+
+def test_stale_copy_of_another_writer_is_undone(shared: Shared) -> None:
+    with open_window(shared.spec("web1/")) as window:
+        stale = shared.cloudflare.lock_rules(shared.bucket)
+        os.write(window._command, b"close\n")
+        shared.stand_in.wait_for_request(
+            method="PUT", path=f"{shared.bucket}/lock", since=shared.stand_in.last_request()
+        )
+        shared.cloudflare.replace_lock_rules(shared.bucket, stale)  # by somebody who takes no turns
+    assert window.report["in_force"] is True
+    assert shared.stand_in.rules(shared.bucket) == WHOLE
