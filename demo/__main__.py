@@ -110,7 +110,7 @@ def kill_maintenance(world: World) -> None:
     world.stand_in.clear_log()
     # Slow enough that a window lasts longer than it takes to see it.
     world.stand_in.settings(latency=0.05)
-    process, _ = world.start("maintenance", DEMO / "logs" / "maintenance-killed.log")
+    process = world.start("maintenance", DEMO / "logs" / "maintenance-killed.log")[0]
     while not deleting(found := world.open_prefixes()):
         require(process.poll() is None, "Maintenance ended before data/ and index/ were unlocked.")
         time.sleep(0.02)

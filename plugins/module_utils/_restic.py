@@ -348,7 +348,7 @@ def failure(completed: Completed) -> int:
 def reason(completed: Completed) -> str:
     """What restic says went wrong: its last word, and the first error if there were others before."""
     lines = [_message(line) for line in completed.stderr.splitlines() if line.strip()]
-    fatal = [text for _, text in lines if text.startswith("Fatal: ")]
+    fatal = [text for kind, text in lines if text.startswith("Fatal: ")]
     errors = [text for kind, text in lines if kind == "error"]
     if fatal and errors:
         return f"{_short(fatal[-1])}; the first error: {_short(errors[0])}"

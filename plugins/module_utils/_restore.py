@@ -61,7 +61,7 @@ def choose(restic: Restic, selection: Selection) -> tuple[dict[str, Any], list[s
     if not found:
         raise RestoreError(f"Repository {name} has no snapshot that fits {' '.join([selection.snapshot, *chosen])}.")
     timed = [(parse_date(snapshot["time"]), snapshot["id"], snapshot) for snapshot in found]
-    if any(moment is None for moment, _, _ in timed):
+    if any(item[0] is None for item in timed):
         raise RestoreError(f"A snapshot of repository {name} has a time that cannot be read.")
     return max(timed, key=lambda item: item[:2])[2], ignored
 

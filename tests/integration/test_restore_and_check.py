@@ -156,7 +156,7 @@ def test_bad_input_of_restore(backups: Backups, tmp_path: Path, arguments: dict[
 
 def test_restore_needs_no_boto3_and_tells_no_secret(backups: Backups, tmp_path: Path) -> None:
     bed = backups.bed
-    wrapper, arguments, _ = spy(tmp_path, bed.restic_path)
+    wrapper, arguments = spy(tmp_path, bed.restic_path)[:2]
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     (hidden / "boto3.py").write_text("raise ImportError('not here')\n")

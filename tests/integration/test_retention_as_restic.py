@@ -60,7 +60,12 @@ class Repository:
 
     def restic(self, *args: str) -> str:
         done = subprocess.run(
-            [self.program, "--no-cache", *args], env=self.environment, capture_output=True, text=True, timeout=120
+            [self.program, "--no-cache", *args],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         if done.returncode:
             raise AssertionError(done.stderr)

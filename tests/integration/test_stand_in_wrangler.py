@@ -23,7 +23,9 @@ NO_NPM = 3
 @pytest.fixture(name="command", scope="module")
 def fixture_command() -> list[str]:
     """What to run wrangler with."""
-    done = subprocess.run([ROOT / "tools" / "get_wrangler.sh"], capture_output=True, text=True, timeout=280)
+    done = subprocess.run(
+        [ROOT / "tools" / "get_wrangler.sh"], capture_output=True, text=True, timeout=280, check=False
+    )
     if done.returncode == NO_NPM:
         pytest.skip("WRANGLER WAS NOT TRIED: there is no npm on this machine.")
     assert done.returncode == 0, done.stderr
@@ -53,6 +55,7 @@ def fixture_lock(command: list[str], shared_stand_in: StandIn, tmp_path: Path) -
             text=True,
             stdin=subprocess.DEVNULL,
             timeout=120,
+            check=False,
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done

@@ -95,11 +95,11 @@ class StandIn:
         """S3 secret of the token that may do everything."""
         return hashlib.sha256(self.api_token.encode()).hexdigest()
 
-    def ask(self, name: str, /, *, timeout: float = 60.0, **values: Any) -> Any:
+    def ask(self, route: str, /, *, timeout: float = 60.0, **values: Any) -> Any:
         """Call one of the routes below /_stand_in/."""
         connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=timeout)
         try:
-            connection.request("POST", f"/_stand_in/{name}", json.dumps(values))
+            connection.request("POST", f"/_stand_in/{route}", json.dumps(values))
             answer = connection.getresponse()
             document = json.loads(answer.read())
         finally:

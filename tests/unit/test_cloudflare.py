@@ -152,7 +152,7 @@ SENTENCES = [
 def test_each_refusal_has_a_sentence_of_its_own(status: int, code: int, kind: type, sentence: str) -> None:
     with ScriptedApi(failure(status, code)) as api, pytest.raises(kind, match=sentence) as caught:
         client(api, patience=0).lock_rules("backup-web1")
-    assert type(caught.value) is kind
+    assert caught.type is kind
     assert (caught.value.status, caught.value.code) == (status, code)
     assert "said the API" in str(caught.value)
 

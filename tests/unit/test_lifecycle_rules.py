@@ -59,7 +59,7 @@ def test_only_enabled_deletions_are_dangerous() -> None:
     harmless = [{**rule("a", "data/"), "Status": "Disabled"}, *ABORT]
     assert lifecycle.endangered(harmless, ["data/"]) == []
     tagged = rule("a", "", Filter={"And": {"Prefix": "data/", "Tags": [{"Key": "k", "Value": "v"}]}})
-    assert [prefix for _, prefix in lifecycle.endangered([tagged], ["index/", "data/"])] == ["data/"]
+    assert [prefix for rule, prefix in lifecycle.endangered([tagged], ["index/", "data/"])] == ["data/"]
 
 
 def test_no_more_rules_than_the_service_holds() -> None:
