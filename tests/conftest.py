@@ -6,14 +6,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support import restic
 from tests.support.running import Ansible, link_collection
 
 link_collection()
+
+# No deadline: a busy machine is not a slow program. The same examples in every CI run, new ones on every other.
+hypothesis.settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("project")
 
 pytest_plugins = ["tests.stand_in.fixtures"]
 

@@ -123,14 +123,20 @@ class Ansible:
         return environment
 
     def module(
-        self, name: str, /, *, check_mode: bool = False, environment: Mapping[str, str] | None = None, **arguments: Any
+        self,
+        module: str,
+        /,
+        *,
+        check_mode: bool = False,
+        environment: Mapping[str, str] | None = None,
+        **arguments: Any,
     ) -> dict[str, Any]:
         """Run one module of the collection in a process of its own, without a playbook; its result, failed or not."""
         arguments.update(
             _ansible_check_mode=check_mode, _ansible_diff=True, _ansible_remote_tmp=str(self.home), _ansible_tmpdir=None
         )
         answer = subprocess.run(
-            [sys.executable, "-m", f"ansible_collections.{COLLECTION}.plugins.modules.{name}"],
+            [sys.executable, "-m", f"ansible_collections.{COLLECTION}.plugins.modules.{module}"],
             input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
             capture_output=True,
             text=True,
@@ -141,7 +147,7 @@ class Ansible:
         try:
             return json.loads(answer.stdout)
         except ValueError:
-            raise AssertionError(f"{name} printed no result:\n{answer.stdout}\n{answer.stderr}") from None
+            raise AssertionError(f"{module} printed no result:\n{answer.stdout}\n{answer.stderr}") from None
 
     def start_playbook(
         self,
