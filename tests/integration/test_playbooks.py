@@ -49,7 +49,190 @@ def test_site_from_nothing_to_a_backup_and_again(ansible: Ansible, fleet: Fleet)
     second = site(ansible, fleet)
     assert second.changed == []
     calls = rest_calls(fleet, since)
-    assert {method for method, _ in calls} == {"GET"}
+    assert {call[0] for call in calls} == {"GET"}
     for name in ("web1", "web2"):
-        assert len([path for _, path in calls if f"/backup-{name}/" in path]) == 2, calls
+        assert len([path for method, path in calls if f"/backup-{name}/" in path]) == 2, calls
     assert len(calls) == 2 * 2 + 2, calls
+
+
+def test_dry_run_on_nothing_predicts(ansible: Ansible, fleet: Fleet) -> None:
+    run = site(ansible, fleet, "--check", "--diff")
+    assert run.of(action="holdfast.restic_r2.r2_bucket", host="web1")[0].changed
+    assert {call[0] for call in rest_calls(fleet)} == {"GET"}
+    assert not (fleet.home("web1") / "etc").exists()
+
+
+def test_no_secret_in_the_most_talkative_output(ansible: Ansible, fleet: Fleet) -> None:
+    output = site(ansible, fleet, "-vvv", "--diff").output
+    output += ansible.playbook(MAINTENANCE, fleet.inventory, "-vvv", "--diff").output
+    output += ansible.playbook(VERIFY, fleet.inventory, "-vvv", "--diff").output
+    assert [secret for secret in fleet.secrets if secret in output] == []
+
+
+@pytest.fixture(name="history")
+def fixture_history(ansible: Ansible, fleet: Fleet) -> Fleet:
+    """The fleet with four backups of each host, of which retention keeps fewer."""
+    site(ansible, fleet)
+    for number in range(4):
+        for name in ("web1", "web2"):
+            fleet.fill(name, number)
+            assert fleet.backup(name).returncode == 0
+    fleet.common["holdfast_retention"] = {"keep_last": 1}
+    return fleet
+
+
+def snapshots(fleet: Fleet, name: str) -> int:
+    return len([key for key in fleet.stand_in.objects(f"backup-{name}") if key.startswith("snapshots/")])
+
+
+def locked(fleet: Fleet) -> bool:
+    rules = [rule for name in ("web1", "web2") for rule in fleet.stand_in.rules(f"backup-{name}")]
+    return len(rules) == 10 and all(rule["enabled"] for rule in rules)
+
+
+def table(run: Run) -> dict[str, str]:
+    """The rows of the table at the end: host to state."""
+    rows = run.of(task="Show the table")[-1].result["msg"][1:]
+    return {row.split()[0]: row.split()[1] for row in rows}
+
+
+def maintain(ansible: Ansible, fleet: Fleet, *arguments: str) -> Run:
+    run = ansible.playbook(MAINTENANCE, fleet.inventory, *arguments)
+    assert locked(fleet)
+    assert "Traceback" not in run.output
+    return run
+
+
+def test_maintenance_of_a_fleet(ansible: Ansible, history: Fleet) -> None:
+    """One history for many runs, because making one takes longest."""
+    for name in ("web1", "web2"):
+        # A closed port: whoever contacts the host fails.
+        history.host(name).update(ansible_connection="ssh", ansible_host="127.0.0.1", ansible_port=9)
+    since = history.stand_in.last_request()
+
+    dry = maintain(ansible, history, "--check")
+    assert dry.exit_code == 0, dry.output
+    assert {call[0] for call in rest_calls(history, since)} == {"GET"}
+    assert (snapshots(history, "web1"), snapshots(history, "web2")) == (4, 4)
+
+    # The failure of one repository is told, stops no other, and unlocks none.
+    password = history.host("web1").pop("holdfast_password")
+    for wrong in ({"holdfast_password": "wrong"}, {}):
+        history.host("web1").pop("holdfast_password", None)
+        history.host("web1").update(wrong)
+        failing = maintain(ansible, history)
+        assert failing.exit_code == 2
+        assert table(failing) == {"web1": "FAILED", "web2": "ok"}
+        assert (snapshots(history, "web1"), snapshots(history, "web2")) == (4, 1)
+
+    history.host("web1")["holdfast_password"] = password
+    limited = maintain(ansible, history, "--limit", "web1")
+    assert limited.exit_code == 0, limited.output
+    assert table(limited) == {"web1": "ok"}
+    assert snapshots(history, "web1") == 1
+    assert maintain(ansible, history).changed == []
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        ["--tags", "nothing"],
+        ["--skip-tags", "nothing"],
+        ["--start-at-task", "Show the table"],
+        ["-e", "holdfast_hosts=nobody"],
+        ["--limit", "other"],
+    ],
+    ids=["tags", "skip-tags", "start-at-task", "no-hosts", "limit-without-repository"],
+)
+def test_run_that_would_do_nothing_is_not_green(ansible: Ansible, fleet: Fleet, switches: list[str]) -> None:
+    fleet.inventory["others"] = {"hosts": {"other": {}}}
+    run = ansible.playbook(MAINTENANCE, fleet.inventory, *switches)
+    assert run.exit_code != 0, run.output
+    assert rest_calls(fleet) == []
+
+
+def test_node_that_cannot_be_reached_is_told(ansible: Ansible, fleet: Fleet) -> None:
+    fleet.inventory["nodes"] = {"hosts": {"node": {"ansible_host": "127.0.0.1", "ansible_port": 9}}}
+    fleet.host("web1")["holdfast_node"] = "node"
+    site_run = ansible.playbook(SITE, fleet.inventory, "--limit", "web2")
+    assert site_run.exit_code == 0, site_run.output
+    assert fleet.backup("web2").returncode == 0
+    run = ansible.playbook(MAINTENANCE, fleet.inventory)
+    assert run.exit_code != 0
+    assert table(run) == {"web1": "FAILED", "web2": "ok"}, run.output
+
+
+def test_verify_tells_well_from_ill_and_relock_closes(ansible: Ansible, history: Fleet) -> None:
+    since = history.stand_in.last_request()
+    run = ansible.playbook(VERIFY, history.inventory)
+    assert run.exit_code == 0, run.output
+    assert table(run) == {"web1": "ok", "web2": "ok"}
+    assert run.changed == []
+    assert {call[0] for call in rest_calls(history, since)} == {"GET"}
+
+    rules = history.stand_in.rules("backup-web1")
+    set_rules(history, "web1", [{**rule, "enabled": not rule["id"].endswith("data")} for rule in rules])
+    for key in history.stand_in.objects("backup-web2"):
+        if key.startswith("snapshots/"):
+            history.stand_in.set_upload_time("backup-web2", key, "2026-01-01T00:00:00Z")
+    run = ansible.playbook(VERIFY, history.inventory)
+    assert run.exit_code == 2
+    assert table(run) == {"web1": "FAILED", "web2": "FAILED"}
+    rows = "\n".join(run.of(task="Show the table")[-1].result["msg"])
+    assert "Unlocked: data" in rows
+    assert "The newest snapshot was uploaded" in rows
+
+    run = ansible.playbook(RELOCK, history.inventory, variables=history.common)
+    assert run.exit_code == 0, run.output
+    assert len(run.of(task="Tell what was found")[0].result["msg"]) == 2
+    assert locked(history)
+    assert ansible.playbook(RELOCK, history.inventory, variables=history.common).changed == []
+
+
+def set_rules(fleet: Fleet, name: str, rules: list[dict[str, object]]) -> None:
+    import requests
+
+    url = f"{fleet.stand_in.api_url}/accounts/{fleet.stand_in.account_id}/r2/buckets/backup-{name}/lock"
+    headers = {"Authorization": f"Bearer {fleet.stand_in.api_token}"}
+    requests.put(url, json={"rules": rules}, headers=headers, timeout=30).raise_for_status()
+
+
+def test_restore_on_the_node_and_on_a_host(ansible: Ansible, fleet: Fleet, tmp_path: Path) -> None:
+    site(ansible, fleet)
+    fleet.fill("web1", 1)
+    assert fleet.backup("web1").returncode == 0
+    data = fleet.home("web1") / "data"
+    for onto in ("", "web2"):
+        target = tmp_path / f"back{onto}"
+        variables = {
+            "holdfast_restore_host": "web1", "holdfast_restore_target": str(target), "holdfast_restore_to": onto
+        }  # fmt: skip
+        run = ansible.playbook(RESTORE, fleet.inventory, variables=variables)
+        assert run.exit_code == 0, run.output
+        for name in ("hello", "blob"):
+            assert (target / data.relative_to("/") / name).read_bytes() == (data / name).read_bytes()
+
+
+def test_restore_asks_for_host_and_target(ansible: Ansible, fleet: Fleet) -> None:
+    run = ansible.playbook(RESTORE, fleet.inventory)
+    assert run.exit_code == 2
+    assert "Name one host" in run.output
+
+
+def test_two_hosts_share_a_bucket(ansible: Ansible, fleet: Fleet) -> None:
+    token = fleet.stand_in.create_token("shared", bucket="shared")
+    for name in ("web1", "web2"):
+        fleet.host(name).update(
+            holdfast_bucket="shared",
+            holdfast_prefix=name,
+            holdfast_access_key_id=token["access_key_id"],
+            holdfast_secret_access_key=token["secret_access_key"],
+        )
+    site(ansible, fleet)
+    for name in ("web1", "web2"):
+        assert fleet.backup(name).returncode == 0
+    run = ansible.playbook(MAINTENANCE, fleet.inventory)
+    assert run.exit_code == 0, run.output
+    assert len(fleet.stand_in.rules("shared")) == 10
+    assert all(rule["enabled"] for rule in fleet.stand_in.rules("shared"))
+    assert site(ansible, fleet).changed == []
