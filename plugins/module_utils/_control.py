@@ -35,6 +35,8 @@ class Control:
         self.command = command
         self.reason: str | None = None
         self.guarded: dict[int, int] = {}
+        self._watched = [command]
+        self._detached = False
         self._line = b""
         self._wake, wake_up = os.pipe()
         os.set_blocking(wake_up, False)
@@ -53,7 +55,7 @@ class Control:
         while self.reason is None:
             # Short turns, because the clock that select() counts by stands still while the machine sleeps.
             left = min(max(deadline - elapsed(), 0.0), 1.0)
-            ready, _writable, _failed = select.select([self.command, self._wake], [], [], left)
+            ready, _writable, _failed = select.select([*self._watched, self._wake], [], [], left)
             if self._wake in ready:
                 os.read(self._wake, 512)
             if self.command in ready:
@@ -65,12 +67,16 @@ class Control:
     def _read(self) -> None:
         data = os.read(self.command, 4096)
         if not data:
-            self.reason = self.reason or self.PARENT_GONE
+            self._watched = []
+            if not self._detached:
+                self.reason = self.reason or self.PARENT_GONE
         *lines, self._line = (self._line + data).split(b"\n")
         for line in lines:
             word, _space, argument = line.partition(b" ")
             if word == b"close":
                 self.reason = self.reason or self.CLOSE
+            elif word == b"detach":
+                self._detached = True
             elif word == b"guard":
                 self._guard(int(argument))
 

@@ -33,7 +33,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._keeper import 
     keep,
 )
 
-__all__ = ["Window", "WindowError", "WindowSpec", "open_window"]
+__all__ = ["Window", "WindowError", "WindowSpec", "leave_window_open", "open_window"]
 
 
 class WindowError(HoldfastError):
@@ -43,6 +43,13 @@ class WindowError(HoldfastError):
 def open_window(spec: WindowSpec) -> Window:
     """Returns a context manager: inside its block the window is open, and a probe has proved it."""
     return Window(spec)
+
+
+def leave_window_open(spec: WindowSpec) -> dict[str, Any]:
+    """Open a window that outlives this process, until its keeper closes it at its cap; returns the report so far."""
+    window = Window(spec)
+    window.__enter__()
+    return window.leave_open()
 
 
 class Window:
@@ -60,7 +67,8 @@ class Window:
         self._start(only_close=False)
         try:
             event = self._next_event()
-            if event.get("event") == "opened":
+            if event.pop("event", None) == "opened":
+                self.report = event
                 return self
         except BaseException:
             self._finish()
@@ -78,6 +86,13 @@ class Window:
         self._finish()
         if not self.report.get("in_force"):
             raise WindowError(str(self.report.get("error")), window=self.report) from error
+
+    def leave_open(self) -> dict[str, Any]:
+        """Leave the window to its keeper, which closes it at its lease, and to the guard; returns the report so far."""
+        self._send("detach")
+        os.close(self._command)
+        os.close(self._status)
+        return self.report
 
     def guards(self, pid: int) -> None:
         """Name a child that works inside the window: the keeper ends it if the window has to close before its time."""

@@ -148,12 +148,26 @@ closed:
   sample: 0
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._relock import relock_all, sentence
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._relock import BucketResult, relock_all, sentence
+
+
+def told(results: list[BucketResult]) -> tuple[int, dict[str, Any]]:
+    """How many windows were closed, and what the module returns about all buckets."""
+    closed = sum(len(result.closed) for result in results)
+    touched = [result for result in results if result.closed]
+    diff = {
+        "before": {result.bucket: normalise(result.before) for result in touched},
+        "after": {result.bucket: normalise(result.after) for result in touched},
+    }
+    found = [result.returned() for result in results]
+    return closed, {"changed": closed > 0, "closed": closed, "buckets": found, "diff": diff}
 
 
 def main() -> None:
@@ -182,16 +196,7 @@ def main() -> None:
         )
     except HoldfastError as error:
         module.fail_json(msg=str(error), **error.details)
-    closed = sum(len(result.closed) for result in results)
-    returned = {
-        "changed": closed > 0,
-        "closed": closed,
-        "buckets": [result.returned() for result in results],
-        "diff": {
-            "before": {result.bucket: normalise(result.before) for result in results if result.closed},
-            "after": {result.bucket: normalise(result.after) for result in results if result.closed},
-        },
-    }
+    closed, returned = told(results)
     message = sentence(results)
     if closed and params["fail_when_closed"]:
         message = " ".join([result.line for result in results if result.closed and not result.problems] + [message])

@@ -1,0 +1,169 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A bucket in a file, for tests of the keeper's processes: what they share is killed with none of them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import LockUpdate, Unreachable
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Object
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window, WindowSpec, open_window
+
+
+class World:
+    """The lock document, what was called, and what goes wrong: in a file, because several processes share it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self.change() as state:
+            state.update(rules=lock_set("web1/"), calls=[], faults={}, lag=0, enforced_open=[])
+
+    @contextmanager
+    def change(self) -> Iterator[dict[str, Any]]:
+        # Replaced as a whole, because the processes that share it are killed at any moment.
+        with open(self.path.with_suffix(".lock"), "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            state = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else {}
+            yield state
+            new = self.path.with_suffix(".new")
+            new.write_text(json.dumps(state), encoding="utf-8")
+            new.replace(self.path)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        with self.change() as state:
+            return state
+
+    @property
+    def disabled(self) -> list[str]:
+        return [rule["prefix"] for rule in self.state["rules"] if not rule["enabled"]]
+
+    def wait(self, condition: Callable[[], bool], seconds: float = 10) -> float:
+        start = time.monotonic()
+        while not condition():
+            assert time.monotonic() - start < seconds, "this never came about"
+            time.sleep(0.005)
+        return time.monotonic() - start
+
+
+class FakeCloudflare:
+    """What the keeper needs of the client, over the file."""
+
+    jurisdiction = "default"
+
+    def __init__(self, world: World, **settings: Any) -> None:
+        self.world = world
+        self.patience = settings["patience"]
+        self.priority = 0
+
+    def server_time(self) -> datetime:
+        return datetime.now(timezone.utc) + timedelta(hours=5)
+
+    def _call(self, name: str) -> None:
+        with self.world.change() as state:
+            state["calls"].append(name)
+            fault = state["faults"].get(name) or []
+            happens = fault.pop(0) if fault else None
+        if happens == "lost":
+            raise Unreachable("No answer.")
+
+    def lock_rules(self, bucket: str, *, patience: float | None = None) -> list[dict[str, Any]]:
+        self._call("GET")
+        return self.world.state["rules"]
+
+    def replace_lock_rules(self, bucket: str, rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        self._call("PUT")
+        with self.world.change() as state:
+            state["rules"] = rules
+        self._call("after PUT")
+        return self.lock_rules(bucket)
+
+    def update_lock_rules(self, bucket: str, change: Any, *, patience: float | None = None) -> LockUpdate:
+        before = self.lock_rules(bucket)
+        after = change(before)
+        if after == before:
+            return LockUpdate(before, after, False)
+        return LockUpdate(before, self.replace_lock_rules(bucket, after), True)
+
+
+class FakeS3:
+    """Objects below every prefix; locked as the document says, or as the world overrules it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def first_key(self, prefix: str) -> str | None:
+        return prefix + "object"
+
+    def put_if(self, key: str, body: bytes, *, etag: str | None = None) -> str | None:
+        with self.world.change() as state:
+            if state.get("turn") != etag:
+                return None
+            state["turn"], state["turn_time"] = body.hex(), time.time()
+        return body.hex()
+
+    def head(self, key: str) -> S3Object | None:
+        state = self.world.state
+        moment = datetime.fromtimestamp(state.get("turn_time", 0), timezone.utc) + timedelta(hours=5)
+        return S3Object(key, 16, moment, state["turn"]) if state.get("turn") else None
+
+    def delete(self, key: str) -> None:
+        with self.world.change() as state:
+            state["turn"] = None
+
+    def probe(self, key: str) -> str:
+        state = self.world.state
+        if any(key.startswith(prefix) for prefix in state.get("never_open", [])):
+            return "locked"
+        locked = any(rule["enabled"] and key.startswith(rule["prefix"]) for rule in state["rules"])
+        return "locked" if locked else "open"
+
+
+def spec_of(world: World, **changes: Any) -> WindowSpec:
+    values: dict[str, Any] = {
+        "bucket": "backup-web1",
+        "prefix": "web1",
+        "parts": ("index", "data"),
+        "cloudflare": lambda **settings: FakeCloudflare(world, **settings),
+        "s3": lambda **settings: FakeS3(world),
+        "open_patience": 1.0,
+        "close_patience": 5.0,
+        "grace_seconds": 5.0,
+        "log_path": str(world.path.with_suffix(".log")),
+    }
+    return WindowSpec(**{**values, **changes})
+
+
+def in_child(spec: WindowSpec, work: Callable[[Window], None]) -> tuple[int, int]:
+    """Run a window in a process of its own, as a module would; returns its pid and a pipe that tells the holder."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with open_window(spec) as window:
+                os.write(writing, f"{window._pid}\n".encode())
+                work(window)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    return pid, reading
+
+
+def gone(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"
