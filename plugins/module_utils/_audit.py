@@ -156,22 +156,23 @@ def recorded(keys: Iterable[str], recorded_keys: Iterable[str], changed: Iterabl
     return found
 
 
-def readable(names: Iterable[str], snapshots: Iterable[Snapshot]) -> list[Finding]:
+def readable(before: Iterable[str], after: Iterable[str], snapshots: Iterable[Snapshot]) -> list[Finding]:
     """There must be snapshots, and restic must have read every one of them.
 
     Args:
-        names: The names of the objects below snapshots/, as the bucket lists them.
+        before: The names of the objects below snapshots/, as the bucket listed them before restic read them.
+        after: The same, listed afterwards.
         snapshots: What restic read.
     """
-    names = {name for name in names if re.fullmatch(r"[0-9a-f]{64}", name)}
+    before, after = ({name for name in names if re.fullmatch(r"[0-9a-f]{64}", name)} for names in (before, after))
     read = {snapshot["id"] for snapshot in snapshots}
     if not read:
         evidence = "The repository has no snapshot that can be read; prune would delete all of its data."
         return [Finding("no_snapshots", BLOCK, evidence, "Make a backup first, or find out where the snapshots are.")]
-    if names != read:
-        different = sorted(names ^ read)
+    different = sorted((before - read) | (read - after))
+    if different:
         evidence = f"The bucket and restic disagree about {len(different)} snapshots, the first is {different[0][:12]}."
-        return [Finding("snapshots_unreadable", BLOCK, evidence, "Remove garbage in a manual window, or run it again.")]
+        return [Finding("snapshots_unreadable", BLOCK, evidence, "Find out what is there instead, and how it came.")]
     return []
 
 

@@ -52,7 +52,7 @@ class Wanted:
 
     policy: Policy
     by_upload: bool = True
-    max_remove: str = "90%"
+    max_remove: str = "95%"
     read_duplicates: bool = True
     lock_wait: float = 600.0
     prune_timeout: Optional[float] = None
@@ -88,11 +88,11 @@ class Gate:
         rules = self.cloudflare.lock_rules(self.restic.repository.bucket)
         self._note(audit.locks(rules, self.prefix, self.cloudflare.server_time()))
 
-    def probe(self, objects: Objects) -> list[audit.Finding]:
+    def probe(self) -> list[audit.Finding]:
         """Whether R2 enforces every rule."""
         states = {}
         for rule in lock_set(self.prefix):
-            key = next((key for key in objects if key.startswith(rule["prefix"])), None)
+            key = self.s3.first_key(rule["prefix"])
             # Nothing to hold is no danger; what must be there is looked for elsewhere.
             states[rule["prefix"]] = self.s3.probe(key) if key else "locked"
         return audit.enforcement(states)
@@ -109,14 +109,17 @@ class Gate:
                 if self.prefix + name in objects and self.s3.get(self.prefix + name) != content
             ]
             self._note(audit.recorded(self.names(objects, "keys"), record.keys, changed))
-        self._note(self.probe(objects))
+        self._note(self.probe())
 
     def decide(self, objects: Objects) -> list[Decision]:
         """What becomes of every snapshot."""
         snapshots = self.restic.snapshots()
-        names = self.names(objects, "snapshots")
-        uploaded = {name: objects[f"{self.prefix}snapshots/{name}"].last_modified for name in names}
-        self._note(audit.readable(names, snapshots))
+        # Listed again: a backup may have ended since.
+        listed = self.objects("snapshots")
+        uploaded = {
+            name: listed[f"{self.prefix}snapshots/{name}"].last_modified for name in self.names(listed, "snapshots")
+        }
+        self._note(audit.readable(self.names(objects, "snapshots"), uploaded, snapshots))
         self._note(audit.clocks(snapshots, uploaded))
         self.described = {snapshot["id"]: _described(snapshot, uploaded[snapshot["id"]]) for snapshot in snapshots}
 

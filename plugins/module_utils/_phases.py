@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 # The versions whose lines are known, as major and minor number.
-TESTED = ((0, 18), (0, 19))
+TESTED = ((0, 19),)
 
 
 class Phase(enum.Enum):

@@ -219,7 +219,7 @@ class Maintenance:
     def _prove(self) -> None:
         """Everything is locked again, and the repository is whole."""
         self.gate.locked()
-        self.gate.note(self.gate.probe(self.gate.objects()), f"After maintenance of {self.name}")
+        self.gate.note(self.gate.probe(), f"After maintenance of {self.name}")
         self.gate.sound()
 
     def _count(self, before: Objects, after: Objects, said: Plan) -> None:

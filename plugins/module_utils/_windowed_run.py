@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils import _phases
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import Control, elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._phases import Phase
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Completed, Restic, stop
@@ -85,14 +85,22 @@ class WindowedRun:
                     stop(self._process)
             finally:
                 self._close()
+        cut = [window["ended_by"] for window in self.windows if window.get("ended_by") != Control.CLOSE]
+        if self._process.returncode and cut:
+            raise self._cut(cut[-1])
         return Completed(self._process.returncode, "", "\n".join(self._errors))
+
+    def _cut(self, reason: Optional[str]) -> HoldfastError:
+        return HoldfastError(
+            f"The window of {self.restic.repository.name} ended before restic {self.args[0]} did: {reason}."
+        )
 
     # Listening -------------------------------------------------------------------------------------------------------
 
     def _follow(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout and process.stderr
-        # Refusals first: a line on standard output that was printed after one may answer it.
-        handlers = {process.stderr.fileno(): self._error_line, process.stdout.fileno(): self._line}
+        # Standard output first: the line that announced a deletion was written before the refusal of it.
+        streams = ((process.stdout, self._line), (process.stderr, self._error_line))
+        handlers = {stream.fileno(): handler for stream, handler in streams if stream}
         rest = dict.fromkeys(handlers, b"")
         deadline = None if self.timeout is None else elapsed() + self.timeout
         while rest:
@@ -118,10 +126,7 @@ class WindowedRun:
         watched = [*descriptors, self._window.fileno()] if self._window else descriptors
         ready, _writable, _failed = select.select(watched, [], [], seconds)
         if self._window and self._window.fileno() in ready:
-            raise HoldfastError(
-                f"The window of {self.restic.repository.name} ended before restic {self.args[0]} did: "
-                f"{self._window.over()}."
-            )
+            raise self._cut(self._window.over())
         return ready
 
     def _line(self, line: str) -> None:

@@ -103,14 +103,16 @@ options:
     description:
       - How many snapshots may be removed at once, as a number or as a percentage of all. With more to remove, the module
         fails and changes nothing.
-      - Protects from a slip in the policy. The first maintenance of a repository with a long history may need more.
+      - Protects from a slip in the policy. With hourly backups, the first maintenance and every rare one removes nearly
+        all snapshots and needs V(100%).
     type: str
-    default: 90%
+    default: 95%
   duplicates:
     description:
       - What to do when data is in the repository more than once. An interrupted prune leaves this behind, but so does
         somebody who plants an index that claims to hold data which it does not, so that prune deletes the genuine copy.
-      - V(verify) reads and verifies all data before it goes on, which takes long, and fails when anything is wrong.
+      - V(verify) reads and verifies all data before it goes on, also in check mode, and fails when anything is wrong.
+        This takes as long as reading the whole repository.
       - V(refuse) fails.
     type: str
     choices: [verify, refuse]
@@ -307,7 +309,7 @@ OPTIONS = {
     **{f"keep_within_{word}": {"type": "str"} for word in COUNTS[1:]},
     "keep_tags": {"type": "list", "elements": "str"},
     "retention_time": {"type": "str", "choices": ["uploaded", "snapshot"], "default": "uploaded"},
-    "max_remove": {"type": "str", "default": "90%"},
+    "max_remove": {"type": "str", "default": "95%"},
     "duplicates": {"type": "str", "choices": ["verify", "refuse"], "default": "verify"},
     "record_dir": {"type": "path"},
     "lock_wait": {"type": "int", "default": 600},

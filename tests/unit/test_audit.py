@@ -64,11 +64,13 @@ def test_recorded() -> None:
 
 
 def test_readable() -> None:
-    assert audit.readable([A, "notes.txt"], [{"id": A}]) == []
-    assert codes(audit.readable([], [])) == [("no_snapshots", "block")]
-    assert codes(audit.readable([A], [])) == [("no_snapshots", "block")]
-    assert codes(audit.readable([A, B], [{"id": A}])) == [("snapshots_unreadable", "block")]
-    assert codes(audit.readable([A], [{"id": A}, {"id": B}])) == [("snapshots_unreadable", "block")]
+    assert audit.readable([A, "notes.txt"], [A, "notes.txt"], [{"id": A}]) == []
+    # A backup ended before restic looked, another one after it.
+    assert audit.readable([A], [A, B], [{"id": A}]) == audit.readable([A], [A, B], [{"id": A}, {"id": B}]) == []
+    assert codes(audit.readable([], [], [])) == [("no_snapshots", "block")]
+    assert codes(audit.readable([A], [A], [])) == [("no_snapshots", "block")]
+    assert codes(audit.readable([A, B], [A, B], [{"id": A}])) == [("snapshots_unreadable", "block")]
+    assert codes(audit.readable([A], [A], [{"id": A}, {"id": B}])) == [("snapshots_unreadable", "block")]
 
 
 def test_clocks() -> None:

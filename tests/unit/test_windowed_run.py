@@ -55,7 +55,7 @@ class Bench:
         self.folder = folder
         self.events: list[str] = []
         self.fails: Optional[Exception] = None
-        self.ends: Optional[int] = None
+        self.ends: Optional[str] = None
         repository = Repository("http://127.0.0.1:1", "bucket", "", "id", "secret", None, "password")
         restic = Restic(repository, path=program(folder / "restic", f"echo $$ > {folder}/pid\n{script}"))
         settings = {"phases": PHASES, **settings}
@@ -82,13 +82,14 @@ class FakeWindow:
         if self.bench.fails:
             raise self.bench.fails
         self.bench.events.append(f"open {self.parts}{' held' if held else ''}")
-        if self.bench.ends is not None:
+        if self.bench.ends == "told":
             os.write(self._write, b"over")
         return self
 
     def __exit__(self, *_error: object) -> None:
         self.bench.events.append(f"close {self.parts}")
-        self.report = {"opened": "then", "parts": self.parts}
+        ended_by = "its work is done" if self.bench.ends is None else "the lease ran out"
+        self.report = {"opened": "then", "parts": self.parts, "ended_by": ended_by}
 
     def guards(self, pid: int) -> None:
         assert wait_for(lambda: pid == self.bench.pid)
@@ -138,6 +139,13 @@ def test_a_refused_delete_opens_where_no_line_did(tmp_path: Path) -> None:
     assert bench.run.refused_first and refusal in completed.stderr
 
 
+def test_the_line_counts_and_not_the_refusal_that_follows_it(tmp_path: Path) -> None:
+    refusal = "Remove(<data/0123456789>) returned error, retrying after 500ms: The object is locked"
+    bench = Bench(tmp_path, f"echo 'deleting unreferenced packs'; echo '{refusal}' >&2; echo done")
+    bench.run.run()
+    assert not bench.run.refused_first and bench.events[0].startswith("open data")
+
+
 def test_a_refusal_after_a_window_opens_no_other(tmp_path: Path) -> None:
     refusal = "Remove(<data/0123456789>) returned error, retrying after 500ms: The object is locked"
     bench = Bench(tmp_path, f"echo 'deleting unreferenced packs'; echo 'repacking packs'; echo '{refusal}' >&2")
@@ -180,9 +188,11 @@ def test_a_window_that_cannot_be_opened_ends_restic_politely(tmp_path: Path) -> 
     assert state(bench.pid) == "gone"
 
 
-def test_a_window_that_ends_early_ends_restic(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, "echo 'rebuilding index'; exec sleep 30")
-    bench.ends = 1
+@pytest.mark.parametrize("ends", ["told", "silently"])
+def test_a_window_that_ends_early_ends_restic(tmp_path: Path, ends: str) -> None:
+    """The keeper interrupts restic, which may end before the keeper can tell."""
+    bench = Bench(tmp_path, f"echo 'rebuilding index'; {'exit 130' if ends == 'silently' else 'exec sleep 30'}")
+    bench.ends = ends
     with pytest.raises(HoldfastError, match=r"window of bucket ended before restic prune did: the lease ran out"):
         bench.run.run()
     assert bench.events[-1] == "close index+data" and state(bench.pid) == "gone"

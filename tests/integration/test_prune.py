@@ -1,0 +1,445 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""restic_prune with the real restic against the stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import PARTS, lock_set, rule_id
+
+from tests.integration.examples import run_examples
+from tests.stand_in.client import StandIn
+from tests.support.repositories import PASSWORD, Bed, program
+from tests.support.running import COLLECTION, Ansible
+
+PREFIX = "web1/"
+SIZE = 400_000
+
+
+@dataclass
+class Site:
+    """A locked repository with some backups, of files of which each backup replaced one."""
+
+    bed: Bed
+    files: Path
+    ids: list[str] = field(default_factory=list)
+
+    def back_up(self, times: int = 1) -> None:
+        for _time in range(times):
+            number = len(self.ids)
+            for name in ("a", "b"):
+                (self.files / f"{name}{number}").write_bytes(os.urandom(SIZE))
+            if number:
+                (self.files / f"a{number - 1}").unlink()
+            self.ids.append(self.bed.backup(self.files))
+
+    def prune(self, **arguments: Any) -> dict[str, Any]:
+        """Run the module; afterwards everything must be locked and whole, whatever it did."""
+        arguments = {"record_dir": str(self.bed.record_dir), "keep_last": 1, "lock_wait": 0, **arguments}
+        result = self.bed.module("restic_prune", **arguments)
+        assert not [secret for secret in self.bed.secrets() if secret in json.dumps(result)]
+        self.assert_locked()
+        return result
+
+    def assert_locked(self) -> None:
+        rules = self.bed.stand_in.rules(self.bed.bucket)
+        assert {rule["id"] for rule in rules} == {rule_id(self.bed.prefix, part) for part in PARTS}
+        assert all(rule["enabled"] for rule in rules)
+        assert self.exposed(closed=False) == []
+
+    def exposed(self, closed: bool = True) -> list[dict[str, Any]]:
+        """When prefixes of the bucket were not protected, in the eyes of the stand-in."""
+        found = [entry for entry in self.bed.stand_in.ledger()["exposures"] if entry["bucket"] == self.bed.bucket]
+        return [entry for entry in found if closed or entry["to"] is None]
+
+    def destroyed(self) -> list[dict[str, Any]]:
+        """The objects of the repository that were deleted or replaced."""
+        found = self.bed.stand_in.ledger()["destructive"]
+        held = tuple(rule["prefix"] for rule in lock_set(self.bed.prefix))
+        return [entry for entry in found if entry["bucket"] == self.bed.bucket and entry["key"].startswith(held)]
+
+    def refused(self) -> list[str]:
+        """The deletes that the lock refused."""
+        return [
+            entry["key"]
+            for entry in self.bed.stand_in.requests()
+            if entry["kind"] == "DeleteObject" and entry["bucket"] == self.bed.bucket and entry["status"] in (403, 409)
+        ]
+
+    def snapshots(self) -> list[str]:
+        return [snapshot["id"] for snapshot in self.bed.restic.snapshots()]
+
+    def packs(self) -> list[str]:
+        start = f"{self.bed.prefix}data/"
+        return [key for key in self.bed.stand_in.objects(self.bed.bucket) if key.startswith(start)]
+
+    def add(self, key: str, content: bytes) -> None:
+        """Put an object there as anybody can who has the S3 keys."""
+        self.bed.s3._client.put_object(Bucket=self.bed.bucket, Key=self.bed.prefix + key, Body=content)
+
+
+def make_site(stand_in: StandIn, ansible: Ansible, restic_path: str, home: Path, backups: int) -> Site:
+    bed = Bed(stand_in, ansible, restic_path, home, prefix=PREFIX)
+    assert "failed" not in bed.repository()
+    bed.lock()
+    files = home / "files"
+    files.mkdir()
+    site = Site(bed, files)
+    site.back_up(backups)
+    stand_in.clear_log()
+    return site
+
+
+@pytest.fixture
+def site(stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path) -> Iterator[Site]:
+    return make_site(stand_in, ansible, restic_path, tmp_path, 4)
+
+
+def prefixes(result: dict[str, Any]) -> list[list[str]]:
+    return [[prefix.removeprefix(PREFIX) for prefix in window["prefixes"]] for window in result["windows"]]
+
+
+def test_maintenance_from_prediction_to_second_run(site: Site) -> None:
+    before, packs = site.bed.keys(), site.packs()
+    foreseen = site.prune(check_mode=True)
+    assert (foreseen["changed"], foreseen["windows"], site.exposed()) == (True, [], [])
+    assert site.bed.keys() == before
+
+    done = site.prune()
+    assert "failed" not in done, done["msg"]
+    assert (done["changed"], done["findings"]) == (True, [])
+    assert [one["id"] for one in done["removed"]] == [one["id"] for one in foreseen["removed"]]
+    assert {one["id"] for one in done["removed"]} == set(site.ids[:-1])
+    assert [(one["id"], one["reasons"]) for one in done["kept"]] == [(site.ids[-1], ["last snapshot"])]
+    assert done["diff"] == {"before": {"snapshots": sorted(site.ids)}, "after": {"snapshots": site.ids[-1:]}}
+    assert site.snapshots() == site.ids[-1:]
+    gone = set(packs) - set(site.packs())
+    assert done["packs_removed"] == len(gone) == foreseen["packs_removed"] > 0
+    assert done["packs_repacked"] == foreseen["packs_repacked"] > 0
+    assert done["bytes_removed"] == pytest.approx(foreseen["bytes_removed"], rel=0.01)
+    assert done["bytes_repacked"] == pytest.approx(foreseen["bytes_repacked"], rel=0.01)
+
+    assert prefixes(done) == [["snapshots/"], ["index/", "data/"]]
+    assert [window["in_force"] for window in done["windows"]] == [True, True]
+    # The stand-in saw no other prefix open, and less of it than the keeper tells.
+    assert sorted(entry["prefix"] for entry in site.exposed()) == [
+        f"{PREFIX}{name}/" for name in ("data", "index", "snapshots")
+    ]
+    assert all(entry["seconds"] < 3 for entry in site.exposed())
+    site.bed.restic.succeed(["check", "--read-data"])
+
+    site.bed.stand_in.clear_log()
+    again = site.prune()
+    assert (again["changed"], again["windows"], again["removed"], again["packs_removed"]) == (False, [], [], 0)
+    assert [one["id"] for one in again["kept"]] == site.ids[-1:]
+    assert site.exposed() == []
+
+
+@pytest.mark.parametrize("status", [403, 409])
+def test_locks_that_change_late(site: Site, status: int) -> None:
+    """Restic is held until the window is really open: it never meets a refusal, whose retries take up to minutes."""
+    site.bed.stand_in.settings(lock_delay=5.0, unlock_delay=5.0, refusal_status=status)
+    done = site.prune()
+    assert "failed" not in done, done["msg"]
+    assert site.snapshots() == site.ids[-1:]
+    # At most what was on its way when restic was stopped.
+    assert len(site.refused()) <= 5
+    assert all(5 < entry["seconds"] < 9 for entry in site.exposed())
+
+
+def test_orphan_packs_get_a_window_of_their_own(site: Site) -> None:
+    orphan = "ab" + "0" * 62
+    site.add(f"data/ab/{orphan}", b"left by a backup that was cut")
+    done = site.prune()
+    assert "failed" not in done, done["msg"]
+    assert prefixes(done) == [["snapshots/"], ["data/"], ["index/", "data/"]]
+    assert f"{PREFIX}data/ab/{orphan}" not in site.packs()
+    assert done["findings"] == []
+
+
+def test_only_orphan_packs(site: Site) -> None:
+    site.prune()
+    site.add("data/cd/cd" + "0" * 62, b"x" * 1000)
+    done = site.prune()
+    assert (done["changed"], done["packs_removed"], done["bytes_removed"]) == (True, 1, 1000)
+    assert prefixes(done) == [["data/"]]
+
+
+def test_server_time_decides(site: Site) -> None:
+    """Snapshots of invented times neither count for other days nor push the genuine ones out."""
+    genuine = site.ids[:3]
+    bogus = [site.bed.backup(site.files, f"--time=2031-01-0{day} 12:00:00") for day in range(1, 8)]
+    for day, name in enumerate(genuine, start=1):
+        site.bed.stand_in.set_upload_time(site.bed.bucket, f"{PREFIX}snapshots/{name}", f"2026-01-0{day}T12:00:00Z")
+    foreseen = site.prune(keep_last=None, keep_daily=3, check_mode=True, retention_time="snapshot")
+    assert {one["id"] for one in foreseen["removed"]} > set(genuine)
+    done = site.prune(keep_last=None, keep_daily=3)
+    assert "failed" not in done, done["msg"]
+    assert set(site.snapshots()) == {bogus[-1], *genuine[1:]}
+    assert [finding["code"] for finding in done["findings"]] == ["claimed_time"]
+
+
+# --- The gate ----------------------------------------------------------------------------------------------------------
+
+
+def refusal(site: Site, **arguments: Any) -> str:
+    """What the module says; it must have changed nothing."""
+    before = site.bed.keys()
+    result = site.prune(**arguments)
+    assert result.get("failed") is True
+    assert site.bed.keys() == before and site.exposed() == [] and result.get("windows", []) == []
+    assert "Traceback" not in json.dumps(result)
+    return str(result["msg"])
+
+
+def test_no_window_without_good_reason(site: Site, tmp_path: Path) -> None:
+    assert "set at least one keep_ option" in refusal(site, keep_last=None)
+    assert "3 of 4 snapshots would be removed, but max_remove is 2" in refusal(site, max_remove="2")
+    assert "3 of 4 snapshots would be removed, but max_remove is 74%" in refusal(site, max_remove="74%")
+    assert "but " + "f" * 64 + " was recorded" in refusal(site, repository_id="f" * 64)
+    assert "The password of repository" in refusal(site, password="wrong")
+    assert "There is no record" in refusal(site, record_dir=str(tmp_path / "nowhere"))
+    missing = refusal(site, restic_path=str(tmp_path / "none"))
+    assert "restic was not found" in missing
+    old = program(tmp_path / "old", "echo restic 0.18.1 compiled")
+    assert "Maintenance needs restic 0.19.0 or later" in refusal(site, restic_path=old)
+
+
+def test_no_window_for_a_repository_that_others_changed(site: Site) -> None:
+    site.add("keys/" + "0" * 64, b"{}")
+    assert "keys/ holds 1 objects that were not recorded" in refusal(site)
+
+
+def test_no_window_with_garbage_among_the_snapshots(site: Site) -> None:
+    site.add("snapshots/" + "0" * 64, b"garbage")
+    assert "restic cannot read 1 of the snapshot objects" in refusal(site)
+
+
+def test_no_window_without_snapshots(stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path) -> None:
+    empty = make_site(stand_in, ansible, restic_path, tmp_path, 0)
+    assert "no snapshot that can be read" in refusal(empty)
+
+
+def test_no_window_without_the_whole_lock_set(site: Site) -> None:
+    rules = lock_set(PREFIX)
+    site.bed.cloudflare.replace_lock_rules(site.bed.bucket, rules[:-1])
+    result = site.bed.module("restic_prune", keep_last=1)
+    assert "there is no rule for snapshots" in result["msg"] and result["windows"] == []
+    site.bed.cloudflare.replace_lock_rules(site.bed.bucket, [{**rule, "enabled": rule != rules[0]} for rule in rules])
+    result = site.bed.module("restic_prune", keep_last=1)
+    assert "was left open. Run the relock playbook" in result["msg"] and result["windows"] == []
+
+
+def test_duplicates_are_read_or_refused(site: Site) -> None:
+    """An interrupted prune leaves copies of the same data; so does an attack, so all data is read before it goes on."""
+    first = site.files / "twice"
+    first.write_bytes(os.urandom(SIZE))
+    site.bed.backup(first)
+    # Forget the index of that pack, so that it is uploaded once more; then put it back.
+    site.bed.unlock()
+    newest = max(site.bed.s3.list(f"{PREFIX}index/"), key=lambda item: item.last_modified)
+    index = site.bed.s3.get(newest.key)
+    site.bed.s3.delete(newest.key)
+    site.bed.backup(first, "--force", "--no-cache")
+    site.add(newest.key.removeprefix(PREFIX), index)
+    site.bed.lock()
+    site.bed.stand_in.clear_log()
+    assert "blobs are in the repository more than once" in refusal(site, keep_last=3, duplicates="refuse")
+    done = site.prune(keep_last=3)
+    assert "failed" not in done, done["msg"]
+    assert [(one["code"], one["severity"]) for one in done["findings"]] == [("duplicates", "warn")]
+
+
+def test_bogus_copies_are_found_by_reading(site: Site) -> None:
+    pack = max(site.bed.s3.list(f"{PREFIX}data/"), key=lambda item: item.size)
+    site.bed.unlock()
+    site.bed.s3.delete(pack.key)
+    site.add(pack.key.removeprefix(PREFIX), os.urandom(pack.size))
+    orphan_index = site.bed.s3.list(f"{PREFIX}index/")[0]
+    site.add("index/" + "1" * 64, site.bed.s3.get(orphan_index.key))
+    site.bed.lock()
+    site.bed.stand_in.clear_log()
+    result = site.prune()
+    assert result["failed"] and result["windows"] == [] and site.exposed() == []
+
+
+# --- Other restics -----------------------------------------------------------------------------------------------------
+
+
+def test_waits_for_a_backup_without_a_window(site: Site) -> None:
+    os.mkfifo(pipe := site.files.parent / "pipe")
+    backup = site.bed.restic.start(["backup", "--stdin-from-command", "cat", str(pipe)])
+    with backup:
+        site.bed.stand_in.wait_for_request(kind="PutObject", path=f".*/{PREFIX}locks/.*")
+        assert "Another restic works in" in refusal(site)
+        descriptor = os.open(pipe, os.O_WRONLY)
+        os.close(descriptor)
+        backup.communicate(timeout=60)
+    assert "failed" not in site.prune()
+
+
+def test_locks_of_dead_processes_do_not_matter(site: Site) -> None:
+    os.mkfifo(pipe := site.files.parent / "pipe")
+    with site.bed.restic.start(["backup", "--stdin-from-command", "cat", str(pipe)], start_new_session=True) as backup:
+        site.bed.stand_in.wait_for_request(kind="PutObject", path=f".*/{PREFIX}locks/.*")
+        os.killpg(backup.pid, signal.SIGKILL)
+        backup.communicate(timeout=30)
+    assert "failed" not in site.prune()
+
+
+def test_examples(site: Site) -> None:
+    variables = {"holdfast_password": PASSWORD}
+    options = {
+        "bucket": site.bed.bucket,
+        "prefix": PREFIX,
+        "restic_path": site.bed.restic_path,
+        "cache_dir": str(site.bed.home / "cache"),
+        "record_dir": str(site.bed.record_dir),
+    }
+    run = run_examples(site.bed.ansible, site.bed.stand_in, "restic_prune", options=options, variables=variables)
+    assert run.exit_code == 0, run.output
+    assert [result.changed for result in run.results] == [True, False]
+    site.assert_locked()
+
+
+# --- When things go wrong ----------------------------------------------------------------------------------------------
+
+
+def test_a_window_that_does_not_open_leaves_everything(site: Site) -> None:
+    site.bed.stand_in.settings(unlock_delay=3600.0)
+    result = site.prune(open_patience=2)
+    assert "is still enforced after 2 seconds" in result["msg"] and result["failed"]
+    assert set(site.snapshots()) == set(site.ids) and site.destroyed() == []
+    assert not [key for key in site.bed.stand_in.objects(site.bed.bucket) if "/locks/" in key]
+
+
+def test_the_second_window_does_not_open(site: Site) -> None:
+    """What was done is told, what prune has rewritten is kept, and the next maintenance goes on from there."""
+    put = f".*/buckets/{site.bed.bucket}/lock"
+    site.bed.stand_in.fault(method="PUT", path=put, status=403, code=10000, skip=2, times=1)
+    result = site.prune(open_patience=2)
+    assert result["failed"] and result["changed"] and prefixes(result) == [["snapshots/"]]
+    assert {one["id"] for one in result["removed"]} == set(site.ids[:-1])
+    assert site.snapshots() == site.ids[-1:]
+    assert all("/snapshots/" in entry["key"] for entry in site.destroyed())
+    assert not [key for key in site.bed.stand_in.objects(site.bed.bucket) if "/locks/" in key]
+    done = site.prune()
+    assert "failed" not in done, done["msg"]
+    assert [one["code"] for one in done["findings"]] == ["duplicates"]
+    site.bed.restic.succeed(["check", "--read-data"])
+
+
+def test_deletes_that_are_refused_silently_are_told(site: Site) -> None:
+    """restic takes a refused pack for a warning and ends with success; it is still there, and that is said."""
+    site.bed.stand_in.fault(method="DELETE", path=f".*/{PREFIX}data/.*", status=403, code="AccessDenied", times=1)
+    done = site.prune()
+    assert "failed" not in done, done["msg"]
+    assert [(one["code"], one["severity"]) for one in done["findings"]] == [("leftovers", "warn")]
+    again = site.prune()
+    assert (again["changed"], again["packs_removed"], again["findings"]) == (True, 1, [])
+
+
+def filtered(folder: Path, restic_path: str, version: str, hidden: str) -> str:
+    """A restic of another version, or one that does not print some lines."""
+    script = f"""
+if [ "$1" = version ]; then echo 'restic {version} compiled with go1.26 on linux/amd64'; exit 0; fi
+if [ "$1" != prune ]; then exec '{restic_path}' "$@"; fi
+exec python3 -c '
+import re, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, text=True)
+for line in process.stdout:
+    if not re.match("{hidden}", line):
+        print(line, end="", flush=True)
+sys.exit(process.wait())' '{restic_path}' "$@"
+"""
+    return program(folder / "filtered", script.replace("python3", sys.executable))
+
+
+def test_an_unknown_restic_gets_a_window_for_all_of_prune(site: Site, restic_path: str, tmp_path: Path) -> None:
+    done = site.prune(restic_path=filtered(tmp_path, restic_path, "0.99.0", "nothing is hidden"))
+    assert "failed" not in done, done["msg"]
+    assert prefixes(done) == [["snapshots/"], ["index/", "data/"]]
+    assert "restic 0.99.0 is newer than this collection knows" in str(done["warnings"])
+    assert site.refused() == []
+
+
+def test_phase_lines_that_do_not_come(site: Site, restic_path: str, tmp_path: Path) -> None:
+    done = site.prune(restic_path=filtered(tmp_path, restic_path, "0.19.9", "rebuilding index|removing [0-9]"))
+    assert "failed" not in done, done["msg"]
+    assert prefixes(done) == [["snapshots/"], ["index/", "data/"]]
+    assert "unlocked after a refused delete" in str(done["warnings"])
+
+
+def test_a_window_that_lasts_too_long_is_ended(site: Site) -> None:
+    site.bed.stand_in.fault(method="DELETE", path=f".*/{PREFIX}index/.*", delay=20, times=50)
+    result = site.prune(window_seconds=3)
+    assert "ended before restic prune did" in result["msg"]
+    assert [window["ended_by"] for window in result["windows"]][-1] == "the longest time that was allowed is over"
+    assert max(entry["seconds"] for entry in site.exposed()) < 8
+    site.bed.stand_in.clear_faults()
+    assert "failed" not in site.prune()
+
+
+# --- Signals -----------------------------------------------------------------------------------------------------------
+
+
+def start(site: Site, home: Path) -> subprocess.Popen[str]:
+    """The module as a process that can be killed."""
+    arguments = {
+        **site.bed.options,
+        "record_dir": str(site.bed.record_dir),
+        "keep_last": 1,
+        "_ansible_check_mode": False,
+        "_ansible_remote_tmp": str(home),
+        "_ansible_tmpdir": None,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"ansible_collections.{COLLECTION}.plugins.modules.restic_prune"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=site.bed.ansible.environment(),
+    )
+    assert process.stdin
+    process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+def test_signals_in_the_middle_of_the_deletes(site: Site, number: signal.Signals) -> None:
+    stand_in = site.bed.stand_in
+    stand_in.fault(method="DELETE", path=f".*/{PREFIX}index/.*", delay=30, times=50)
+    with start(site, site.bed.home) as module:
+        stand_in.wait_for_request(timeout=60, method="DELETE", path=f".*/{PREFIX}index/.*", arrived=True)
+        module.send_signal(number)
+        output, _errors = module.communicate(timeout=30)
+    lock = {"method": "PUT", "path": f".*/buckets/{site.bed.bucket}/lock"}
+    if number == signal.SIGKILL:
+        count = len([one for one in stand_in.requests() if one["method"] == "PUT" and one["path"].endswith("/lock")])
+        if count < 4:
+            stand_in.wait_for_request(timeout=5, since=stand_in.last_request(), **lock)
+    else:
+        result = json.loads(output)
+        assert f"was ended by {number.name}" in result["msg"] and result["changed"]
+        assert prefixes(result) == [["snapshots/"], ["index/", "data/"]]
+    site.assert_locked()
+    stand_in.clear_faults()
+    done = site.prune(lock_wait=60)
+    assert "failed" not in done, done["msg"]
+    assert site.snapshots() == site.ids[-1:]
+    site.bed.restic.succeed(["check", "--read-data"])
