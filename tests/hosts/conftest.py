@@ -73,16 +73,28 @@ def fleet(request: pytest.FixtureRequest) -> Iterator[Fleet]:
 
 
 @pytest.fixture(scope="module")
-def account(fleet: Fleet) -> Iterator[StandIn]:
-    """A stand-in that the hosts of the fleet reach."""
-    with StandIn.start(host="0.0.0.0") as found:
+def account_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the stand-in keeps what it holds."""
+    return tmp_path_factory.mktemp("account")
+
+
+@pytest.fixture(scope="module")
+def account(fleet: Fleet, account_folder: Path) -> Iterator[StandIn]:
+    """A stand-in that the hosts of the fleet reach; it can be killed and started again with what it holds."""
+    with StandIn.start(account_folder, host="0.0.0.0") as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def site(fleet: Fleet, account: StandIn, restic_path: str, tmp_path_factory: pytest.TempPathFactory) -> Site:
+def site(
+    fleet: Fleet,
+    account: StandIn,
+    account_folder: Path,
+    restic_path: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Site:
     """Hosts that are still bare, and all that is needed to provision them."""
-    return Site(fleet, account, restic_path, tmp_path_factory.mktemp("node"))
+    return Site(fleet, account, restic_path, tmp_path_factory.mktemp("node"), account_folder)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import shlex
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -90,6 +91,15 @@ class Host:
     def power_on(self) -> None:
         """Boot again with the same disk."""
         self.fleet.bed("on", self.name)
+
+    def erase(self) -> None:
+        """Put a new disk in: the host boots as bare as at first, with its name and its ssh keys."""
+        self.power_off()
+        kept = [self.disk / "etc" / name for name in ("hostname", "hosts", "ssh")]
+        for path in [*self.disk.iterdir(), *(self.disk / "etc").iterdir()]:
+            if path not in kept and path != self.disk / "etc":
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        self.power_on()
 
     def reboot(self) -> None:
         """Reboot in an orderly way, and wait until it has booted."""

@@ -33,13 +33,15 @@ class Site:
     Args:
         restic: The restic of the maintenance node, which the hosts get too.
         node: The folder of the maintenance node.
+        account_folder: Where the stand-in keeps what it holds.
     """
 
-    def __init__(self, fleet: Fleet, stand_in: StandIn, restic: str, node: Path) -> None:
+    def __init__(self, fleet: Fleet, stand_in: StandIn, restic: str, node: Path, account_folder: Path) -> None:
         self.fleet = fleet
         self.stand_in = stand_in
         self.restic = restic
         self.node = node
+        self.account_folder = account_folder
         self.ansible = Ansible(node / "ansible", {"ANSIBLE_REMOTE_TEMP": "~/.ansible/tmp", "ANSIBLE_PIPELINING": "1"})
         # The node and the hosts know the service under one address, as they know R2; the API is the node's alone.
         self.endpoint = f"http://{BED_ADDRESS}:{urlsplit(stand_in.url).port}"
@@ -56,6 +58,13 @@ class Site:
             "backup_jobs": copy.deepcopy(JOBS),
         }
         self.hosts: dict[str, dict[str, Any]] = {host.name: self._host_variables(host.name) for host in fleet}
+
+    def restart_stand_in(self) -> None:
+        """Start the stand-in again where it was, after it was killed."""
+        old = self.stand_in
+        new = StandIn.start(self.account_folder, host="0.0.0.0", port=urlsplit(old.url).port or 0)
+        # Whoever holds the old one now has the new one.
+        old.__dict__.update(new.__dict__)
 
     def _host_variables(self, name: str) -> dict[str, Any]:
         token = self.stand_in.create_token(name, bucket=self.bucket(name))
@@ -90,6 +99,10 @@ class Site:
         name = f"{COLLECTION}.{playbook}" if isinstance(playbook, str) else playbook
         inventory = self.fleet.inventory({**self.common, **more}, self.hosts if hosts is None else hosts, user=user)
         return self.ansible.playbook(name, inventory, *arguments, environment=environment)
+
+    def start(self, playbook: str) -> tuple[subprocess.Popen[str], Path]:
+        """Start a playbook of the collection, and do not wait for it."""
+        return self.ansible.start_playbook(f"{COLLECTION}.{playbook}", self.fleet.inventory(self.common, self.hosts))
 
     def provision(self, *arguments: str, **settings: Any) -> Run:
         """Run the site playbook, which must succeed."""

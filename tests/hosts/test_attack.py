@@ -1,0 +1,175 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One host is hostile, hosts are unreachable, a host is gone: maintenance goes on, and what was backed up comes back."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hosts.fleet import Fleet, Host
+from tests.hosts.site import Site
+
+pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).resolve().parents[2]
+JOBS: list[dict[str, Any]] = [{"name": "data", "paths": ["/srv"]}]
+# One line for each path below a folder: everything that a restore must bring back.
+MANIFEST = r"""
+import hashlib, os, stat, sys
+os.chdir(sys.argv[1])
+first = {}
+for path in sorted(os.path.join(folder, name) for folder, folders, files in os.walk(".") for name in folders + files):
+    found = os.lstat(path)
+    kind = stat.S_IFMT(found.st_mode)
+    content = ""
+    if kind == stat.S_IFREG:
+        content = hashlib.sha256(open(path, "rb").read()).hexdigest()
+    elif kind == stat.S_IFLNK:
+        content = os.readlink(path)
+    attributes = {name: os.getxattr(path, name, follow_symlinks=False).hex()
+                  for name in sorted(os.listxattr(path, follow_symlinks=False))}
+    sparse = kind == stat.S_IFREG and found.st_blocks * 512 < found.st_size // 2
+    same = first.setdefault(found.st_ino, path) if found.st_nlink > 1 and kind == stat.S_IFREG else ""
+    size = found.st_size if kind == stat.S_IFREG else 0
+    print(ascii([path, oct(found.st_mode), found.st_uid, found.st_gid, size, found.st_mtime_ns, found.st_rdev,
+                 content, attributes, sparse, same]))
+"""
+# Whatever a file system can hold that a careless copy would lose.
+TREE = r"""
+set -e
+rm -rf /srv/tree; mkdir -p /srv/tree/deep/er; cd /srv/tree
+head -c 3000000 /dev/urandom >random; chown admin:www-data random; chmod 0640 random
+ln random deep/hard; ln -s ../random deep/soft; ln -s /nowhere dangling; chown -h admin dangling
+truncate -s 50M sparse; printf end >>sparse
+printf x >'name with  spaces'; printf y >"$(printf 'not\377utf-8')"; printf z >"$(printf 'line\nfeed')"
+cp /bin/true capable; chmod 4755 capable; mkfifo fifo; mkdir -m 1777 sticky; mkdir -m 2750 setgid; : >empty
+chmod 0000 empty; touch -d '1999-12-31 23:59:59.123456789' empty deep
+python3 -c "
+import os
+os.setxattr('random', 'user.colour', b'blue\x00green')
+os.setxattr('capable', 'security.capability', bytes.fromhex('0100000200040000000000000000000000000000'))
+os.setxattr('deep', 'user.folder', b'yes')
+"
+touch -d '2001-02-03 04:05:06' deep/er
+"""
+
+
+@pytest.fixture(scope="module")
+def running(site: Site) -> Site:
+    """Hosts with three snapshots each."""
+    site.common.update(backup_jobs=JOBS, holdfast_retention={"keep_last": 2}, backup_retry_lock="5s")
+    site.provision()
+    for host in site.fleet:
+        for _each in range(3):
+            back_up(host)
+    return site
+
+
+def back_up(host: Host) -> None:
+    """Run the job with something new to back up."""
+    host.run("head -c 400000 /dev/urandom >/srv/blob; systemctl start holdfast-backup@data.service")
+
+
+def loot(site: Site, host: Host) -> dict[str, Any]:
+    """All that root finds on a host and that opens anything."""
+    found = dict(re.findall(r"(aws_\w+) = (\S+)", host.run("systemd-creds decrypt --name=s3 /etc/holdfast/s3.cred -")))
+    return {
+        **found,
+        "password": host.run("systemd-creds decrypt --name=password /etc/holdfast/password.cred -"),
+        "endpoint": site.endpoint,
+        "api": f"{site.endpoint}/client/v4/accounts/{site.stand_in.account_id}",
+        "buckets": {"own": site.bucket(host.name), "other": site.bucket("h2" if host.name == "h1" else "h1")},
+    }
+
+
+def test_a_hostile_host_harms_nobody_while_maintenance_goes_on(running: Site, fleet: Fleet) -> None:
+    hostile, other = fleet.hosts["h1"], fleet.hosts["h2"]
+    kept = {host.name: [snapshot["id"] for snapshot in running.snapshots(host)][-2:] for host in fleet}
+    inside = ["nsenter", f"--net=/run/netns/hf-{fleet.name}-h1", sys.executable, "-m", "tests.hosts.hostile"]
+    with subprocess.Popen(inside, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as attack:
+        assert attack.stdin
+        attack.stdin.write(json.dumps(loot(running, hostile)) + "\n")
+        attack.stdin.flush()
+        running.stand_in.wait_for_request(60, method="DELETE", path=f"/{running.bucket('h1')}/snapshots/")
+        run = running.play("maintenance")
+        outcome, _nothing = attack.communicate(timeout=60)
+    done = json.loads(outcome)
+    assert len(done) == 2 * (5 * 4 + 2) + 3
+    # Against others: nothing at all. Against itself: nothing but reading what it can read anyway.
+    worked = {what for what, answer in done.items() if answer == "done"}
+    assert worked == {f"own read {part}" for part in ("config", "data/", "index/", "keys/", "snapshots/")}
+    # The windows were there: this is a statement about what happened outside them, and to everybody else.
+    assert run.of(task="Forget, prune", host="h2")[0].status == "ok", run.output
+    assert [snapshot["id"] for snapshot in running.snapshots(other)] == kept["h2"]
+    for host in fleet:
+        assert {snapshot["id"] for snapshot in running.snapshots(host)} >= set(kept[host.name])
+        assert "no errors were found" in running.restic_run(host, "check", "--read-data")
+        assert {rule["enabled"] for rule in running.stand_in.rules(running.bucket(host.name))} == {True}
+
+
+def test_maintenance_needs_no_host(running: Site, fleet: Fleet) -> None:
+    for host in fleet:
+        back_up(host)
+        host.unplug()
+    try:
+        run = running.play("maintenance")
+    finally:
+        for host in fleet:
+            host.plug()
+    assert run.exit_code == 0, run.output
+    assert {len(running.snapshots(host)) for host in fleet} == {2}
+    verified = running.play("verify")
+    assert verified.exit_code == 0, verified.output
+
+
+def test_a_host_backs_up_while_it_is_maintained(running: Site, fleet: Fleet) -> None:
+    for host in fleet:
+        back_up(host)
+    started, _record = running.start("maintenance")
+    with started:
+        for host in fleet:
+            running.stand_in.wait_for_request(120, method="PUT", path=f"/{running.bucket(host.name)}/locks/")
+            host.ssh("head -c 400000 /dev/urandom >/srv/blob; systemctl start holdfast-backup@data.service")
+        output, _nothing = started.communicate(timeout=300)
+    for host in fleet:
+        # Whoever came second waited or failed; nothing was lost.
+        host.run("systemctl reset-failed; systemctl start holdfast-backup@data.service")
+        assert "no errors were found" in running.restic_run(host, "check", "--read-data")
+        assert running.restic_run(host, "dump", "latest", "/srv/blob")
+        assert {rule["enabled"] for rule in running.stand_in.rules(running.bucket(host.name))} == {True}, output
+
+
+def test_a_deleted_host_comes_back_on_a_fresh_one(running: Site, fleet: Fleet, tmp_path: Path) -> None:
+    for host in fleet:
+        host.write("/var/tmp/manifest.py", MANIFEST)
+        host.run("bash -s", stdin=TREE)
+    before = {host.name: host.run("python3 /var/tmp/manifest.py /srv/tree") for host in fleet}
+    for host in fleet:
+        host.run("systemctl start holdfast-backup@data.service")
+        host.erase()
+        assert host.ssh("test -e /srv/tree").returncode == 1
+    # Another maintenance node: nothing but the inventory and the vault is left of the old one.
+    running.common.update(holdfast_record_dir=str(tmp_path / "records"), holdfast_cache_dir=str(tmp_path / "cache"))
+    running.provision()
+    for host in fleet:
+        restored = running.play(
+            "restore",
+            holdfast_restore_host=host.name,
+            holdfast_restore_to=host.name,
+            holdfast_restore_target="/var/restored",
+        )
+        assert restored.exit_code == 0, restored.output
+        host.write("/var/tmp/manifest.py", MANIFEST)
+        after = host.run("python3 /var/tmp/manifest.py /var/restored/srv/tree")
+        assert after.splitlines() == before[host.name].splitlines()
+        # It goes on backing up where the lost host ended.
+        host.run("mv /var/restored/srv/tree /srv/; systemctl start holdfast-backup@data.service")
