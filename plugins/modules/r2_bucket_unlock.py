@@ -136,7 +136,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3 a
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import endpoint
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import WindowSpec, leave_window_open
 
-SHORTEST, LONGEST = 10, 4 * 3600
+SHORTEST = 10
+LONGEST = 4 * 3600
 
 
 def unlock(clients: Clients, *, write: bool) -> dict[str, Any]:
