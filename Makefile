@@ -54,7 +54,7 @@ lint: env shellcheck  ## ruff, yamllint, ansible-lint (production), shellcheck, 
 	@shellcheck $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
 	@$(PYTHON) tools/role_readmes.py --check
 	@antsibull-changelog lint && antsibull-changelog lint-changelog-yaml changelogs/changelog.yaml
-	@ansible-lint --offline --quiet
+	@ansible-lint --offline -q
 
 types: env  ## mypy
 	@mypy -p ansible_collections.holdfast.restic_r2.plugins
