@@ -34,7 +34,7 @@ demo: env restic  ## the whole story against a local stand-in: provision, attack
 	@$(PYTHON) -m demo
 
 # The tests with the real programs come last: their count is what a reader of the log looks for at its end.
-test: quick checks demo integration  ## everything: lint, types, official checks, unit and integration tests, the demo
+test: quick checks demo integration hosts  ## everything: lint, types, official checks, unit and integration tests, the demo
 
 quick: lint types unit  ## lint, types and unit tests: under two minutes
 
@@ -51,7 +51,7 @@ lint: env shellcheck  ## ruff, yamllint, ansible-lint (production), shellcheck, 
 	@ruff check .
 	@ruff format --check --quiet . || { echo "Run 'make format'."; exit 1; }
 	@yamllint --strict .
-	@shellcheck $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
+	@shellcheck $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run tests/hosts/bed)
 	@$(PYTHON) tools/role_readmes.py --check
 	@antsibull-changelog lint && antsibull-changelog lint-changelog-yaml changelogs/changelog.yaml
 	@ansible-lint --offline -q
