@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The processes of a running maintenance: who is who, and how much memory each takes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+# How AnsiballZ calls the program that a module becomes.
+MODULE = "AnsiballZ_restic_prune"
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of the tree below ansible-playbook.
+
+    Attributes:
+        role: ansible (the playbook itself), worker (what it forks for a host), module, keeper or restic.
+    """
+
+    pid: int
+    role: str
+
+
+def _parents() -> dict[int, int]:
+    """Every process of the machine with its parent."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # What is in parentheses is the program's name, which may hold anything.
+            found[int(stat.parent.name)] = int(stat.read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    return found
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def _leads_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except OSError:
+        return False
+
+
+def _role(pid: int, root: int, parent_role: str) -> str:
+    command = _command(pid)
+    if pid == root:
+        return "ansible"
+    if Path(command.partition(" ")[0]).name == "restic":
+        return "restic"
+    if parent_role in ("module", "keeper"):
+        return "keeper" if _leads_session(pid) else parent_role  # else on its way to become restic
+    # The shell in between names the module too.
+    return "module" if MODULE in command and "python" in command.partition(" ")[0] else "worker"
+
+
+def tree(root: int) -> list[Process]:
+    """ansible-playbook and everything below it, parents first."""
+    parents = _parents()
+    found: list[Process] = []
+    queue = [(root, "")]
+    while queue:
+        pid, parent_role = queue.pop(0)
+        process = Process(pid, _role(pid, root, parent_role))
+        found.append(process)
+        queue += [(child, process.role) for child, parent in parents.items() if parent == pid]
+    return found
+
+
+def memory(pid: int) -> int:
+    """The bytes that a process takes: its own and its share of what it shares (PSS); 0 when it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; one that only waits to be reaped counts as ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def groups(processes: list[Process]) -> set[int]:
+    """The process groups of ansible-playbook and its workers; since ansible-core 2.19 each worker leads its own."""
+    found = set()
+    for process in processes:
+        if process.role in ("ansible", "worker"):
+            try:
+                found.add(os.getpgid(process.pid))
+            except ProcessLookupError:
+                continue
+    return found
+
+
+def wait(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Wait for something that can only be seen by looking."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+        time.sleep(0.01)
