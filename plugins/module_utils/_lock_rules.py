@@ -33,6 +33,8 @@ _NAMESPACE = "holdfast/"
 _WINDOW = "window"
 _KNOWN_FIELDS = ("id", "enabled", "prefix", "condition")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# restic takes these in its address for something else, and would work below another prefix than the one that is locked.
+_MISREAD = re.compile(r"[%?#]")
 _HOLDER = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -138,10 +140,10 @@ def normalise_prefix(prefix: str) -> str:
         return ""
     whole = prefix if prefix.endswith("/") else prefix + "/"
     strange = any(component in ("", ".", "..") for component in whole[:-1].split("/"))
-    if strange or _CONTROL.search(whole):
+    if strange or _CONTROL.search(whole) or _MISREAD.search(whole):
         raise LockRulesError(
             f"{prefix!r} is no prefix of a repository: leave out slashes at the start, double slashes, '.' and '..', "
-            "and control characters."
+            "the characters %, ? and #, and control characters."
         )
     if len(whole.encode("utf-8", "surrogatepass")) > 900:
         raise LockRulesError("The prefix of a repository must not be longer than 900 bytes.")

@@ -32,7 +32,7 @@ def made_bed(shared_stand_in: StandIn, restic_path: str, tmp_path_factory: pytes
     return bed
 
 
-@pytest.mark.parametrize("prefix", ["", "web1/"])
+@pytest.mark.parametrize("prefix", ["", "web1/", "wéb +1;&=:~'\\/"])
 def test_check_do_check_do(bed: Bed, prefix: str) -> None:
     bed.prefix = prefix
     foreseen = bed.repository(check_mode=True)
