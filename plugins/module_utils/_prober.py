@@ -48,7 +48,8 @@ class Prober:
             for prefix in self._keys:
                 if states.get(prefix) not in (wanted, "missing"):
                     try:
-                        states[prefix] = self._probe(prefix)
+                        # A key that was there under lock is gone only if the lock is: no need to look for it.
+                        states[prefix] = self._probe(prefix, present=wanted == "open")
                     except S3Error:
                         states[prefix] = "unknown"
                         if elapsed() + pause >= deadline:
@@ -63,9 +64,9 @@ class Prober:
             self._s3 = self._make()
         return self._s3
 
-    def _probe(self, prefix: str) -> str:
+    def _probe(self, prefix: str, present: bool) -> str:
         key = self._keys[prefix]
-        state = "missing" if key is None else self._client().probe(key)
+        state = "missing" if key is None else self._client().probe(key, present=present)
         if state == "missing":
             # The key is gone, deleted in the window, or was never there.
             self._keys[prefix] = key = self._client().first_key(prefix)

@@ -26,6 +26,7 @@ try:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 except ImportError:
     BOTO3_IMPORT_ERROR = traceback.format_exc()
 
@@ -52,18 +53,20 @@ class S3Error(HoldfastError):
         message: The sentence.
         code: The error code of the answer, empty when there was no answer.
         status: The HTTP status of the answer, 0 when there was no answer.
+        text: The text of the answer, and nothing else: names of objects are chosen by whoever writes to the bucket.
     """
 
-    def __init__(self, message: str, *, code: str = "", status: int = 0) -> None:
+    def __init__(self, message: str, *, code: str = "", status: int = 0, text: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.status = status
+        self.text = text
 
     @property
     def locked(self) -> bool:
         """Whether a bucket lock refused the request; the documented status is 403, the observed one 409."""
         return (
-            self.code in (LOCKED_CODE, "10069") or "locked by the bucket policy" in str(self) or "(10069)" in str(self)
+            self.code in (LOCKED_CODE, "10069") or "locked by the bucket policy" in self.text or "(10069)" in self.text
         )
 
 
@@ -85,9 +88,11 @@ def endpoint(params: Mapping[str, Any]) -> str:
     """The S3 endpoint that the parameters name, or the one that belongs to the account."""
     explicit = params.get("s3_endpoint")
     if explicit:
-        if not re.match(r"https?://[^/\s]+", explicit):
+        # With a bucket behind the host, restic would work below another prefix than the one that is locked.
+        if not re.fullmatch(r"https?://[^/\s@?#]+/*", explicit):
             raise S3Error(
-                f"The s3_endpoint {explicit!r} is not a URL; it must begin with https:// (or http:// for tests)."
+                f"The s3_endpoint {explicit.rpartition('@')[2]!r} is not usable: it must be https:// (or http:// for "
+                "tests) and a host, without a bucket or anything else behind it."
             )
         return explicit.rstrip("/")
     account = params.get("account_id")
@@ -106,14 +111,24 @@ def key_pair(params: Mapping[str, Any], cloudflare: TokenIdSource | None = None)
     if secret:
         if not key_id:
             raise S3Error("secret_access_key is set, but access_key_id is not; set both or neither.")
-        return key_id, secret, params.get("session_token")
+        session_token = params.get("session_token")
+        _check_characters(access_key_id=key_id, secret_access_key=secret, session_token=session_token)
+        return key_id, secret, session_token
     if not token:
         raise S3Error("There are no keys for the bucket: set access_key_id and secret_access_key, or api_token.")
     if not key_id:
         if cloudflare is None:
             raise S3Error("The access key id is unknown: set access_key_id to the id of the API token.")
         key_id = cloudflare.token_id()
-    return key_id, hashlib.sha256(token.encode()).hexdigest(), None
+    _check_characters(access_key_id=key_id)
+    return key_id, hashlib.sha256(token.strip().encode()).hexdigest(), None
+
+
+def _check_characters(**keys: str | None) -> None:
+    """Keeps secrets out of the complaints that the HTTP library would make about them."""
+    for name, value in keys.items():
+        if value and not re.fullmatch(r"[\x21-\x7e]+", value):
+            raise S3Error(f"{name} holds characters, such as spaces or line ends, that no key has.")
 
 
 def boto3_problem() -> str | None:
@@ -178,13 +193,23 @@ class S3:
         except (BotoCoreError, ValueError) as error:
             raise S3Error(f"The S3 client for {endpoint} cannot be made: {error}") from error
 
-    def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+    def _call(self, operation: str, *needed: str, **parameters: Any) -> dict[str, Any]:
+        """Returns an answer that holds what is needed: a proxy's page of HTML would look like an empty bucket."""
         try:
-            return getattr(self._client, operation)(Bucket=self.bucket, **parameters)
+            answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self.bucket, **parameters)
         except ClientError as error:
             raise self._answer(error, parameters.get("Key") or parameters.get("Prefix")) from error
         except BotoCoreError as error:
             raise S3Error(f"Bucket {self.bucket} could not be reached at {self.endpoint}: {error}") from error
+        except (ResponseParserError, ValueError):
+            answer = {}
+            needed = (*needed, "ResponseMetadata")
+        if any(name not in answer for name in needed):
+            raise S3Error(
+                f"{self.endpoint} answered {operation} on bucket {self.bucket} with something else than the S3 API "
+                "does: check s3_endpoint, or the proxy in between."
+            )
+        return answer
 
     def _answer(self, error: ClientError, what: str | None) -> S3Error:
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -198,14 +223,17 @@ class S3:
         else:
             reason = f"{code}: {text}" if text else code
         return S3Error(
-            f"{error.operation_name} on {where} failed with status {status}: {reason}.", code=code, status=status
+            f"{error.operation_name} on {where} failed with status {status}: {reason.rstrip('.')}.",
+            code=code,
+            status=status,
+            text=text,
         )
 
     def iterate(self, prefix: str = "") -> Iterator[S3Object]:
         """Every object whose key begins with the prefix, in the order of the keys."""
         more: dict[str, str] = {}
         while True:
-            page = self._call("list_objects_v2", Prefix=prefix, **more)
+            page = self._call("list_objects_v2", "IsTruncated", Prefix=prefix, **more)
             for item in page.get("Contents", []):
                 yield S3Object(
                     item["Key"],
@@ -222,13 +250,13 @@ class S3:
 
     def first_key(self, prefix: str) -> str | None:
         """The first key below the prefix, or None."""
-        found = self._call("list_objects_v2", Prefix=prefix, MaxKeys=1).get("Contents", [])
+        found = self._call("list_objects_v2", "IsTruncated", Prefix=prefix, MaxKeys=1).get("Contents", [])
         return found[0]["Key"] if found else None
 
     def head(self, key: str) -> S3Object | None:
         """What is known about an object, or None when there is none."""
         try:
-            answer = self._call("head_object", Key=key)
+            answer = self._call("head_object", "ContentLength", "LastModified", "ETag", Key=key)
         except S3Error as error:
             # The answer to HEAD has no body, so the bucket's absence looks the same.
             if error.status == 404 and error.code != "NoSuchBucket":
@@ -255,18 +283,22 @@ class S3:
         """
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": f'"{etag}"'}
         try:
-            answer = self._call("put_object", Key=key, Body=body, **condition)
+            answer = self._call("put_object", "ETag", Key=key, Body=body, **condition)
         except S3Error as error:
             if error.status == 412 or error.code in ("NoSuchKey", "ConditionalRequestConflict"):
                 return None
             raise
         return str(answer["ETag"]).strip('"')
 
-    def probe(self, key: str) -> str:
+    def probe(self, key: str, *, present: bool = False) -> str:
         """Whether a lock is in force on an existing object: "locked", "open" or "missing". Changes nothing.
 
         The lock is looked at before the condition of a conditional PUT, so a PUT whose condition cannot hold is
         refused either by the lock or by its condition.
+
+        Args:
+            key: The object.
+            present: It is certain that the object exists, which spares the request that tells "open" from "missing".
         """
         try:
             self._call("put_object", Key=key, Body=b"", IfMatch=IMPOSSIBLE_ETAG)
@@ -276,7 +308,7 @@ class S3:
             if error.code == "NoSuchKey":
                 return "missing"
             if error.status == 412:
-                return "open" if self.head(key) else "missing"
+                return "open" if present or self.head(key) else "missing"
             raise
         raise S3Error(
             f"The service at {self.endpoint} ignored the condition of a conditional PUT, which has replaced {key} in "

@@ -123,7 +123,7 @@ class FakeS3:
         with self.world.change() as state:
             state["turn"] = None
 
-    def probe(self, key: str) -> str:
+    def probe(self, key: str, *, present: bool = False) -> str:
         state = self.world.state
         if any(key.startswith(prefix) for prefix in state.get("never_open", [])):
             return "locked"
