@@ -16,6 +16,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, 
 from tests.stand_in.client import StandIn
 from tests.support.repositories import Bed
 from tests.support.running import Ansible
+from tests.support.scripted_api import Answer, ScriptedApi
 
 
 @pytest.fixture
@@ -113,3 +114,15 @@ def test_a_passing_failure_is_tried_again(bed: Bed) -> None:
     stand_in = bed.stand_in
     patient = S3(stand_in.s3_endpoint, stand_in.token_id, stand_in.secret_access_key, bucket=bed.bucket)
     assert patient.first_key("") == "data/a"
+
+
+@pytest.mark.parametrize(
+    "page", ["<html>Log in first</html>", "", "<a><Contents><LastModified>x</LastModified></Contents></a>"]
+)
+def test_the_page_of_a_proxy_is_no_empty_bucket(page: str) -> None:
+    with ScriptedApi(*[Answer(page)] * 3) as api:
+        s3 = S3(api.url.removesuffix("/client/v4"), "id", "secret", bucket="bucket", attempts=1)
+        calls = (s3.list, lambda: s3.first_key("data/"), lambda: s3.put_if("x", b""))
+        for call in calls:
+            with pytest.raises(S3Error, match="something else than the S3 API does"):
+                call()

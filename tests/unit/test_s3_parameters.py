@@ -35,11 +35,21 @@ def test_endpoint(params: dict[str, Any], expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "params", [{}, {"account_id": "x"}, {"account_id": ACCOUNT + "/"}, {"s3_endpoint": "x.example"}]
+    "params",
+    [
+        {},
+        {"account_id": "x"},
+        {"account_id": ACCOUNT + "/"},
+        {"s3_endpoint": "x.example"},
+        {"s3_endpoint": "https://x.example/bucket"},  # as the dashboard shows it
+        {"s3_endpoint": "https://x.example?a"},
+        {"s3_endpoint": "https://user:secret@x.example"},
+    ],
 )
 def test_no_endpoint(params: dict[str, Any]) -> None:
-    with pytest.raises(S3Error):
+    with pytest.raises(S3Error) as caught:
         endpoint(params)
+    assert "secret" not in str(caught.value)
 
 
 def test_key_pair() -> None:
@@ -48,9 +58,18 @@ def test_key_pair() -> None:
     assert key_pair(given) == ("a", "s", "t")
     assert key_pair({"access_key_id": "a", "api_token": "value"}) == ("a", secret, None)
     assert key_pair({"api_token": "value"}, Token()) == ("looked-up", secret, None)
+    assert key_pair({"access_key_id": "a", "api_token": "value\n"}) == ("a", secret, None)
     for params in ({}, {"access_key_id": "a"}, {"secret_access_key": "s"}, {"api_token": "value"}):
         with pytest.raises(S3Error):
             key_pair(params)
+
+
+@pytest.mark.parametrize("name", ["access_key_id", "secret_access_key", "session_token"])
+def test_a_key_with_a_line_end_is_not_shown(name: str) -> None:
+    keys = {"access_key_id": "a", "secret_access_key": "s", "session_token": "t", name: "never\nshown"}
+    with pytest.raises(S3Error, match=f"^{name} holds characters") as caught:
+        key_pair(keys)
+    assert "never" not in str(caught.value)
 
 
 def test_boto3_missing_or_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,8 +85,11 @@ def test_boto3_missing_or_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     ("error", "expected"),
     [
         (S3Error("x", code="ObjectLockedByBucketPolicy", status=409), True),
-        (S3Error("x: The object is locked by the bucket policy", code="10069", status=403), True),
-        (S3Error("x: refused (10069)", code="", status=403), True),
+        (S3Error("x", code="10069", status=403), True),
+        (S3Error("x", text="The object is locked by the bucket policy", status=403), True),
+        (S3Error("x", text="refused (10069)", status=403), True),
+        # The name of an object is in the sentence, and anybody can choose it.
+        (S3Error("data/locked by the bucket policy (10069)", code="OperationAborted", status=409), False),
         (S3Error("x", code="AccessDenied", status=403), False),
         (S3Error("x", code="PreconditionFailed", status=412), False),
     ],
