@@ -25,6 +25,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare_err
     Unreachable,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare_http import (
+    AT_ONCE,
     BLOCK_PATIENCE,
     CLOSING,
     NORMAL,
@@ -44,6 +45,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._pace import shared_pace
 
 __all__ = [
+    "AT_ONCE",
     "CLOSING",
     "NORMAL",
     "RELOCK_PATIENCE",
@@ -101,8 +103,8 @@ class Cloudflare(Transport):
         query: dict[str, Any] = {"per_page": 1000}
         while True:
             page = self._repeated("GET", f"/accounts/{self.account_id}/r2/buckets", query=query)
-            found.extend(_list(_dict(page["result"]).get("buckets")))
-            cursor = (page.get("result_info") or {}).get("cursor")
+            found.extend(_dict(bucket) for bucket in _list(_dict(page["result"]).get("buckets")))
+            cursor = _dict(page.get("result_info") or {}).get("cursor")
             if not cursor:
                 return found
             if cursor == query.get("cursor"):
@@ -163,7 +165,8 @@ class Cloudflare(Transport):
             raise LockRulesError(f"A lock document of {len(rules)} rules is not written to bucket {bucket!r}.")
         failure: Unreachable | None = None
         try:
-            self._once("PUT", f"{self._bucket_path(bucket)}/lock", {"rules": rules})
+            # At once: were it to wait, it would undo what others wrote since the document was read.
+            self._once("PUT", f"{self._bucket_path(bucket)}/lock", {"rules": rules}, priority=AT_ONCE)
         except Unreachable as error:
             failure = error
             self._sleep(wait_before_retry(error, 1))

@@ -77,7 +77,8 @@ class Request:
 
 def error_of(request: Request, status: int, envelope: dict[str, Any]) -> CloudflareError:
     """Return the error that an answer without success stands for."""
-    errors = [error for error in envelope.get("errors") or [] if isinstance(error, dict)]
+    listed = envelope.get("errors")
+    errors = [error for error in listed if isinstance(error, dict)] if isinstance(listed, list) else []
     code = next((error["code"] for error in errors if isinstance(error.get("code"), int)), None)
     said = "; ".join(f"{error.get('code')} {error.get('message')}" for error in errors) or "no reason given"
     kind, sentence = _meaning(request, status, code)

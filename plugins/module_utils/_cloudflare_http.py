@@ -39,7 +39,7 @@ BLOCK_PATIENCE = 400.0
 RELOCK_PATIENCE = 900.0
 LONGEST_WAIT = 300.0
 
-NORMAL, CLOSING = 0, 1
+NORMAL, CLOSING, AT_ONCE = 0, 1, 2
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -48,7 +48,7 @@ class Pace(Protocol):
     """Makes parallel processes take turns; asked before every request."""
 
     def before_call(self, priority: int) -> None:
-        """Return when the call may be sent; NORMAL lets CLOSING go first."""
+        """Return when the call may be sent; NORMAL lets CLOSING go first, and AT_ONCE never waits."""
 
 
 class Transport:
@@ -84,7 +84,7 @@ class Transport:
         self.account_id = _checked_account(account_id)
         self._url = _checked_url(url)
         self.jurisdiction = _checked_jurisdiction(jurisdiction)
-        self.timeout = timeout
+        self.timeout = _checked_timeout(timeout)
         self.patience = patience
         self.block_patience = block_patience
         self.pace = pace
@@ -155,12 +155,15 @@ class Transport:
         body: Any = None,
         query: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
+        priority: int | None = None,
     ) -> dict[str, Any]:
         request = Request(method, path, self.account_id, self.jurisdiction)
+        if self.pace is not None:
+            self.pace.before_call(self.priority if priority is None else priority)
         status, answer_headers, content = self._send(request, body, query, headers)
         try:
             envelope = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             envelope = None
         if not isinstance(envelope, dict) or not isinstance(envelope.get("success"), bool):
             if status == 429:
@@ -181,12 +184,12 @@ class Transport:
     def _send(
         self, request: Request, body: Any, query: dict[str, Any] | None, headers: dict[str, str] | None
     ) -> tuple[int, Any, bytes]:
-        if self.pace is not None:
-            self.pace.before_call(self.priority)
         url = self._url + request.path + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body).encode()
         try:
             status, answer_headers, content = self._exchange(url, request.method, data, self._headers(data, headers))
+        except UnicodeError:
+            raise CloudflareError(f"{self._url!r} is no usable api_url: no server can have this name.") from None
         except (OSError, HTTPException, urls.ConnectionError) as error:
             reason = str(getattr(error, "reason", None) or error) or type(error).__name__
             raise Unreachable(f"No answer from {self._url} to {request}: {reason}") from None
@@ -290,6 +293,12 @@ def _checked_jurisdiction(jurisdiction: str | None) -> str:
     if not re.fullmatch(r"[a-z0-9-]{1,32}", value):
         raise CloudflareError(f"{value!r} is no jurisdiction: it is a lower-case word like 'default' or 'eu'.")
     return value
+
+
+def _checked_timeout(timeout: float) -> float:
+    if not 0 < timeout <= LONGEST_WAIT:
+        raise CloudflareError(f"api_timeout is {timeout}: write a number of seconds from 1 to {LONGEST_WAIT:.0f}.")
+    return timeout
 
 
 def _checked_url(url: str | None) -> str:

@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import os
 import stat
+import sys
 import time
 from array import array
 from collections.abc import Callable
@@ -51,10 +52,14 @@ class SharedPace:
         self._period = period
 
     def before_call(self, priority: int) -> None:
-        """Return when the call may be made. A file that cannot be used never stops one."""
+        """Return when the call may be made. A file that cannot be used never stops one.
+
+        A priority without a limit is only counted.
+        """
+        limit = self._limits[priority] if priority < len(self._limits) else sys.maxsize
         while True:
             try:
-                wait = self._take(self._limits[min(priority, 1)])
+                wait = self._take(limit)
             except OSError:
                 return
             if wait <= 0:

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import (
+    AT_ONCE,
     CLOSING,
+    NORMAL,
     Cloudflare,
     CloudflareError,
     Denied,
@@ -107,6 +109,9 @@ def test_bucket_name_is_checked_before_it_gets_into_an_address(name: str) -> Non
         ({"api_url": "ftp://127.0.0.1"}, "no usable api_url"),
         ({"api_url": "nonsense"}, "no usable api_url"),
         ({"jurisdiction": "e u"}, "no jurisdiction"),
+        ({"api_timeout": -1}, "api_timeout is -1"),
+        ({"api_timeout": 0}, "api_timeout is 0"),
+        ({"api_timeout": 10**12}, "api_timeout is 1000000000000"),
     ],
 )
 def test_options_that_cannot_work_are_refused_in_one_sentence(settings: dict[str, Any], sentence: str) -> None:
@@ -167,12 +172,26 @@ def test_each_refusal_has_a_sentence_of_its_own(status: int, code: int, kind: ty
         Answer({"result": {"rules": []}}, 200),
         Answer({"success": "yes", "result": {"rules": []}}, 200),
         Answer("nope", 403),
+        Answer("[" * 100000, 200),
+        Answer({"success": False, "errors": 5}, 500),
         Answer(cut=True),
     ],
 )
 def test_answer_that_is_no_envelope_is_no_answer(answer: Answer) -> None:
     with ScriptedApi(answer) as api, pytest.raises(Unreachable, match="given up after 1 try"):
         client(api, patience=0).lock_rules("backup-web1")
+
+
+@pytest.mark.parametrize("url", ["https://" + "a" * 70 + ".invalid", "http://127.0.0.1:1/pfäd"])
+def test_address_that_cannot_be_is_one_sentence(url: str) -> None:
+    with pytest.raises(CloudflareError, match="no usable api_url"):
+        client(url).lock_rules("backup-web1")
+
+
+@pytest.mark.parametrize("answer", [success({"buckets": [5]}), success({"buckets": []}, result_info=[1])])
+def test_list_of_something_else_is_an_error(answer: Answer) -> None:
+    with ScriptedApi(answer) as api, pytest.raises(CloudflareError, match="something else"):
+        client(api).buckets()
 
 
 @pytest.mark.parametrize("result", [None, [], {"rules": None}])
@@ -250,6 +269,18 @@ def test_pace_is_asked_before_every_try_with_the_priority() -> None:
         cloudflare.priority = CLOSING
         cloudflare.lock_rules("backup-web1")
     assert asked == [CLOSING, CLOSING]
+
+
+def test_what_was_read_does_not_grow_old_before_it_is_written() -> None:
+    asked = []
+
+    class Pace:
+        def before_call(self, priority: int) -> None:
+            asked.append(priority)
+
+    with ScriptedApi(locked(), DONE, locked(RULE)) as api:
+        client(api, pace=Pace()).update_lock_rules("backup-web1", add(RULE))
+    assert asked == [NORMAL, AT_ONCE, NORMAL]
 
 
 # --- the server's clock

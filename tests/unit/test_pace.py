@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils import _pace
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import CLOSING, NORMAL
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import AT_ONCE, CLOSING, NORMAL
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._pace import LIMITS, SharedPace, shared_pace
 
 
@@ -45,6 +45,15 @@ def test_one_call_too_many_waits_until_the_oldest_is_forgotten(tmp_path: Path, c
     for _call in range(5):
         pace.before_call(NORMAL)
         clock.now += 1
+    pace.before_call(NORMAL)
+    assert clock.now == pytest.approx(1010.0)
+
+
+def test_what_must_not_wait_is_counted(tmp_path: Path, clock: Clock) -> None:
+    pace = SharedPace(str(tmp_path / "calls"), clock.sleep, limits=(5, 8), period=10)
+    for _call in range(20):
+        pace.before_call(AT_ONCE)
+    assert clock.now == 1000.0
     pace.before_call(NORMAL)
     assert clock.now == pytest.approx(1010.0)
 
