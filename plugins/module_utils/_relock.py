@@ -14,7 +14,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import CLOSING, Cloudflare
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import (
+    CLOSING,
+    Cloudflare,
+    Throttled,
+    Unreachable,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import (
     Rule,
@@ -24,6 +29,9 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
     problems,
     windows,
 )
+
+# How long one bucket may hold up all others, in seconds.
+_IMPATIENCE = 5.0
 
 
 @dataclass
@@ -36,6 +44,7 @@ class BucketResult:
     live: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     written: bool = True
+    failure: HoldfastError | None = None
     before: list[Rule] = field(default_factory=list, repr=False)
     after: list[Rule] = field(default_factory=list, repr=False)
 
@@ -69,6 +78,7 @@ def relock(cloudflare: Cloudflare, bucket: str, *, force: bool = False, write: b
         result.before, result.after = update.before, update.after
     except HoldfastError as error:
         result.closed = []
+        result.failure = error
         result.problems.append(str(error))
     return result
 
@@ -105,15 +115,38 @@ def _described(window: dict[str, Any]) -> str:
 def relock_all(
     clients: list[Cloudflare], buckets: list[str] | None, *, force: bool = False, write: bool = True, patience: float
 ) -> list[BucketResult]:
-    """Run the guard over the named buckets, or over all that each client sees, with one patience for them together."""
-    results = []
+    """Run the guard over the named buckets, or over all that each client sees, with one patience for them together.
+
+    What fails in passing is put off until all others had their turn.
+    """
+    if buckets is not None and not buckets:
+        raise HoldfastError("buckets is empty, so that nothing would be guarded: name some, or leave it out for all.")
     deadline = time.monotonic() + patience
-    for cloudflare in clients:
-        cloudflare.patience = max(deadline - time.monotonic(), 0.0)
-        for name in buckets if buckets is not None else [found["name"] for found in cloudflare.buckets()]:
-            cloudflare.patience = max(deadline - time.monotonic(), 0.0)
-            results.append(relock(cloudflare, name, force=force, write=write))
-    return results
+    jobs: list[tuple[Cloudflare, str]] = []
+    failed: list[BucketResult] = []
+    for number, cloudflare in enumerate(clients):
+        cloudflare.patience = max(deadline - time.monotonic(), 0.0) / (len(clients) - number)
+        try:
+            jobs += [(cloudflare, name) for name in _names(cloudflare, buckets)]
+        except HoldfastError as error:
+            if len(clients) == 1:
+                raise
+            failed.append(BucketResult("(all)", cloudflare.jurisdiction, problems=[str(error)], failure=error))
+    results: dict[int, BucketResult] = {}
+    for patient in (False, True):
+        for number, (cloudflare, name) in enumerate(jobs):
+            if number in results and not isinstance(results[number].failure, (Throttled, Unreachable)):
+                continue
+            left = max(deadline - time.monotonic(), 0.0)
+            cloudflare.patience = left if patient else min(left, _IMPATIENCE)
+            results[number] = relock(cloudflare, name, force=force, write=write)
+            if not patient and isinstance(results[number].failure, Throttled):
+                break  # so will be all others
+    return failed + [results[number] for number in sorted(results)]
+
+
+def _names(cloudflare: Cloudflare, buckets: list[str] | None) -> list[str]:
+    return buckets if buckets is not None else [str(found["name"]) for found in cloudflare.buckets()]
 
 
 def sentence(results: list[BucketResult]) -> str:

@@ -176,6 +176,36 @@ def test_buckets_of_all_jurisdictions(guard: Guard, stand_in: StandIn, cloudflar
     assert [found["jurisdiction"] for found in result["buckets"]] == ["default", "eu"]
 
 
+def test_jurisdiction_that_cannot_be_listed_does_not_stop_the_others(
+    guard: Guard, stand_in: StandIn, cloudflare: Cloudflare
+) -> None:
+    before = make_bucket(cloudflare, "backup-web1", "")
+    open_for(cloudflare, "backup-web1", "", -1)
+    stand_in.fault(method="GET", path="/r2/buckets", status=403, code=10000)
+    result = guard(jurisdictions=["eu", "default"])
+    assert result["failed"] is True and "(all)" in result["msg"] and result["closed"] == 1
+    assert stand_in.rules("backup-web1") == before
+
+
+def test_bucket_that_fails_for_long_does_not_hold_up_the_others(
+    guard: Guard, stand_in: StandIn, cloudflare: Cloudflare
+) -> None:
+    make_bucket(cloudflare, "a-failing", "")
+    make_bucket(cloudflare, "b-overdue", "")
+    open_for(cloudflare, "b-overdue", "", -5)
+    stand_in.fault(method="GET", path="a-failing/lock", status=500, times=100)
+    since = len(stand_in.requests())
+    result = guard(patience=12)
+    assert result["failed"] is True and "a-failing" in result["msg"] and result["closed"] == 1
+    order = [found["path"].split("/")[-2] for found in stand_in.requests(since) if found["path"].endswith("/lock")]
+    # Back to the one that fails when all others are locked.
+    assert order[0] == order[-1] == "a-failing" and order.count("b-overdue") == 3
+
+
+def test_no_bucket_to_guard_is_no_success(guard: Guard) -> None:
+    assert "buckets is empty" in guard(buckets=[])["msg"]
+
+
 @pytest.mark.parametrize(
     "fault",
     [
