@@ -81,7 +81,8 @@ class S3Object:
 
 
 class TokenIdSource(Protocol):
-    def token_id(self) -> str: ...
+    def token_id(self) -> str:
+        """The id of the API token, which is the access key id of the key pair derived from it."""
 
 
 def endpoint(params: Mapping[str, Any]) -> str:
