@@ -6,11 +6,7 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
-import json
-import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -181,67 +177,6 @@ def test_keys_end_with_their_token(shared_stand_in: StandIn, bucket: str) -> Non
     assert [works(token) for token in (rolled, disabled, expired, deleted)] == ["403", "401", "401", "401"]
     fresh = {"access_key_id": rolled["id"], "secret_access_key": hashlib.sha256(value.encode()).hexdigest()}
     assert works(fresh) is None
-
-
-def temporary(stand_in: StandIn, bucket: str, parent: dict[str, str], **more: Any) -> Any:
-    """Temporary credentials, asked for with the parent's value."""
-    made: Any = cloudflare_client(stand_in, parent["value"]).r2.temporary_credentials.create(
-        account_id=stand_in.account_id,
-        bucket=bucket,
-        parent_access_key_id=parent["id"],
-        ttl_seconds=900,
-        **{"permission": "object-read-write", **more},
-    )
-    keys = {"access_key_id": made.access_key_id, "secret_access_key": made.secret_access_key}
-    return s3_client(stand_in, keys, token=made.session_token)
-
-
-def test_temporary_credentials(shared_stand_in: StandIn, bucket: str) -> None:
-    parent = shared_stand_in.create_token("parent", bucket)
-    client = temporary(shared_stand_in, bucket, parent, prefixes=["free/"])
-    client.put_object(Bucket=bucket, Key="free/new", Body=b"x")
-    assert refused(client.get_object, Bucket=bucket, Key="data/old") == ("AccessDenied", 403)
-    reader = temporary(shared_stand_in, bucket, parent, permission="object-read-only")
-    assert reader.get_object(Bucket=bucket, Key="data/old")["Body"].read() == b"old"
-    assert refused(reader.delete_object, Bucket=bucket, Key="free/old") == ("AccessDenied", 403)
-    cloudflare_client(shared_stand_in).accounts.tokens.delete(parent["id"], account_id=shared_stand_in.account_id)
-    assert refused(reader.get_object, Bucket=bucket, Key="data/old") == ("Unauthorized", 401)
-
-
-def signed_locally(stand_in: StandIn, bucket: str, parent: dict[str, str], lifetime: float = 900, **more: Any) -> Any:
-    """Credentials that nobody asked R2 for."""
-
-    def part(data: Any) -> str:
-        return base64.urlsafe_b64encode(json.dumps(data).encode()).rstrip(b"=").decode()
-
-    now = time.time()
-    host = stand_in.url.removeprefix("http://")
-    claims = {
-        "bucket": bucket,
-        "scope": "object-read-write",
-        "sub": stand_in.account_id,
-        "iss": parent["id"],
-        "aud": host,
-        "iat": now,
-        "exp": now + lifetime,
-        **more,
-    }
-    text = f"{part({'alg': 'HS256', 'typ': 'JWT'})}.{part(claims)}"
-    digest = hmac.new(parent["secret_access_key"].encode(), text.encode(), hashlib.sha256).digest()
-    jwt = f"{text}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
-    keys = {"access_key_id": parent["id"], "secret_access_key": hashlib.sha256(jwt.encode()).hexdigest()}
-    return s3_client(stand_in, keys, token=base64.b64encode(f"jwt/{jwt}".encode()).decode())
-
-
-def test_locally_signed_credentials_without_the_right_to_delete(shared_stand_in: StandIn, bucket: str) -> None:
-    parent = shared_stand_in.create_token("parent", bucket)
-    client = signed_locally(shared_stand_in, bucket, parent, actions=["PutObject", "GetObject"])
-    client.put_object(Bucket=bucket, Key="free/new", Body=b"x")
-    assert refused(client.delete_object, Bucket=bucket, Key="free/new") == ("AccessDenied", 403)
-    late = signed_locally(shared_stand_in, bucket, parent, lifetime=-1)
-    assert refused(late.get_object, Bucket=bucket, Key="data/old") == ("Unauthorized", 401)
-    forged = signed_locally(shared_stand_in, bucket, {**parent, "secret_access_key": "0" * 64})
-    assert refused(forged.get_object, Bucket=bucket, Key="data/old") == ("Unauthorized", 401)
 
 
 # --- lock rules ---
