@@ -89,6 +89,8 @@ def restore(
     args = ["restore", snapshot["id"], "--no-lock", f"--target={target}"]
     args += [f"--include={pattern}" for pattern in selection.include]
     args += [f"--exclude={pattern}" for pattern in selection.exclude]
+    # Long runs of zeros come back as holes: a disk image that was sparse could fill the disk otherwise.
+    args += ["--sparse"] if reports else []
     args += ["--dry-run"] if check_mode else ["--verify"] if verify else []
     completed = restic.succeed([*args, *(["--json", "-vv"] if reports else [])])
     messages = _messages(completed.stdout) if reports else []

@@ -93,6 +93,7 @@ options:
     type: bool
     default: false
 notes:
+  - Long runs of zeros are restored as holes of sparse files (restic >= 0.17.0).
   - Owners are restored by number, and only when the module runs as root.
 """
 

@@ -93,12 +93,18 @@ class Site:
         user: str = "root",
         hosts: Mapping[str, Mapping[str, Any]] | None = None,
         environment: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> Run:
-        """Run a playbook of the collection (its short name) or plays; `more` are variables of all hosts."""
+        """Run a playbook of the collection (its short name) or plays.
+
+        Args:
+            extra: Extra variables, as from the command line.
+            more: Variables of all hosts in the inventory.
+        """
         name = f"{COLLECTION}.{playbook}" if isinstance(playbook, str) else playbook
         inventory = self.fleet.inventory({**self.common, **more}, self.hosts if hosts is None else hosts, user=user)
-        return self.ansible.playbook(name, inventory, *arguments, environment=environment)
+        return self.ansible.playbook(name, inventory, *arguments, environment=environment, variables=extra)
 
     def start(self, playbook: str) -> tuple[subprocess.Popen[str], Path]:
         """Start a playbook of the collection, and do not wait for it."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.hosts import hostile as hostile_module
 from tests.hosts.fleet import Fleet, Host
 from tests.hosts.site import Site
 
@@ -76,7 +77,7 @@ def running(site: Site) -> Site:
 
 def back_up(host: Host) -> None:
     """Run the job with something new to back up."""
-    host.run("head -c 400000 /dev/urandom >/srv/blob; systemctl start holdfast-backup@data.service")
+    host.run("head -c 400000 /dev/urandom | base64 >/srv/blob; systemctl start holdfast-backup@data.service")
 
 
 def loot(site: Site, host: Host) -> dict[str, Any]:
@@ -91,28 +92,48 @@ def loot(site: Site, host: Host) -> dict[str, Any]:
     }
 
 
+def covers(exposure: dict[str, Any], entry: dict[str, Any]) -> bool:
+    """Whether an object was unlocked when it was deleted or overwritten."""
+    within = exposure["from"] <= entry["time"] <= (exposure["to"] or entry["time"])
+    return within and exposure["bucket"] == entry["bucket"] and entry["key"].startswith(exposure["prefix"])
+
+
 def test_a_hostile_host_harms_nobody_while_maintenance_goes_on(running: Site, fleet: Fleet) -> None:
     hostile, other = fleet.hosts["h1"], fleet.hosts["h2"]
     kept = {host.name: [snapshot["id"] for snapshot in running.snapshots(host)][-2:] for host in fleet}
+    stolen = loot(running, hostile)
     inside = ["nsenter", f"--net=/run/netns/hf-{fleet.name}-h1", sys.executable, "-m", "tests.hosts.hostile"]
     with subprocess.Popen(inside, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as attack:
         assert attack.stdin
-        attack.stdin.write(json.dumps(loot(running, hostile)) + "\n")
+        attack.stdin.write(json.dumps(stolen) + "\n")
         attack.stdin.flush()
         running.stand_in.wait_for_request(60, method="DELETE", path=f"/{running.bucket('h1')}/snapshots/")
         run = running.play("maintenance")
         outcome, _nothing = attack.communicate(timeout=60)
     done = json.loads(outcome)
     assert len(done) == 2 * (5 * 4 + 2) + 3
-    # Against others: nothing at all. Against itself: nothing but reading what it can read anyway.
     worked = {what for what, answer in done.items() if answer == "done"}
-    assert worked == {f"own read {part}" for part in ("config", "data/", "index/", "keys/", "snapshots/")}
-    # The windows were there: this is a statement about what happened outside them, and to everybody else.
+    # Against others: nothing at all. Against itself: reading, and what a window lets through.
+    unlocked = [f"own {how} {part}" for how in ("delete", "delete many") for part in ("index/", "data/", "snapshots/")]
+    assert worked - set(unlocked) == {f"own read {part}" for part in hostile_module.PARTS}
+    ledger = running.stand_in.ledger()
+    by_host = [
+        entry
+        for entry in ledger["destructive"]
+        if entry["key_id"] == stolen["aws_access_key_id"] and not entry["key"].startswith("locks/")
+    ]
+    assert [entry for entry in by_host if entry["bucket"] != running.bucket("h1")] == []
+    assert [entry for entry in by_host if not any(covers(exposure, entry) for exposure in ledger["exposures"])] == []
+    # The others' maintenance is done, and their backups are whole.
     assert run.of(task="Forget, prune", host="h2")[0].status == "ok", run.output
     assert [snapshot["id"] for snapshot in running.snapshots(other)] == kept["h2"]
+    assert "no errors were found" in running.restic_run(other, "check", "--read-data")
+    # And if the hostile host has harmed itself in a window, that is no success of maintenance.
+    told = run.of(task="Forget, prune", host="h1")[0]
+    if told.status == "ok":
+        assert {snapshot["id"] for snapshot in running.snapshots(hostile)} >= set(kept["h1"])
+        assert "no errors were found" in running.restic_run(hostile, "check", "--read-data")
     for host in fleet:
-        assert {snapshot["id"] for snapshot in running.snapshots(host)} >= set(kept[host.name])
-        assert "no errors were found" in running.restic_run(host, "check", "--read-data")
         assert {rule["enabled"] for rule in running.stand_in.rules(running.bucket(host.name))} == {True}
 
 
@@ -138,7 +159,7 @@ def test_a_host_backs_up_while_it_is_maintained(running: Site, fleet: Fleet) -> 
     with started:
         for host in fleet:
             running.stand_in.wait_for_request(120, method="PUT", path=f"/{running.bucket(host.name)}/locks/")
-            host.ssh("head -c 400000 /dev/urandom >/srv/blob; systemctl start holdfast-backup@data.service")
+            host.ssh("head -c 400000 /dev/urandom | base64 >/srv/blob; systemctl start holdfast-backup@data.service")
         output, _nothing = started.communicate(timeout=300)
     for host in fleet:
         # Whoever came second waited or failed; nothing was lost.
@@ -163,9 +184,11 @@ def test_a_deleted_host_comes_back_on_a_fresh_one(running: Site, fleet: Fleet, t
     for host in fleet:
         restored = running.play(
             "restore",
-            holdfast_restore_host=host.name,
-            holdfast_restore_to=host.name,
-            holdfast_restore_target="/var/restored",
+            extra={
+                "holdfast_restore_host": host.name,
+                "holdfast_restore_to": host.name,
+                "holdfast_restore_target": "/var/restored",
+            },
         )
         assert restored.exit_code == 0, restored.output
         host.write("/var/tmp/manifest.py", MANIFEST)
