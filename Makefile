@@ -34,7 +34,7 @@ demo: env restic  ## the whole story against a local stand-in: provision, attack
 	@$(PYTHON) -m demo
 
 # The tests with the real programs come last: their count is what a reader of the log looks for at its end.
-test: quick checks demo integration hosts  ## everything: lint, types, official checks, unit and integration tests, the demo
+test: quick checks demo integration hosts model kill-matrix fault-matrix  ## everything: lint, types, official checks, unit and integration tests, the demo
 
 quick: lint types unit  ## lint, types and unit tests: under two minutes
 
@@ -65,6 +65,16 @@ unit: env restic  ## unit tests
 
 integration: env restic wrangler  ## integration tests: the real restic, Ansible and the stand-in
 	@$(PYTEST) --ignore tests/unit --ignore tests/hosts tests
+
+.PHONY: kill-matrix fault-matrix model
+kill-matrix: env restic  ## signals to everybody at every step of maintenance; writes .results/kill-matrix.json
+	@$(PYTHON) -m tests.matrix.kill
+
+fault-matrix: env restic  ## every request of maintenance fails in every way; writes .results/fault-matrix.json
+	@$(PYTHON) -m tests.matrix.fault
+
+model: env  ## interleavings of everybody at one lock document; writes .results/model.json
+	@$(PYTHON) -m tests.matrix.model
 
 format: env  ## format the Python code and rewrite generated tables
 	@ruff check --fix --quiet . || true

@@ -307,20 +307,19 @@ class Keeper:
         except HoldfastError as error:
             self.journal.line(f"closing without a turn: {error}", urgent=True)
             self.turn = None
-        update = cloudflare.update_lock_rules(spec.bucket, self._closed, patience=patience)
+        update = cloudflare.update_lock_rules(
+            spec.bucket, lambda rules: close_window(rules, spec.prefix, self.holder), patience=patience
+        )
         if not update.written:
             self.report["closed_by_other"] = not self.doubtful
         enabled = {rule.get("prefix") for rule in update.after if rule.get("enabled") is True}
         missing = [prefix for prefix in spec.prefixes if prefix not in enabled]
         if missing:
-            raise LockRulesError(f"There is no enabled lock rule for {', '.join(missing)} in bucket {spec.bucket}.")
-
-    def _closed(self, rules: list[Rule]) -> list[Rule]:
-        """The rules without our window. A window of somebody else is theirs, but then this repository is not locked."""
-        window = window_of(rules, self.spec.prefix)
-        if window is not None and window.holder not in (self.holder, None):
-            raise LockRulesError(f"{self.spec.repository} has a window of somebody else by now ({window.holder}).")
-        return close_window(rules, self.spec.prefix, self.holder)
+            window = window_of(update.after, spec.prefix)
+            whose = f" (there is a window of somebody else, {window.holder})" if window else ""
+            raise LockRulesError(
+                f"There is no enabled lock rule for {', '.join(missing)} in bucket {spec.bucket}{whose}."
+            )
 
     def _prove_locked(self, deadline: float) -> None:
         # Not for long before the document is read again: an earlier write may have taken effect only now.

@@ -1,0 +1,161 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A repository per case, copied from one template, and maintenance of it as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
+
+from tests.stand_in.client import StandIn
+from tests.support import restic
+from tests.support.repositories import Bed
+from tests.support.running import COLLECTION, Ansible
+
+ROOT = Path(__file__).resolve().parents[2]
+LATENCY = 0.03
+INVENTORY = {"all": {"hosts": {"localhost": {"ansible_connection": "local"}}}}
+
+
+@dataclass
+class Template:
+    """A repository with something to forget and to repack."""
+
+    bed: Bed
+    newest: str
+
+    def copy(self, number: int) -> Case:
+        """The same repository in a bucket of its own, locked."""
+        home = self.bed.home / f"case-{number}"
+        home.mkdir()
+        bed = Bed(self.bed.stand_in, Ansible(home / "ansible"), self.bed.restic_path, home)
+        client = bed.s3._client
+        for key in self.bed.stand_in.objects(self.bed.bucket):
+            client.copy_object(Bucket=bed.bucket, Key=key, CopySource={"Bucket": self.bed.bucket, "Key": key})
+        bed.lock()
+        return Case(bed, self.newest)
+
+
+@contextmanager
+def template(**settings: Any) -> Iterator[Template]:
+    """A stand-in with the template in it."""
+    found = restic.find()
+    assert found, "There is no restic 0.19 or newer: run `make restic`."
+    with tempfile.TemporaryDirectory() as folder, StandIn.start() as stand_in:
+        home = Path(folder)
+        bed = Bed(stand_in, Ansible(home / "ansible"), found, home)
+        bed.restic.succeed(["init"])
+        files = home / "files"
+        files.mkdir()
+        newest = ""
+        for number in range(3):
+            for name in ("a", "b"):
+                (files / f"{name}{number}").write_bytes(os.urandom(100_000))
+            if number:
+                (files / f"a{number - 1}").unlink()
+            newest = bed.backup(files)
+        stand_in.settings(latency=LATENCY, rate_limit=10**6, **settings)
+        yield Template(bed, newest)
+
+
+@dataclass
+class Case:
+    """One repository, maintained once."""
+
+    bed: Bed
+    newest: str
+    since: int = field(default=0)
+
+    def start(self, *wrapper: str, **arguments: Any) -> subprocess.Popen[str]:
+        """A play with restic_prune below ansible-playbook, in a session of its own."""
+        self.since = self.bed.stand_in.last_request()
+        options = {**self.bed.options, "keep_last": 1, "max_remove": "100%", "lock_wait": 0, **arguments}
+        task = {f"{COLLECTION}.restic_prune": options}
+        play = {"hosts": "localhost", "gather_facts": False, "tasks": [task]}
+        project = self.bed.home / "project"
+        project.mkdir(exist_ok=True)
+        (project / "play.json").write_text(json.dumps([play]), encoding="utf-8")
+        (project / "hosts.json").write_text(json.dumps(INVENTORY), encoding="utf-8")
+        command = wrapper or ("ansible-playbook", "-i", str(project / "hosts.json"), str(project / "play.json"))
+        if wrapper and wrapper[-1] == "--":
+            command = (*wrapper[:-1], "ansible-playbook", "-i", str(project / "hosts.json"), str(project / "play.json"))
+        return subprocess.Popen(
+            command,
+            env=self.bed.ansible.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.bed.home,
+            start_new_session=True,
+        )
+
+    def exposures(self) -> list[dict[str, Any]]:
+        found = self.bed.stand_in.ledger()["exposures"]
+        return [entry for entry in found if entry["bucket"] == self.bed.bucket]
+
+    def locked(self) -> bool:
+        """Whether the document is as it was and R2 protects every prefix."""
+        return self.bed.stand_in.rules(self.bed.bucket) == lock_set("") and all(
+            entry["to"] is not None for entry in self.exposures()
+        )
+
+    def guard(self) -> bool:
+        """Run the guard as if the lease were over; returns whether everything is locked then."""
+        stand_in = self.bed.stand_in
+        stand_in.settings(clock_offset=7200.0, max_skew=100000.0)
+        try:
+            account = {name: self.bed.account[name] for name in ("account_id", "api_token", "api_url")}
+            self.bed.ansible.module("r2_bucket_relock", buckets=[self.bed.bucket], **account)
+            return self.locked()
+        finally:
+            stand_in.settings(clock_offset=0.0)
+
+    def lost(self) -> str:
+        """What is lost or broken; empty when nothing is."""
+        self.bed.stand_in.settings(latency=0.0)
+        try:
+            check = self.bed.restic.run(["check", "--read-data", "--no-lock"])
+            if check.exit_code != 0:
+                return f"restic check: {check.stderr.strip().splitlines()[-1:]}"
+            found = [snapshot["id"] for snapshot in self.bed.restic.snapshots()]
+            return "" if self.newest in found else "the newest snapshot is gone"
+        finally:
+            self.bed.stand_in.settings(latency=LATENCY)
+
+
+def wait(condition: Any, seconds: float) -> bool:
+    """Whether something came about in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def write_result(name: str, result: dict[str, Any]) -> None:
+    """Write the figures where others look for them, and end with a true status."""
+    folder = ROOT / ".results"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(result), flush=True)
+
+
+def fail(problems: list[str]) -> None:
+    for problem in problems:
+        print(f"FAILED {problem}", flush=True)
+    sys.exit(1 if problems else 0)
