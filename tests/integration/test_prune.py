@@ -242,37 +242,54 @@ def test_no_window_without_the_whole_lock_set(site: Site) -> None:
     assert "was left open. Run the relock playbook" in result["msg"] and result["windows"] == []
 
 
-def test_duplicates_are_read_or_refused(site: Site) -> None:
-    """An interrupted prune leaves copies of the same data; so does an attack, so all data is read before it goes on."""
-    first = site.files / "twice"
-    first.write_bytes(os.urandom(SIZE))
-    site.bed.backup(first)
-    # Forget the index of that pack, so that it is uploaded once more; then put it back.
+def store_twice(site: Site) -> str:
+    """Data that is in the repository twice, as an interrupted prune or an attack leaves it; the key of one of its packs."""
+    file = site.files / "twice"
+    file.write_bytes(os.urandom(SIZE))
+    packs = site.packs()
+    site.bed.backup(file)
+    pack = max(
+        (item for item in site.bed.s3.list(f"{PREFIX}data/") if item.key not in packs), key=lambda item: item.size
+    )
+    # Without its index the pack is not known, and its content is uploaded once more; then the index comes back.
     site.bed.unlock()
     newest = max(site.bed.s3.list(f"{PREFIX}index/"), key=lambda item: item.last_modified)
     index = site.bed.s3.get(newest.key)
     site.bed.s3.delete(newest.key)
-    site.bed.backup(first, "--force", "--no-cache")
+    site.bed.backup(file, "--force", "--no-cache")
     site.add(newest.key.removeprefix(PREFIX), index)
     site.bed.lock()
     site.bed.stand_in.clear_log()
+    return pack.key
+
+
+def test_duplicates_are_read_or_refused(site: Site) -> None:
+    store_twice(site)
     assert "blobs are in the repository more than once" in refusal(site, keep_last=3, duplicates="refuse")
     done = site.prune(keep_last=3)
     assert "failed" not in done, done["msg"]
     assert [(one["code"], one["severity"]) for one in done["findings"]] == [("duplicates", "warn")]
 
 
-def test_bogus_copies_are_found_by_reading(site: Site) -> None:
-    pack = max(site.bed.s3.list(f"{PREFIX}data/"), key=lambda item: item.size)
+def test_a_bogus_copy_is_found_by_reading(site: Site) -> None:
+    pack = store_twice(site)
+    size = len(site.bed.s3.get(pack))
     site.bed.unlock()
-    site.bed.s3.delete(pack.key)
-    site.add(pack.key.removeprefix(PREFIX), os.urandom(pack.size))
-    orphan_index = site.bed.s3.list(f"{PREFIX}index/")[0]
-    site.add("index/" + "1" * 64, site.bed.s3.get(orphan_index.key))
+    site.bed.s3.delete(pack)
+    site.add(pack.removeprefix(PREFIX), os.urandom(size))
     site.bed.lock()
     site.bed.stand_in.clear_log()
-    result = site.prune()
-    assert result["failed"] and result["windows"] == [] and site.exposed() == []
+    assert "has errors, the first: " in refusal(site, keep_last=3)
+
+
+def test_duplicates_that_appear_after_the_gate_stop_prune(site: Site, restic_path: str, tmp_path: Path) -> None:
+    script = f"""
+if [ "$1" = prune ]; then echo 'duplicates:            5 blobs / 1.000 MiB'; fi
+exec '{restic_path}' "$@" """
+    result = site.prune(restic_path=program(tmp_path / "more", script))
+    assert "it found 5 duplicate blobs, 0 were there a moment ago" in result["msg"]
+    assert prefixes(result) == [["snapshots/"]] and result["changed"]
+    assert all("/snapshots/" in entry["key"] for entry in site.destroyed())
 
 
 # --- Other restics -----------------------------------------------------------------------------------------------------
