@@ -95,9 +95,11 @@ class Maintenance:
             with signals_raise():
                 self._run()
         except Interrupted as signal:
-            raise HoldfastError(
-                f"Maintenance of {self.name} was ended by {signal}; restic was stopped, and what was open is closed."
-            ) from signal
+            end = "restic was stopped, and what was open is closed."
+            for window in self.windows:
+                if not window.get("in_force"):
+                    end = window.get("error") or "that its window is closed is not proved: run the guard now."
+            raise HoldfastError(f"Maintenance of {self.name} was ended by {signal}; {end}") from signal
 
     def _run(self) -> None:
         gate = self.gate

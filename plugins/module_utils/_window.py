@@ -21,10 +21,11 @@ import secrets
 import select
 import signal
 import syslog
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import SIGNALS
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import SIGNALS, elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import (
     HoldfastError,
 )
@@ -60,18 +61,20 @@ class Window:
         self.holder = secrets.token_hex(8)
         self.report: dict[str, Any] = {}
         self._pid = 0
+        self._opened_at = 0.0
         self._command = self._status = -1
         self._received = b""
 
     def __enter__(self) -> Window:
-        self._start(only_close=False)
         try:
+            self._start(only_close=False)
             event = self._next_event()
             if event.pop("event", None) == "opened":
-                self.report = event
+                self.report, self._opened_at = event, elapsed()
                 return self
         except BaseException:
-            self._finish()
+            if self.held:
+                self._finish()
             raise
         self._finish(event)
         raise WindowError(self.report.get("error") or f"The window did not open: {self.report.get('ended_by')}.")
@@ -93,6 +96,11 @@ class Window:
         os.close(self._command)
         os.close(self._status)
         return self.report
+
+    @property
+    def held(self) -> bool:
+        """Whether there is a keeper that was not heard out yet; then the window may be open."""
+        return self._pid != 0
 
     def guards(self, pid: int) -> None:
         """Name a child that works inside the window: the keeper ends it if the window has to close before its time."""
@@ -122,10 +130,14 @@ class Window:
             self._pid = os.fork()
             if self._pid == 0:
                 self._become_keeper(command_end, status_end, only_close)
+        except OSError as error:
+            os.close(self._command)
+            os.close(self._status)
+            raise WindowError(f"No keeper of {self.spec.repository} could be started: {error.strerror}.") from error
         finally:
+            os.close(command_end)
+            os.close(status_end)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        os.close(command_end)
-        os.close(status_end)
 
     def _become_keeper(self, command_end: int, status_end: int, only_close: bool) -> None:
         status = 2
@@ -166,16 +178,24 @@ class Window:
 
     def _finish(self, event: dict[str, Any] | None = None) -> None:
         """Hear the keeper out and reap it. When it died without a word, another one closes its window."""
-        event = self._last_words(event)
-        if not event:
+        # A signal waits, for whoever it ends is asked whether the window is closed.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            self.report = self._last_words(event) or self._closed_by_another()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _closed_by_another(self) -> dict[str, Any]:
+        event: dict[str, Any] = {}
+        with suppress(WindowError):
             self._start(only_close=True)
             event = self._last_words(None)
-        if not event:
-            event = {
-                "in_force": False,
-                "error": f"The keepers of {self.spec.repository} died: run the guard now.",
-            }
-        self.report = event
+        lost = {"in_force": False, "error": f"The keepers of {self.spec.repository} died: run the guard now."}
+        # What the first one did is only known here.
+        known: dict[str, Any] = {}
+        if self.report:
+            known = {"opened": self.report["opened"], "seconds": round(elapsed() - self._opened_at, 3)}
+        return {**self.report, **(event or lost), **known}
 
     def _last_words(self, event: dict[str, Any] | None) -> dict[str, Any]:
         try:
@@ -185,6 +205,7 @@ class Window:
         finally:
             os.close(self._status)
             os.waitpid(self._pid, 0)
+            self._pid = 0
         event.pop("event", None)
         return event
 

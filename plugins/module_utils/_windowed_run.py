@@ -156,12 +156,12 @@ class WindowedRun:
     def _open_now(self, parts: Parts) -> None:
         self._close()
         window = self.open_window(parts)
+        self._window, self._open_parts = window, parts
         try:
             window.__enter__()
-        except BaseException:
-            self._note(window)
-            raise
-        self._window, self._open_parts, self._opened = window, parts, True
+        finally:
+            self._forget_closed(window)
+        self._opened = True
         self._guard()
 
     def _guard(self) -> None:
@@ -169,23 +169,26 @@ class WindowedRun:
             self._window.guards(self._process.pid)
 
     def _close(self) -> None:
-        window, self._window, self._open_parts = self._window, None, ()
+        window = self._window
         if window:
             try:
                 window.__exit__(None, None, None)
             finally:
-                self._note(window)
+                self._forget_closed(window)
 
-    def _note(self, window: Window) -> None:
-        if window.report.get("opened"):
-            self.windows.append(window.report)
+    def _forget_closed(self, window: Window) -> None:
+        """A window that a signal left to its keeper stays known, and is closed at the end of the run."""
+        if not window.held:
+            self._window, self._open_parts = None, ()
+            if window.report.get("opened"):
+                self.windows.append(window.report)
 
     # The process -----------------------------------------------------------------------------------------------------
 
     def _held(self, work: Callable[[], None]) -> None:
         """Do the work while restic stands still."""
-        self._send(signal.SIGSTOP)
         try:
+            self._send(signal.SIGSTOP)
             work()
         finally:
             self._send(signal.SIGCONT)

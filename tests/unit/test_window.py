@@ -17,7 +17,12 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set, windows
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window, open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import Interrupted, signals_raise
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import (
+    Window,
+    WindowError,
+    open_window,
+)
 
 from tests.support.window_world import World, gone, in_child, spec_of
 
@@ -174,6 +179,50 @@ def test_window_of_a_killed_keeper_is_closed_by_another(world: World) -> None:
         assert world.disabled != []
     assert world.disabled == [] and window.report["in_force"] is True
     assert window.report["ended_by"] == "the keeper of this window died"
+    assert window.report["opened"] and window.report["seconds"] > 0
+
+
+def test_signal_that_comes_with_the_keeper_closes_before_it_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork = os.fork
+
+    def signalled_fork() -> int:
+        pid = fork()
+        if pid:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return pid
+
+    monkeypatch.setattr(os, "fork", signalled_fork)
+    window = open_window(spec_of(world))
+    with pytest.raises(Interrupted), signals_raise(), window:
+        pytest.fail("the block must not run")
+    assert world.disabled == [] and not window.held
+
+
+def test_signal_while_it_closes_does_not_hide_that_it_did_not_close(world: World) -> None:
+    window, told = open_window(spec_of(world, close_patience=2.0)), world.path.with_suffix(".told")
+    sender = f"while [ ! -e {told} ]; do sleep 0.05; done; sleep 0.2; kill -TERM {os.getpid()}"
+
+    def lose_a_rule() -> None:
+        with world.change() as state:
+            state["rules"] = [rule for rule in state["rules"] if rule["prefix"] != "web1/data/"]
+        told.touch()
+
+    with pytest.raises(Interrupted), signals_raise(), subprocess.Popen(["sh", "-c", sender]), window:
+        lose_a_rule()
+    assert window.report["in_force"] is False and "web1/data/" in window.report["error"]
+
+
+def test_no_process_for_the_keeper_is_one_sentence(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_fork() -> int:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(os, "fork", no_fork)
+    with pytest.raises(WindowError, match="could be started: Resource temporarily"), open_window(spec_of(world)):
+        pytest.fail("the block must not run")
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_parent_dying_while_the_window_opens_closes_it(world: World) -> None:

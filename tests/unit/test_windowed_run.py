@@ -75,6 +75,7 @@ class FakeWindow:
         self.bench = bench
         self.parts = "+".join(parts)
         self.report: dict[str, Any] = {}
+        self.held = False
         self._read, self._write = os.pipe()
 
     def __enter__(self) -> FakeWindow:
@@ -82,12 +83,14 @@ class FakeWindow:
         if self.bench.fails:
             raise self.bench.fails
         self.bench.events.append(f"open {self.parts}{' held' if held else ''}")
+        self.held = True
         if self.bench.ends == "told":
             os.write(self._write, b"over")
         return self
 
     def __exit__(self, *_error: object) -> None:
         self.bench.events.append(f"close {self.parts}")
+        self.held = False
         ended_by = "its work is done" if self.bench.ends is None else "the lease ran out"
         self.report = {"opened": "then", "parts": self.parts, "ended_by": ended_by}
 
@@ -227,6 +230,28 @@ def test_signals_end_restic_and_then_the_window(tmp_path: Path, number: int) -> 
     finally:
         FakeWindow.guards = guards  # type: ignore[method-assign]
     assert bench.events[-1] == "close index+data" and state(bench.pid) == "gone"
+
+
+@pytest.mark.parametrize("when", ["__enter__", "__exit__"])
+def test_a_signal_at_the_edge_of_a_window_leaves_it_to_nobody(tmp_path: Path, when: str) -> None:
+    bench = Bench(tmp_path, "echo 'rebuilding index'; echo done; exec sleep 30")
+    original = getattr(FakeWindow, when)
+    sent: list[int] = []
+
+    def edge(window: FakeWindow, *arguments: object) -> Any:
+        found = original(window, *arguments) if when == "__enter__" else None
+        if not sent:
+            sent.append(signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(window, *arguments) if when == "__exit__" else found
+
+    setattr(FakeWindow, when, edge)
+    try:
+        with pytest.raises(Interrupted), signals_raise():
+            bench.run.run()
+    finally:
+        setattr(FakeWindow, when, original)
+    assert bench.events[-1] == "close index+data" and len(bench.run.windows) == 1
 
 
 PARENT = """
