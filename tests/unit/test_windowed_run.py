@@ -90,6 +90,7 @@ class FakeWindow:
 
     def __exit__(self, *_error: object) -> None:
         self.bench.events.append(f"close {self.parts}")
+        (self.bench.folder / f"closed {self.parts}").touch()
         self.held = False
         ended_by = "its work is done" if self.bench.ends is None else "the lease ran out"
         self.report = {"opened": "then", "parts": self.parts, "ended_by": ended_by}
@@ -106,10 +107,14 @@ class FakeWindow:
 
 
 def test_opens_at_the_lines_that_announce_a_deletion(tmp_path: Path) -> None:
+    """Closes at the lines too, and not when something else wants to open, or restic has ended."""
+    until_closed = f"while ! [ -e '{tmp_path}/closed %s' ]; do sleep 0.02; done"
     bench = Bench(
         tmp_path,
-        "echo 'loading all snapshots...'; echo 'deleting unreferenced packs'; echo 'repacking packs'\n"
-        "echo 'rebuilding index'; echo 'removing 3 old packs'; echo done; exit 0",
+        f"""echo 'loading all snapshots...'; echo 'deleting unreferenced packs'
+echo 'repacking packs'; {until_closed % "data"}
+echo 'rebuilding index'; echo 'removing 3 old packs'; echo done; {until_closed % "index+data"}""",
+        timeout=20,
     )
     assert bench.run.run().exit_code == 0
     assert [event.replace(" held", "") for event in bench.events] == [
