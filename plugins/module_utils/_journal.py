@@ -24,7 +24,8 @@ class Journal:
 
     def line(self, text: str, urgent: bool = False) -> None:
         """Write one line; what went wrong goes out as an error."""
-        text = f"{self.subject}: {text}".replace("\n", " ").replace("\0", " ")
+        # Half a character, as an error of the API may hold, cannot be written.
+        text = f"{self.subject}: {text}".encode("utf-8", "replace").decode().replace("\n", " ").replace("\0", " ")
         syslog.syslog(syslog.LOG_ERR if urgent else syslog.LOG_NOTICE, text)
         if self.path:
             self._append(text)
@@ -44,5 +45,5 @@ class Journal:
                 )
             finally:
                 os.close(descriptor)
-        except OSError:
+        except (OSError, ValueError):
             pass  # a full disk is no reason to leave a window open

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Optional
 
@@ -49,6 +49,15 @@ _PRUNE_PHASES: dict[Phase, Parts] = {
     Phase.INDEX: ("index", "data"),
     Phase.REMOVING: ("index", "data"),
     Phase.DONE: (),
+}
+# The least and the most that make sense, in seconds. A window without an end would be no window.
+_BOUNDS = {
+    "lease_seconds": (1, 3600),
+    "window_seconds": (1, 86400),
+    "open_patience": (1, 3600),
+    "close_patience": (60, 86400),
+    "lock_wait": (0, 86400),
+    "prune_timeout": (1, 31 * 86400),
 }
 _RESTIC_NAME = re.compile(r"[0-9a-f]{64}")
 _WINDOW_FIELDS = ("repository", "prefixes", "opened", "closed", "seconds", "ended_by", "in_force")
@@ -259,6 +268,7 @@ class Maintenance:
 def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
     """The maintenance that a module's parameters ask for."""
     params = clients.params
+    _check_seconds(params)
     audit.parse_limit(params["max_remove"], 0)
     record, copies = _recorded(params["record_dir"], clients.bucket, clients.prefix)
     wanted = Wanted(
@@ -292,6 +302,12 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
         )
 
     return Maintenance(Gate(restic, clients.s3, clients.cloudflare, wanted), window)
+
+
+def _check_seconds(params: Mapping[str, Any]) -> None:
+    for name, (least, most) in _BOUNDS.items():
+        if params[name] is not None and not least <= params[name] <= most:
+            raise HoldfastError(f"{name} is {params[name]}; it must be from {least} to {most} seconds.")
 
 
 def _recorded(record_dir: Optional[str], bucket: str, prefix: str) -> tuple[Optional[Record], dict[str, bytes]]:

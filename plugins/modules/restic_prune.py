@@ -137,11 +137,13 @@ options:
   lease_seconds:
     description:
       - For how long a window is leased at a time. When nobody extends it, any guard closes the window after this time.
+        At most 3600.
     type: int
     default: 300
   window_seconds:
     description:
       - How long one window may be open at most. Then restic is stopped and the window is closed.
+        At most 86400.
     type: int
     default: 3600
   open_patience:
@@ -152,7 +154,7 @@ options:
     default: 60
   close_patience:
     description:
-      - How many seconds to try to close a window before giving up with a loud message.
+      - How many seconds to try to close a window before giving up with a loud message. At least 60.
     type: int
     default: 1800
   log_path:

@@ -217,6 +217,25 @@ def test_no_window_without_good_reason(site: Site, tmp_path: Path) -> None:
     assert "Maintenance needs restic 0.19.0 or later" in refusal(site, restic_path=old)
 
 
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("lease_seconds", 0),
+        ("lease_seconds", 10**18),
+        ("window_seconds", -1),
+        ("window_seconds", 10**9),
+        ("open_patience", 0),
+        ("close_patience", 0),
+        ("lock_wait", -1),
+        ("prune_timeout", 0),
+    ],
+)
+def test_no_window_for_seconds_that_make_no_sense(ansible: Ansible, tmp_path: Path, name: str, seconds: int) -> None:
+    account = {"account_id": "0" * 32, "api_token": "token", "api_url": "http://127.0.0.1:9"}
+    options = {**account, "bucket": "backup-web1", "password": "x", "keep_last": 1, name: seconds}
+    assert f"{name} is {seconds}; it must be from" in ansible.module("restic_prune", **options)["msg"]
+
+
 def test_no_window_for_a_repository_that_others_changed(site: Site) -> None:
     site.add("keys/" + "0" * 64, b"{}")
     assert "keys/ holds 1 objects that were not recorded" in refusal(site)

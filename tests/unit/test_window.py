@@ -122,6 +122,13 @@ def test_every_step_is_logged(world: World) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("path", ["no\0path", "\ud800", "/nowhere/at/all"])
+def test_what_cannot_be_logged_stops_nothing(world: World, path: str) -> None:
+    with open_window(spec_of(world, reason="half a character: \ud800", log_path=path)) as window:
+        pass
+    assert window.report["in_force"] is True and world.disabled == []
+
+
 def test_secrets_are_not_in_the_repr(world: World) -> None:
     assert "cloudflare" not in repr(spec_of(world)) and "s3" not in repr(spec_of(world))
 
