@@ -156,6 +156,14 @@ def recorded(keys: Iterable[str], recorded_keys: Iterable[str], changed: Iterabl
     return found
 
 
+def unused(objects: Iterable[str]) -> list[Finding]:
+    """A repository without any data has nothing to maintain: its first backup is still to come."""
+    if any(objects):
+        return []
+    evidence = "The repository holds no data, index or snapshot yet."
+    return [Finding("unused", WARN, evidence, "Nothing, if the host is new; else find out why it makes no backups.")]
+
+
 def readable(before: Iterable[str], after: Iterable[str], snapshots: Iterable[Snapshot]) -> list[Finding]:
     """There must be snapshots, and restic must have read every one of them.
 

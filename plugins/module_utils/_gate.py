@@ -111,6 +111,12 @@ class Gate:
             self._note(audit.recorded(self.names(objects, "keys"), record.keys, changed))
         self._note(self.probe())
 
+    def unused(self, objects: Objects) -> bool:
+        """Whether no backup was ever made: a new host is nothing to worry about."""
+        found = audit.unused(name for part in ("data", "index", "snapshots") for name in self.names(objects, part))
+        self._note(found)
+        return bool(found)
+
     def decide(self, objects: Objects) -> list[Decision]:
         """What becomes of every snapshot."""
         snapshots = self.restic.snapshots()

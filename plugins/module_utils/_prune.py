@@ -116,6 +116,8 @@ class Maintenance:
         gate.locked()
         before = gate.objects()
         gate.identified(before)
+        if gate.unused(before):
+            return
         decisions = gate.decide(before)
         going = [decision.id for decision in decisions if not decision.keep]
         plan = gate.plan(going)

@@ -248,6 +248,12 @@ def test_no_window_with_garbage_among_the_snapshots(site: Site) -> None:
 
 def test_no_window_without_snapshots(stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path) -> None:
     empty = make_site(stand_in, ansible, restic_path, tmp_path, 0)
+    result = empty.prune()
+    assert (result["changed"], result["windows"]) == (False, [])
+    assert [finding["code"] for finding in result["findings"]] == ["unused"]
+    # As soon as there is data, snapshots that are missing are a reason for alarm.
+    name = "0" * 64
+    empty.add(f"data/00/{name}", b"data")
     assert "no snapshot that can be read" in refusal(empty)
 
 

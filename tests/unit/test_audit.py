@@ -63,6 +63,11 @@ def test_recorded() -> None:
     assert codes(found) == [("foreign_key", "block"), ("key_gone", "block"), ("content_changed", "block")]
 
 
+def test_unused() -> None:
+    assert codes(audit.unused([])) == [("unused", "warn")]
+    assert audit.unused([A]) == []
+
+
 def test_readable() -> None:
     assert audit.readable([A, "notes.txt"], [A, "notes.txt"], [{"id": A}]) == []
     # A backup ended before restic looked, another one after it.
