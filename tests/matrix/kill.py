@@ -25,7 +25,13 @@ SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TARGETS = ("module", "keeper", "ansible", "groups", "everything")
 # A request that is under way when the signal comes may open a window until then.
 UNDER_WAY = 0.3
-NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+ROLES = {"namespace": "everything", "runner": "ansible"}
+# How a container dies, and how AWX runs, cancels and times out a job.
+WRAPPERS = {
+    "namespace": ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"),
+    "runner": ("ansible-runner", "0"),
+    "time-out": ("ansible-runner", "25"),
+}
 
 # name, which request, how many of them to let go by, and whether to wait for its answer
 STEPS: tuple[tuple[str, dict[str, Any], int, bool], ...] = (
@@ -92,18 +98,22 @@ def hit(processes: list[Process], target: str, number: signal.Signals) -> bool:
 def run(case: Case, step: tuple[str, dict[str, Any], int, bool], target: str, number: signal.Signals) -> Outcome | None:
     """One case; None when the target was not there at this step."""
     name = f"{step[0]:34} {target:11} {number.name}"
-    namespace = target == "namespace"
-    with case.start(*(NAMESPACE if namespace else ())) as process:
+    if target == "time-out":
+        case.bed.stand_in.fault(**{**step[1], "path": f"{case.bed.bucket}{step[1]['path']}"}, delay=40.0)
+    with case.start(*WRAPPERS.get(target, ())) as process:
         if not reach(case, step):
             process.kill()
             return Outcome(name, "", None, "this step never came")
         processes = tree(process.pid)
         moment = time.time()
-        if not hit(processes, "everything" if namespace else target, number):
+        if target == "time-out":
+            wait(lambda: gone(process.pid), 60)
+            moment = time.time()
+        elif not hit(processes, ROLES.get(target, target), number):
             process.communicate(timeout=300)
             return None
         # When the module lives on, it may go on with its work, and the window is rightly open.
-        lived_on = target == "ansible" or (target == "groups" and number != signal.SIGKILL)
+        lived_on = target in ("ansible", "runner", "time-out") or (target == "groups" and number != signal.SIGKILL)
         wait(lambda: all(gone(part.pid) for part in processes), 120)
         left = [part for part in processes if not gone(part.pid)]
         process.kill()
@@ -136,6 +146,10 @@ def cases(everything: bool) -> Iterator[tuple[Any, str, signal.Signals]]:
             yield step, target, number
     for step in STEPS if everything else STEPS[1::3]:
         yield step, "namespace", signal.SIGKILL
+    for step in (STEPS[4], STEPS[11]):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            yield step, "runner", number
+        yield step, "time-out", signal.SIGKILL
 
 
 def main(there: Template, everything: bool) -> list[Outcome]:

@@ -82,7 +82,10 @@ class Case:
     since: int = field(default=0)
 
     def start(self, *wrapper: str, **arguments: Any) -> subprocess.Popen[str]:
-        """A play with restic_prune below ansible-playbook, in a session of its own."""
+        """A play with restic_prune below ansible-playbook, in a session of its own.
+
+        The wrapper is a command to run it by, or ("ansible-runner", seconds that it may take).
+        """
         self.since = self.bed.stand_in.last_request()
         options = {**self.bed.options, "keep_last": 1, "max_remove": "100%", "lock_wait": 0, **arguments}
         task = {f"{COLLECTION}.restic_prune": options}
@@ -91,9 +94,14 @@ class Case:
         project.mkdir(exist_ok=True)
         (project / "play.json").write_text(json.dumps([play]), encoding="utf-8")
         (project / "hosts.json").write_text(json.dumps(INVENTORY), encoding="utf-8")
-        command = wrapper or ("ansible-playbook", "-i", str(project / "hosts.json"), str(project / "play.json"))
-        if wrapper and wrapper[-1] == "--":
-            command = (*wrapper[:-1], "ansible-playbook", "-i", str(project / "hosts.json"), str(project / "play.json"))
+        hosts = str(project / "hosts.json")
+        command = (*wrapper, "ansible-playbook", "-i", hosts, str(project / "play.json"))
+        if wrapper and wrapper[0] == "ansible-runner":
+            (self.bed.home / "env").mkdir()
+            (self.bed.home / "env" / "settings").write_text(
+                json.dumps({"job_timeout": int(wrapper[1])}), encoding="utf-8"
+            )
+            command = ("ansible-runner", "run", str(self.bed.home), "-p", "play.json", "--inventory", hosts)
         return subprocess.Popen(
             command,
             env=self.bed.ansible.environment(),
