@@ -21,7 +21,7 @@ from tests.stand_in.client import StandIn
 from tests.support.fleet import Fleet
 from tests.support.running import COLLECTION, Ansible
 
-HOSTS = ("web1", "web2", "web3")
+HOSTS = ("web1", "web2")
 READS_LIMIT = 2
 _READS = ("GET", "HEAD")
 
