@@ -84,6 +84,7 @@ class Keeper:
         self.turn: Turn | None = None
         self.closing = False
         self.touched = False
+        self.lifted = False
         self.doubtful = False
         self.opened_at = 0.0
         self.lease_until = 0.0
@@ -111,7 +112,7 @@ class Keeper:
             if self.spec.shared:
                 self.turn = Turn(self._s3, self.cloudflare.server_time, self._pause)
             if only_close:
-                self.touched = self.doubtful = True
+                self.touched = self.lifted = self.doubtful = True
                 raise Ending("the keeper of this window died")
             self._open(self.cloudflare)
             self._tell("opened")
@@ -206,11 +207,12 @@ class Keeper:
         self.touched = True
         try:
             cloudflare.replace_lock_rules(self.spec.bucket, wanted)
-        except (Throttled, Denied, NotFound, LockConflict):
+        except (Throttled, Denied, NotFound):
             raise
-        except BaseException:
-            self.doubtful = True
+        except BaseException as error:
+            self.lifted, self.doubtful = True, self.doubtful or not isinstance(error, LockConflict)
             raise
+        self.lifted = True
 
     # Holding ---------------------------------------------------------------------------------------------------------
 
@@ -280,11 +282,12 @@ class Keeper:
             patience = self.spec.close_patience
             try:
                 self._enable(cloudflare, start + patience - elapsed())
-                self._prove_locked(start + patience)
+                if self.lifted:
+                    self._prove_locked(start + patience)
                 return self._locked(cloudflare)
             except Exception as error:  # noqa: BLE001 - not even a bug may end this before the patience does
                 problem = error
-            if isinstance(problem, _STUBBORN):
+            if isinstance(problem, _STUBBORN) or getattr(problem, "status", 0) in (401, 403):
                 patience = min(patience, _STUBBORN_PATIENCE)
             if elapsed() + pause >= start + patience:
                 return self._give_up(problem)
@@ -310,9 +313,11 @@ class Keeper:
         update = cloudflare.update_lock_rules(
             spec.bucket, lambda rules: close_window(rules, spec.prefix, self.holder), patience=patience
         )
-        if not update.written:
+        if update.written:
+            self.lifted = True  # the write that was refused was not
+        else:
             self.report["closed_by_other"] = not self.doubtful
-        enabled = {rule.get("prefix") for rule in update.after if rule.get("enabled") is True}
+        enabled = [rule.get("prefix") for rule in update.after if rule.get("enabled") is True]
         missing = [prefix for prefix in spec.prefixes if prefix not in enabled]
         if missing:
             window = window_of(update.after, spec.prefix)

@@ -233,7 +233,8 @@ def _check_wanted(wanted: list[Rule], current: list[Rule], now: datetime, allow_
 def _check_locks_stay_free(after: list[Rule], names: set[str]) -> None:
     """Refuse a document in which restic could not delete its own lock files."""
     covering = [
-        (rule["id"], rule.get("prefix") or "")
+        # What is no text may hold anything.
+        (rule["id"], rule["prefix"] if isinstance(rule.get("prefix"), str) else "")
         for rule in after
         if not _is_lease(rule) and (rule.get("enabled") is not False or rule["id"] in names)
     ]

@@ -95,6 +95,16 @@ def test_what_makes_no_sense_opens_nothing(
     assert stand_in.rules(BUCKET) == lock_set("")
 
 
+def test_token_that_may_not_write_is_told_at_once(ansible: Ansible, stand_in: StandIn, account: dict[str, Any]) -> None:
+    """Its keys may not probe either, so that there is no other proof than that nothing was changed."""
+    token = stand_in.create_token("reader", write=False)
+    started = time.monotonic()
+    asked = {**account, "api_token": token["value"], "bucket": BUCKET, "parts": ["keys"], "reason": "test"}
+    result = ansible.module("r2_bucket_unlock", **asked)
+    assert "lacks the permission" in result["msg"] and "could not be proved" not in result["msg"]
+    assert time.monotonic() - started < 45 and stand_in.rules(BUCKET) == lock_set("")
+
+
 def test_playbook_wants_one_host_parts_and_a_reason(
     ansible: Ansible, stand_in: StandIn, account: dict[str, Any]
 ) -> None:

@@ -235,6 +235,11 @@ def test_repository_whose_files_would_hold_the_locks_of_another_is_refused() -> 
             planned(lock_set(one), lock_set(other))
 
 
+def test_rule_whose_prefix_is_no_text_may_hold_anything() -> None:
+    with pytest.raises(LockRulesError, match=r"'a'.*would hold 'locks/'"):
+        planned([rule("a", prefix=5)], lock_set(""))
+
+
 def test_removing_a_rule_that_holds_the_locks_is_possible() -> None:
     assert planned([rule("a", ""), *lock_set("")], [rule("a")], "absent") == lock_set("")
 
