@@ -21,7 +21,7 @@ link_collection()
 hypothesis.settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("project")
 
-pytest_plugins = ["tests.stand_in.fixtures"]
+pytest_plugins = ["tests.stand_in.fixtures", "tests.support.maintenance"]
 
 
 @pytest.fixture(scope="session")
