@@ -64,7 +64,7 @@ unit: env restic  ## unit tests
 	@$(PYTEST) tests/unit
 
 integration: env restic wrangler  ## integration tests: the real restic, Ansible and the stand-in
-	@$(PYTEST) --ignore tests/unit --ignore tests/hosts tests
+	@$(PYTEST) --numprocesses 3 --ignore tests/unit --ignore tests/hosts tests
 
 .PHONY: kill-matrix fault-matrix model
 kill-matrix: env restic  ## signals to everybody at every step of maintenance; writes .results/kill-matrix.json
