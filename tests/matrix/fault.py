@@ -10,13 +10,14 @@ turn; with --all, every request gets each.
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from tests.matrix.kill import Outcome
-from tests.matrix.scene import Case, Template, fail, template, wait, write_result
+from tests.matrix.scene import Case, Template, fail, in_shards, template, wait, write_result
 
 FAULTS: dict[str, dict[str, Any]] = {
     "500": {"status": 500},
@@ -71,19 +72,24 @@ def run(case: Case, position: int, request: dict[str, Any], fault: str) -> Outco
     return Outcome(name, "OPEN" if problem else "locked", max(late, 0.0), problem or case.lost())
 
 
-def main(there: Template, everything: bool) -> list[Outcome]:
+def main(there: Template, everything: bool, shard: int, shards: int) -> list[Outcome]:
     found = requests_of(there)
     outcomes = []
-    for number, (position, fault) in enumerate(cases(found, everything), start=1):
+    mine = itertools.islice(cases(found, everything), shard, None, shards)
+    for number, (position, fault) in enumerate(mine, start=1):
         outcome = run(there.copy(number), position, found[position], fault)
         outcomes.append(outcome)
         print(f"{outcome.name:75} {outcome.end:8} {outcome.problem}", flush=True)
     return outcomes
 
 
-if __name__ == "__main__":
+def work(shard: int, shards: int) -> list[Outcome]:
     with template() as scene:
-        all_outcomes = main(scene, "--all" in sys.argv)
+        return main(scene, "--all" in sys.argv, shard, shards)
+
+
+if __name__ == "__main__":
+    all_outcomes = in_shards(work)
     write_result(
         "fault-matrix",
         {

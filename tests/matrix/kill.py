@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench._processes import Process, gone, groups, tree
-from tests.matrix.scene import Case, Template, fail, template, wait, write_result
+from tests.matrix.scene import Case, Template, fail, in_shards, template, wait, write_result
 
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TARGETS = ("module", "keeper", "ansible", "groups", "everything")
@@ -152,9 +152,9 @@ def cases(everything: bool) -> Iterator[tuple[Any, str, signal.Signals]]:
         yield step, "time-out", signal.SIGKILL
 
 
-def main(there: Template, everything: bool) -> list[Outcome]:
+def main(there: Template, everything: bool, shard: int, shards: int) -> list[Outcome]:
     outcomes = []
-    for number, (step, target, kind) in enumerate(cases(everything)):
+    for number, (step, target, kind) in enumerate(itertools.islice(cases(everything), shard, None, shards)):
         outcome = run(there.copy(number), step, target, kind)
         if outcome is None:
             continue
@@ -164,9 +164,13 @@ def main(there: Template, everything: bool) -> list[Outcome]:
     return outcomes
 
 
-if __name__ == "__main__":
+def work(shard: int, shards: int) -> list[Outcome]:
     with template() as found:
-        all_outcomes = main(found, "--all" in sys.argv)
+        return main(found, "--all" in sys.argv, shard, shards)
+
+
+if __name__ == "__main__":
+    all_outcomes = in_shards(work)
     write_result(
         "kill-matrix",
         {

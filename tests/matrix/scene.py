@@ -12,9 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from tests.support.running import COLLECTION, Ansible
 
 ROOT = Path(__file__).resolve().parents[2]
 LATENCY = 0.03
+SHARDS = 3
 INVENTORY = {"all": {"hosts": {"localhost": {"ansible_connection": "local"}}}}
 
 
@@ -155,6 +158,16 @@ def wait(condition: Any, seconds: float) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def in_shards(work: Callable[[int, int], list[Any]], shards: int = SHARDS) -> list[Any]:
+    """Share the cases out to processes, each with a stand-in of its own: a case mostly waits.
+
+    The work gets the number of its shard and how many there are.
+    """
+    with ProcessPoolExecutor(shards, mp_context=get_context("fork")) as pool:
+        parts = [pool.submit(work, shard, shards) for shard in range(shards)]
+        return [outcome for part in parts for outcome in part.result()]
 
 
 def write_result(name: str, result: dict[str, Any]) -> None:

@@ -118,8 +118,8 @@ def site(site_template: Site, ansible: Ansible, tmp_path: Path) -> Iterator[Site
     # Always in the same place: snapshots are grouped by their paths.
     shutil.rmtree(site_template.files, ignore_errors=True)
     shutil.copytree(made.home / "pristine", site_template.files)
-    account = {"account_id": made.stand_in.account_id, "api_token": made.stand_in.api_token}
-    with StandIn.start(data=tmp_path / "data", **account) as stand_in:
+    account_id, api_token = made.stand_in.account_id, made.stand_in.api_token
+    with StandIn.start(data=tmp_path / "data", account_id=account_id, api_token=api_token) as stand_in:
         bed = Bed(stand_in, ansible, made.restic_path, tmp_path, PREFIX, made.bucket)
         stand_in.clear_log()
         yield Site(bed, site_template.files, list(site_template.ids))
