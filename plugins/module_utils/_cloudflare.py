@@ -232,7 +232,11 @@ class Cloudflare(Transport):
         except CloudflareError as error:
             if isinstance(error, (Throttled, Unreachable)):
                 raise
-            result = _dict(self.call("GET", "/user/tokens/verify"))
+            try:
+                result = _dict(self.call("GET", "/user/tokens/verify"))
+            except Denied:
+                # It is nobody's token, or the account is wrong: only the first answer can tell which.
+                raise error from None
         if result.get("status") != "active" or not isinstance(result.get("id"), str):
             raise Denied(f"The API token is not active but {result.get('status')!r}: use another one.")
         return str(result["id"])

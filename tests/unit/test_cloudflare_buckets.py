@@ -92,5 +92,8 @@ def test_token_id_of_an_accounts_and_of_a_users_token() -> None:
     with ScriptedApi(failure(401, 1000), active) as api:
         assert client(api).token_id() == "abc"
     assert api.calls == [f"GET /accounts/{ACCOUNT}/tokens/verify", "GET /user/tokens/verify"]
+    with ScriptedApi(failure(404, 7003), failure(401, 1000)) as api:
+        with pytest.raises(CloudflareError, match="knows no account"):
+            client(api).token_id()
     with ScriptedApi(success({"id": "abc", "status": "disabled"})) as api, pytest.raises(Denied, match="disabled"):
         client(api).token_id()
