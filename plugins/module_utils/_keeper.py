@@ -338,11 +338,12 @@ class Keeper:
         spec = self.spec
         self.report["in_force"] = False
         jurisdiction = getattr(self.cloudflare, "jurisdiction", "default")
-        where = "" if jurisdiction == "default" else f" jurisdiction={jurisdiction}"
+        where = f" account_id={getattr(self.cloudflare, 'account_id', '')}"
+        where += "" if jurisdiction == "default" else f" jurisdiction={jurisdiction}"
         self.report["error"] = (
             f"The locks of {spec.repository} could not be proved to be in force again "
-            f"({', '.join(spec.prefixes)}): {problem} Run now: "
-            f"ansible localhost -m holdfast.restic_r2.r2_bucket_relock -a 'buckets={spec.bucket} force=true{where}'"
+            f"({', '.join(spec.prefixes)}): {problem} Run now, with "
+            f"the token in CLOUDFLARE_API_TOKEN: ansible localhost -m holdfast.restic_r2.r2_bucket_relock -a 'buckets={spec.bucket} force=true{where}'"
         )
         self.journal.line(self.report["error"], urgent=True)
 
