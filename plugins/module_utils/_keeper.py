@@ -340,10 +340,12 @@ class Keeper:
         jurisdiction = getattr(self.cloudflare, "jurisdiction", "default")
         where = f" account_id={getattr(self.cloudflare, 'account_id', '')}"
         where += "" if jurisdiction == "default" else f" jurisdiction={jurisdiction}"
+        command = (
+            f"ansible localhost -m holdfast.restic_r2.r2_bucket_relock -a 'buckets={spec.bucket} force=true{where}'"
+        )
         self.report["error"] = (
             f"The locks of {spec.repository} could not be proved to be in force again "
-            f"({', '.join(spec.prefixes)}): {problem} Run now, with "
-            f"the token in CLOUDFLARE_API_TOKEN: ansible localhost -m holdfast.restic_r2.r2_bucket_relock -a 'buckets={spec.bucket} force=true{where}'"
+            f"({', '.join(spec.prefixes)}): {problem} Run now, with the token in CLOUDFLARE_API_TOKEN: {command}"
         )
         self.journal.line(self.report["error"], urgent=True)
 

@@ -198,7 +198,7 @@ def test_closing_that_never_works_is_said_with_what_to_run(world: World) -> None
             state["faults"]["GET"] = ["lost"] * 50
     text = str(caught.value)
     assert "could not be proved to be in force" in text and "No answer" in text
-    assert "holdfast.restic_r2.r2_bucket_relock -a 'buckets=backup-web1 force=true'" in text
+    assert "holdfast.restic_r2.r2_bucket_relock -a 'buckets=backup-web1 force=true account_id=" in text
     assert window.report["in_force"] is False
     assert text in Path(str(window.spec.log_path)).read_text(encoding="utf-8")
 
