@@ -167,7 +167,7 @@ def test_planted_keys_give_a_warning_and_do_not_stop_it(bed: Bed) -> None:
         ({"bucket": "../other"}, "is not a bucket name"),
         ({"prefix": "../other"}, "prefix"),
         ({"access_key_id": "0" * 32, "secret_access_key": "0" * 64}, "the S3 keys are not accepted"),
-        ({"s3_endpoint": "nonsense"}, "is not a URL"),
+        ({"s3_endpoint": "nonsense"}, "is not usable"),
         ({"key_id": "abc"}, "is not a full id"),
         ({"repository_id": "1" * 64}, "find out which is right"),
     ],
