@@ -29,12 +29,12 @@ help:  ## this list
 
 # --- What most people want ------------------------------------------------------------------------------------------
 
-.PHONY: demo test quick bench hosts
+.PHONY: demo test quick bench hosts awx
 demo: env restic  ## the whole story against a local stand-in: provision, attack, prune, kill, restore (no account needed)
 	@$(PYTHON) -m demo
 
 # The tests with the real programs come last: their count is what a reader of the log looks for at its end.
-test: quick checks demo integration hosts model kill-matrix  ## everything but the fault matrix: checks, unit and integration tests, hosts, the demo
+test: quick checks demo integration awx hosts model kill-matrix  ## everything but the fault matrix: checks, unit and integration tests, hosts, the demo
 
 quick: lint types unit  ## lint, types and unit tests: under two minutes
 
@@ -43,6 +43,9 @@ bench: env restic  ## measure exposure, API calls and memory; writes bench/resul
 
 hosts: env restic  ## tests on real Debian hosts with systemd, booted here (needs root)
 	@$(PYTEST) tests/hosts
+
+awx: env restic build  ## the AWX project, its set-up as code and its jobs, run by ansible-runner as AWX does; writes .results/awx.json
+	@$(PYTEST) --numprocesses 2 --dist loadfile tests/awx
 
 # --- Checks ---------------------------------------------------------------------------------------------------------
 
@@ -64,7 +67,7 @@ unit: env restic  ## unit tests
 	@$(PYTEST) tests/unit
 
 integration: env restic wrangler  ## integration tests: the real restic, Ansible and the stand-in
-	@$(PYTEST) --numprocesses 3 --ignore tests/unit --ignore tests/hosts tests
+	@$(PYTEST) --numprocesses 3 --ignore tests/unit --ignore tests/hosts --ignore tests/awx tests
 
 .PHONY: kill-matrix fault-matrix model
 kill-matrix: env restic  ## signals to everybody at every step of maintenance; writes .results/kill-matrix.json
