@@ -64,7 +64,7 @@ types: env  ## mypy
 	@mypy tools tests/support tests/conftest.py
 
 unit: env restic  ## unit tests
-	@$(PYTEST) tests/unit
+	@$(PYTEST) -q --numprocesses 4 tests/unit
 
 integration: env restic wrangler  ## integration tests: the real restic, Ansible and the stand-in
 	@$(PYTEST) --numprocesses 3 --ignore tests/unit --ignore tests/hosts --ignore tests/awx tests
@@ -105,10 +105,10 @@ sanity-next: env-next shellcheck stage  ## ... with the newest ansible-core, whe
 	@if [[ -x $(CACHE)/venv-next/bin/python ]]; then tools/sanity.sh $(CACHE)/venv-next $(COPY) --skip-test pylint; fi
 
 unit-oldest: env-oldest restic  ## unit tests with the oldest supported ansible-core
-	@$(CACHE)/venv-oldest/bin/python -m pytest -q tests/unit
+	@$(CACHE)/venv-oldest/bin/python -m pytest -q --numprocesses 4 tests/unit
 
 unit-next: env-next restic  ## unit tests with the newest ansible-core, where there is a Python 3.13
-	@if [[ -x $(CACHE)/venv-next/bin/python ]]; then $(CACHE)/venv-next/bin/python -m pytest -q tests/unit; fi
+	@if [[ -x $(CACHE)/venv-next/bin/python ]]; then $(CACHE)/venv-next/bin/python -m pytest -q --numprocesses 4 tests/unit; fi
 
 docs-lint: env  ## antsibull-docs: documentation of every plugin and role
 	@cd $(CACHE)/collections/ansible_collections/holdfast/restic_r2 && antsibull-docs lint-collection-docs \

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -159,6 +160,19 @@ def in_child(spec: WindowSpec, work: Callable[[Window], None]) -> tuple[int, int
             os._exit(0)
     os.close(writing)
     return pid, reading
+
+
+def in_a_process_of_one_thread(test: Callable[[], None]) -> None:
+    """Run what blocks signals as a module's process does: in one with more threads, another one would get them."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            test()
+        except BaseException:  # noqa: BLE001 - nothing of the parent may go on here
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0, "see the traceback above"
 
 
 def gone(pid: int) -> bool:

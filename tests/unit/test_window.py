@@ -24,7 +24,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import 
     open_window,
 )
 
-from tests.support.window_world import World, gone, in_child, spec_of
+from tests.support.window_world import World, gone, in_a_process_of_one_thread, in_child, spec_of
 
 
 @pytest.fixture
@@ -209,16 +209,19 @@ def test_signal_that_comes_with_the_keeper_closes_before_it_is_told(
 
 def test_signal_while_it_closes_does_not_hide_that_it_did_not_close(world: World) -> None:
     window, told = open_window(spec_of(world, close_patience=2.0)), world.path.with_suffix(".told")
-    sender = f"while [ ! -e {told} ]; do sleep 0.05; done; sleep 0.2; kill -TERM {os.getpid()}"
 
     def lose_a_rule() -> None:
         with world.change() as state:
             state["rules"] = [rule for rule in state["rules"] if rule["prefix"] != "web1/data/"]
         told.touch()
 
-    with pytest.raises(Interrupted), signals_raise(), subprocess.Popen(["sh", "-c", sender]), window:
-        lose_a_rule()
-    assert window.report["in_force"] is False and "web1/data/" in window.report["error"]
+    def closed_under_a_signal() -> None:
+        sender = f"while [ ! -e {told} ]; do sleep 0.05; done; sleep 0.2; kill -TERM {os.getpid()}"
+        with pytest.raises(Interrupted), signals_raise(), subprocess.Popen(["sh", "-c", sender]), window:
+            lose_a_rule()
+        assert window.report["in_force"] is False and "web1/data/" in window.report["error"]
+
+    in_a_process_of_one_thread(closed_under_a_signal)
 
 
 def test_no_process_for_the_keeper_is_one_sentence(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
