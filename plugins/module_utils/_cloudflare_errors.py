@@ -99,6 +99,8 @@ def _meaning(request: Request, status: int, code: int | None) -> tuple[type[Clou
         return Denied, "Cloudflare does not take the API token for one: api_token must be the token's value"
     if code in _NO_PERMISSION or status in (401, 403):
         needs = "'Workers R2 Storage Write' (to read: 'Workers R2 Storage Read')"
+        if "/tokens" in request.path and not request.path.endswith("/verify"):
+            needs = "'Account API Tokens Write'"
         return Denied, f"The API token is not valid or lacks the permission {needs} on account {request.account_id}"
     if code == BUCKET_NOT_EMPTY:
         return CloudflareError, f"The bucket {request.bucket!r} is not empty: it is not deleted"
