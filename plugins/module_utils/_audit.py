@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, Optional
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import window_of
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import (
     PARTS,
     Rule,
@@ -24,7 +25,6 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
     missing_parts,
     problems,
     rule_id,
-    window_of,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import (
     Decision,

@@ -36,15 +36,13 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import 
     HoldfastError,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._journal import Journal
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import (
-    LockRulesError,
-    Rule,
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import (
     close_window,
     extend_window,
-    format_date,
     open_window,
     window_of,
 )
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import LockRulesError, Rule, format_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import Prober
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import KEY, Turn

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import format_date, parse_date
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import windows
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import (
     INDEFINITE,
     MAX_RULES,
@@ -28,7 +29,6 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
     repositories,
     rule_id,
     same,
-    windows,
 )
 
 # What the API does with more seconds than a signed 32-bit number holds is not known.

@@ -30,12 +30,12 @@ PARTS = ("config", "data", "index", "keys", "snapshots")
 MAX_RULES = 1000
 
 _NAMESPACE = "holdfast/"
-_WINDOW = "window"
+WINDOW = "window"
 _KNOWN_FIELDS = ("id", "enabled", "prefix", "condition")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # restic takes these in its address for something else, and would work below another prefix than the one that is locked.
 _MISREAD = re.compile(r"[%?#]")
-_HOLDER = re.compile(r"[0-9a-f]{8,64}")
+HOLDER = re.compile(r"[0-9a-f]{8,64}")
 
 
 class LockRulesError(HoldfastError):
@@ -55,27 +55,6 @@ class Problem:
 
     def concerns(self, prefix: str) -> bool:
         return self.whole or self.prefix == prefix
-
-
-@dataclass(frozen=True)
-class Window:
-    """What is open of one repository. A window with a problem is neither live nor overdue nor orphaned."""
-
-    prefix: str
-    parts: tuple[str, ...]
-    lease: datetime | None
-    holder: str | None
-    problem: str | None = None
-
-    def live(self, now: datetime) -> bool:
-        return self.problem is None and self.lease is not None and self.lease > now
-
-    def overdue(self, now: datetime) -> bool:
-        return self.problem is None and self.lease is not None and self.lease <= now
-
-    @property
-    def orphaned(self) -> bool:
-        return self.problem is None and self.lease is None
 
 
 # --- reading -----------------------------------------------------------------------------------------------------
@@ -179,7 +158,7 @@ def identify(rule: Rule) -> tuple[str, str] | None:
         return None
     prefix, slash, part = rule["id"].removeprefix(_NAMESPACE).rpartition("/")
     prefix += slash
-    if part not in (*PARTS, _WINDOW):
+    if part not in (*PARTS, WINDOW):
         return None
     try:
         return (prefix, part) if normalise_prefix(prefix) == prefix else None
@@ -216,16 +195,16 @@ def condition_problem(condition: Any) -> str | None:
     return "its condition is none of Indefinite, Age, Date"
 
 
-# --- what is wrong, what is open -----------------------------------------------------------------------------------
+# --- what is wrong -----------------------------------------------------------------------------------
 
 
 def problems(rules: Iterable[Rule]) -> list[Problem]:
     """Return what a person must put right before we may plan with it. A document with a problem is left alone."""
     rules = list(rules)
-    found = [Problem(None, sentence, whole=True) for sentence in _duplicates(rules)]
+    found = [Problem(None, sentence, whole=True) for sentence in duplicates(rules)]
     for rule in rules:
         name = identify(rule)
-        sentence = _rule_problem(rule, *name) if name else None
+        sentence = rule_problem(rule, *name) if name else None
         if name is None and is_ours(rule):
             sentence = f"The rule {rule['id']!r} has an id like ours, but is none that this collection writes."
         if sentence:
@@ -233,18 +212,18 @@ def problems(rules: Iterable[Rule]) -> list[Problem]:
     return found
 
 
-def _duplicates(rules: list[Rule]) -> list[str]:
+def duplicates(rules: list[Rule]) -> list[str]:
     counted = Counter(rule["id"] for rule in rules)
     sentence = "The lock document holds the rule {0!r} more than once; which one counts is not known."
     return [sentence.format(name) for name, count in counted.items() if count > 1]
 
 
-def _rule_problem(rule: Rule, prefix: str, part: str) -> str | None:
+def rule_problem(rule: Rule, prefix: str, part: str) -> str | None:
     name = f"The rule {rule['id']!r} is not as this collection writes it:"
     if not isinstance(rule.get("enabled"), bool):
         return f"{name} it is neither enabled nor disabled."
-    if part == _WINDOW:
-        if rule["enabled"] or _holder(rule, prefix) is None or _lease(rule) is None:
+    if part == WINDOW:
+        if rule["enabled"] or holder_of(rule, prefix) is None or lease_of(rule) is None:
             return f"{name} it should be a disabled rule that names a window's holder and the date of its lease."
         return None
     if rule.get("prefix") != _covered(prefix, part):
@@ -253,146 +232,16 @@ def _rule_problem(rule: Rule, prefix: str, part: str) -> str | None:
     return f"{name} {wrong}." if wrong else None
 
 
-def _holder(rule: Rule, prefix: str) -> str | None:
-    start, value = f"{prefix}{_WINDOW}/", rule.get("prefix")
+def holder_of(rule: Rule, prefix: str) -> str | None:
+    start, value = f"{prefix}{WINDOW}/", rule.get("prefix")
     if not isinstance(value, str) or not value.startswith(start):
         return None
     holder = value.removeprefix(start)
-    return holder if _HOLDER.fullmatch(holder) else None
+    return holder if HOLDER.fullmatch(holder) else None
 
 
-def _lease(rule: Rule) -> datetime | None:
+def lease_of(rule: Rule) -> datetime | None:
     condition = rule.get("condition")
     if not isinstance(condition, dict) or condition.get("type") != "Date":
         return None
     return parse_date(condition.get("date"))
-
-
-def windows(rules: Iterable[Rule]) -> list[Window]:
-    """Return every window of the document, open for good reason or not."""
-    rules = list(rules)
-    wrong = problems(rules)
-    found = []
-    for prefix in repositories(rules):
-        own = {name[1]: rule for name, rule in ((identify(r), r) for r in rules) if name and name[0] == prefix}
-        lease_rule = own.pop(_WINDOW, None)
-        parts = tuple(part for part in PARTS if part in own and own[part].get("enabled") is not True)
-        if parts or lease_rule:
-            found.append(
-                Window(
-                    prefix,
-                    parts,
-                    _lease(lease_rule) if lease_rule else None,
-                    _holder(lease_rule, prefix) if lease_rule else None,
-                    next((problem.sentence for problem in wrong if problem.concerns(prefix)), None),
-                )
-            )
-    return found
-
-
-def window_of(rules: Iterable[Rule], prefix: str) -> Window | None:
-    return next((window for window in windows(rules) if window.prefix == prefix), None)
-
-
-# --- opening and closing -------------------------------------------------------------------------------------------
-
-
-def open_window(
-    rules: Iterable[Rule], prefix: str, parts: Iterable[str], *, lease: datetime, holder: str
-) -> list[Rule]:
-    """Disable the rules of these parts and write down who holds the window, and until when.
-
-    Raises LockRulesError unless the lock set is whole and as we write it, and nobody else has a window there.
-    """
-    rules, prefix, parts = list(rules), normalise_prefix(prefix), list(parts)
-    _check_repository(rules, prefix)
-    if not parts or any(part not in PARTS for part in parts) or not _HOLDER.fullmatch(holder):
-        raise LockRulesError(f"A window needs parts out of {', '.join(PARTS)} and a holder of 8 to 64 hex digits.")
-    missing = missing_parts(rules, prefix)
-    if missing:
-        raise LockRulesError(
-            f"The lock set of {_name(prefix)} is not complete ({', '.join(missing)} missing): no window is opened; "
-            "apply the lock set with r2_bucket_lock first."
-        )
-    window = window_of(rules, prefix)
-    if window is not None and window.holder != holder:
-        raise LockRulesError(_someone_elses(window), window_prefix=prefix)
-    opened = {rule_id(prefix, part) for part in parts}
-    after = [{**rule, "enabled": False} if rule["id"] in opened else rule for rule in rules]
-    return _with_lease(after, prefix, holder, lease)
-
-
-def extend_window(rules: Iterable[Rule], prefix: str, holder: str, lease: datetime) -> list[Rule]:
-    """Move the lease of our own window to a later instant; an earlier one changes nothing."""
-    rules, prefix = list(rules), normalise_prefix(prefix)
-    _check_repository(rules, prefix)
-    window = window_of(rules, prefix)
-    if window is None or window.holder != holder or window.lease is None:
-        raise LockRulesError(
-            f"The window of {_name(prefix)} was closed or taken over by someone else; it is not extended."
-        )
-    return _with_lease(rules, prefix, holder, max(lease, window.lease))
-
-
-def close_window(rules: Iterable[Rule], prefix: str, holder: str | None = None) -> list[Rule]:
-    """Enable what is disabled of the repository and drop its lease.
-
-    With a holder, a window that is now somebody else's is left as it is; everything else is closed, also when rules
-    beside it were edited into nonsense: who opened a window must be able to close it. Without a holder, a repository
-    with such nonsense raises LockRulesError and is left alone.
-    """
-    rules, prefix = list(rules), normalise_prefix(prefix)
-    window = window_of(rules, prefix)
-    if window is None:
-        return rules
-    if holder is None or _duplicates(rules):
-        _check_repository(rules, prefix)
-    if holder is not None and window.holder not in (holder, None):
-        return rules
-    after = []
-    for rule in rules:
-        name = identify(rule)
-        if name == (prefix, _WINDOW):
-            continue
-        ours = name is not None and name[0] == prefix
-        disabled = ours and rule.get("enabled") is not True
-        sound = disabled and _rule_problem({**rule, "enabled": True}, *name) is None  # type: ignore[misc]
-        after.append({**rule, "enabled": True} if sound else rule)
-    return after
-
-
-def _with_lease(rules: list[Rule], prefix: str, holder: str, lease: datetime) -> list[Rule]:
-    lease_rule = {
-        "id": rule_id(prefix, _WINDOW),
-        "enabled": False,
-        "prefix": f"{prefix}{_WINDOW}/{holder}",
-        "condition": {"type": "Date", "date": format_date(lease.replace(microsecond=0))},
-    }
-    ids = [rule["id"] for rule in rules]
-    if lease_rule["id"] in ids:
-        return [{**rule, **lease_rule} if rule["id"] == lease_rule["id"] else rule for rule in rules]
-    if len(rules) >= MAX_RULES:
-        raise LockRulesError(f"The lock document has {len(rules)} rules; there is no room for the lease of a window.")
-    return [*rules, lease_rule]
-
-
-def _check_repository(rules: list[Rule], prefix: str) -> None:
-    for problem in problems(rules):
-        if problem.concerns(prefix):
-            raise LockRulesError(f"{problem.sentence} Nothing was changed; correct it by hand.")
-
-
-def _someone_elses(window: Window) -> str:
-    if window.lease is None:
-        return (
-            f"{', '.join(window.parts)} of {_name(window.prefix)} is unlocked without a lease: no window is opened; "
-            "run the relock playbook first."
-        )
-    return (
-        f"A window of {_name(window.prefix)} is open until {format_date(window.lease)}, held by {window.holder}: "
-        "wait for its end, or run the relock playbook if it is overdue."
-    )
-
-
-def _name(prefix: str) -> str:
-    return f"the repository {prefix!r}" if prefix else "the repository of the bucket"

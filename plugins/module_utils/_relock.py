@@ -21,14 +21,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare imp
     Unreachable,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import (
-    Rule,
-    Window,
-    close_window,
-    format_date,
-    problems,
-    windows,
-)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import Window, close_window, windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule, format_date, problems
 
 # How long one bucket may hold up all others, in seconds.
 _IMPATIENCE = 5.0
@@ -101,7 +95,8 @@ def _plan(rules: list[Rule], now: datetime, force: bool, result: BucketResult) -
 
 
 def _shown(window: Window, now: datetime) -> dict[str, Any]:
-    reason = "orphaned" if window.orphaned else "overdue" if window.overdue(now) else "live"
+    reason = "overdue" if window.overdue(now) else "orphaned" if window.orphaned else "live"
+    reason = "implausible" if window.implausible(now) else reason
     lease = format_date(window.lease) if window.lease else None
     return {"prefix": window.prefix, "parts": list(window.parts), "lease": lease, "state": reason}
 

@@ -108,7 +108,7 @@ windows:
       type: bool
       sample: true
     overdue:
-      description: Whether the lease has run out.
+      description: Whether the lease has run out, or is further away than any that this collection writes.
       returned: always
       type: bool
       sample: false
@@ -147,12 +147,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments impo
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import format_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import (
-    Window,
-    normalise,
-    problems,
-    windows,
-)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import Window, windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise, problems
 
 ARGUMENTS: dict[str, Any] = {**CLOUDFLARE, "bucket": {"type": "str", "required": True}}
 

@@ -128,7 +128,10 @@ buckets:
           type: str
           sample: "2026-11-01T03:00:00Z"
         state:
-          description: V(overdue), V(orphaned) when there was no lease, or V(live).
+          description:
+            - V(overdue), V(orphaned) when there was no lease, or V(live).
+            - V(implausible) when the lease is further away than any that this collection writes. It was edited by hand,
+              or by somebody who means to keep the window open, and is closed like one that is over.
           type: str
           sample: overdue
     live:

@@ -131,13 +131,14 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments impo
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import PARTS, open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import LONGEST_LEASE, open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import PARTS
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3 as S3Client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import endpoint
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import WindowSpec, leave_window_open
 
 SHORTEST = 10
-LONGEST = 4 * 3600
+LONGEST = int(LONGEST_LEASE.total_seconds())
 
 
 def unlock(clients: Clients, *, write: bool) -> dict[str, Any]:

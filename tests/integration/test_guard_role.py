@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set, open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 
 from tests.stand_in.client import StandIn
 from tests.support.running import Ansible, Run

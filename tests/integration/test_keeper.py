@@ -22,7 +22,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import close_window, lock_set, open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import close_window, open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import (
     WindowError,

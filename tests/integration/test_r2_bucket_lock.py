@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set, open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 
 from tests.integration.examples import documentation, run_examples
 from tests.stand_in.client import StandIn

@@ -20,7 +20,8 @@ from email.utils import format_datetime
 from typing import Any
 from urllib.error import HTTPError
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import is_ours, lock_set, windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import is_ours, lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Object
 
 Rule = dict[str, Any]

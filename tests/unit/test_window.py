@@ -16,7 +16,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set, windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import Interrupted, signals_raise
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import (
     Window,
@@ -208,15 +209,15 @@ def test_signal_that_comes_with_the_keeper_closes_before_it_is_told(
 
 
 def test_signal_while_it_closes_does_not_hide_that_it_did_not_close(world: World) -> None:
-    window, told = open_window(spec_of(world, close_patience=2.0)), world.path.with_suffix(".told")
+    window = open_window(spec_of(world, close_patience=2.0))
+    log = world.path.with_suffix(".log")
 
     def lose_a_rule() -> None:
         with world.change() as state:
             state["rules"] = [rule for rule in state["rules"] if rule["prefix"] != "web1/data/"]
-        told.touch()
 
     def closed_under_a_signal() -> None:
-        sender = f"while [ ! -e {told} ]; do sleep 0.05; done; sleep 0.2; kill -TERM {os.getpid()}"
+        sender = f"until grep -qs ' closing: ' {log}; do sleep 0.05; done; kill -TERM {os.getpid()}"
         with pytest.raises(Interrupted), signals_raise(), subprocess.Popen(["sh", "-c", sender]), window:
             lose_a_rule()
         assert window.report["in_force"] is False and "web1/data/" in window.report["error"]

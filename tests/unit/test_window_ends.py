@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils import _keeper
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import close_window, lock_set, windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import close_window, windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window, WindowError, open_window
 
 from tests.support.window_world import World, gone, in_child, spec_of
