@@ -12,7 +12,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error
+
+
+def probe_all(s3: S3, prefix: str) -> dict[str, str]:
+    """What is found below each prefix of a repository's lock set, once: "locked", "open", or "missing"."""
+    found = {}
+    for rule in lock_set(prefix):
+        key = s3.first_key(rule["prefix"])
+        found[rule["prefix"]] = s3.probe(key) if key else "missing"
+    return found
+
+
+def in_force(prefixes: dict[str, str]) -> bool:
+    """Whether no prefix is open, and those below which every repository has something are locked."""
+    always = [state for prefix, state in prefixes.items() if prefix.endswith(("config", "keys/"))]
+    return "open" not in prefixes.values() and set(always) == {"locked"}
 
 
 class Prober:

@@ -35,6 +35,7 @@ options:
     default: ''
 seealso:
   - module: holdfast.restic_r2.r2_bucket_lock_info
+  - module: holdfast.restic_r2.restic_verify
 """
 
 EXAMPLES = r"""
@@ -65,16 +66,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-
-
-def probe(clients: Clients) -> dict[str, str]:
-    """What is found below each prefix of the lock set."""
-    found = {}
-    for rule in lock_set(clients.prefix):
-        key = clients.s3.first_key(rule["prefix"])
-        found[rule["prefix"]] = clients.s3.probe(key) if key else "missing"
-    return found
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import in_force, probe_all
 
 
 def main() -> None:
@@ -85,11 +77,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        found = probe(Clients(module.params, hide=module.no_log_values.add))
+        clients = Clients(module.params, hide=module.no_log_values.add)
+        found = probe_all(clients.s3, clients.prefix)
     except HoldfastError as error:
         module.fail_json(msg=str(error), **error.details)
-    always = [state for prefix, state in found.items() if prefix.endswith(("config", "keys/"))]
-    module.exit_json(prefixes=found, locked="open" not in found.values() and set(always) == {"locked"})
+    module.exit_json(prefixes=found, locked=in_force(found))
 
 
 if __name__ == "__main__":

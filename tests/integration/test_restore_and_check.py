@@ -245,6 +245,8 @@ def test_examples(stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_pat
     run("restic_repository")
     variables["chosen_snapshot"] = bed.backup(sample(tmp_path / "files"))
     run("restic_snapshot_info")
+    bed.lock()
+    run("restic_verify", record_dir=str(tmp_path / "records"))
     run("restic_check")
     run("restic_restore", target=str(tmp_path / "new"), overwrite=True)
     assert tree(tmp_path / "new" / (tmp_path / "files").relative_to("/")) == tree(tmp_path / "files")

@@ -34,6 +34,8 @@ class CallbackModule(CallbackBase):
                 record.write(json.dumps(entry, default=str) + "\n")
 
     def _result(self, status: str, result: Any) -> None:
+        if not os.environ.get("HOLDFAST_RECORD"):
+            return
         task = result._task
         self._write(
             {

@@ -1,0 +1,142 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: restic_verify
+short_description: Verify that a restic repository in R2 is locked, is the recorded one, and is fresh
+version_added: 0.1.0
+description:
+  - Looks at everything about a repository that can be seen without changing anything, and tells in sentences what is
+    wrong. The playbook C(holdfast.restic_r2.verify) runs it for every host.
+  - The lock rules are those of the repository, and no window is open. The locks are in force, as
+    M(holdfast.restic_r2.r2_lock_probe) proves. The bucket is not open to the public. The repository is the recorded one
+    with the recorded keys. Every snapshot can be read, and the newest was uploaded not too long ago.
+  - Costs two calls of the API, and one more where O(access_key_id) is not given, so that a large fleet stays below the
+    API's limit.
+  - It does not read what is stored; M(holdfast.restic_r2.restic_check) does.
+author: The holdfast.restic_r2 maintainers (!UNKNOWN)
+extends_documentation_fragment:
+  - holdfast.restic_r2.cloudflare
+  - holdfast.restic_r2.s3
+  - holdfast.restic_r2.restic
+  - holdfast.restic_r2.attributes
+  - holdfast.restic_r2.attributes.info_module
+  - holdfast.restic_r2.attributes.actiongroup_r2
+requirements:
+  - restic >= 0.14.0
+  - boto3 >= 1.36.0
+options:
+  record_dir:
+    description:
+      - The folder in which M(holdfast.restic_r2.restic_repository) recorded the repository.
+      - When not set, there is nothing that its id and its keys could be compared with.
+    type: path
+  max_age:
+    description:
+      - The hours that may have passed since the newest snapshot was uploaded, by the clock of the service.
+    type: float
+    default: 26
+seealso:
+  - module: holdfast.restic_r2.r2_bucket_lock_info
+  - module: holdfast.restic_r2.r2_lock_probe
+  - module: holdfast.restic_r2.restic_check
+  - module: holdfast.restic_r2.restic_snapshot_info
+"""
+
+EXAMPLES = r"""
+- name: Fail when anything is wrong with the backups of web1
+  holdfast.restic_r2.restic_verify:
+    account_id: "{{ holdfast_account_id }}"
+    api_token: "{{ holdfast_api_token }}"
+    bucket: backup-web1
+    password: "{{ holdfast_password }}"
+    record_dir: /var/lib/holdfast
+  register: web1
+  failed_when: web1 is failed or web1.findings | length > 0
+"""
+
+RETURN = r"""
+findings:
+  description: What is wrong, one sentence each. Empty when all is well.
+  returned: success
+  type: list
+  elements: str
+  sample: ["The newest snapshot was uploaded 50.2 hours ago, more than 26."]
+window:
+  description: What is unlocked of the repository. V(null) when nothing is.
+  returned: success
+  type: dict
+  contains:
+    parts:
+      description: What is unlocked.
+      type: list
+      elements: str
+      sample: [data, index]
+    lease:
+      description: By when the window must be closed. V(null) when nothing says so.
+      type: str
+      sample: '2026-11-23T04:10:00Z'
+    holder:
+      description: What the run that opened the window calls itself.
+      type: str
+      sample: 9f86d081884c7d65
+    state:
+      description: V(live) while the lease runs, then V(overdue); V(orphaned) when there is no lease.
+      type: str
+      sample: live
+prefixes:
+  description:
+    - For each prefix of the lock set what a probe found, V(locked), V(open), or V(missing) when no object lies below it.
+      Empty when that could not be found out.
+  returned: success
+  type: dict
+  sample: {"config": "locked", "data/": "locked", "index/": "locked", "keys/": "locked", "snapshots/": "locked"}
+public:
+  description: Whether everybody may read the bucket through its C(r2.dev) address. V(null) when that is not known.
+  returned: success
+  type: bool
+  sample: false
+snapshots:
+  description: How many snapshots there are. V(null) when that is not known.
+  returned: success
+  type: int
+  sample: 24
+newest:
+  description: When the newest snapshot was uploaded, as the service says. V(null) when there is none, or it is not known.
+  returned: success
+  type: str
+  sample: '2026-11-23T03:10:00Z'
+age_hours:
+  description: How many hours ago that was.
+  returned: success
+  type: float
+  sample: 5.2
+"""
+
+from dataclasses import asdict
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, RESTIC, S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._verify import verify
+
+OPTIONS = {"record_dir": {"type": "path"}, "max_age": {"type": "float", "default": 26}}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={**CLOUDFLARE, **S3, **RESTIC, **OPTIONS}, supports_check_mode=True)
+    clients = Clients(module.params, module.no_log_values.add)
+    try:
+        found = verify(clients, **{name: module.params[name] for name in OPTIONS})
+    except HoldfastError as error:
+        module.fail_json(msg=str(error), **error.details)
+    module.exit_json(**asdict(found))
+
+
+if __name__ == "__main__":
+    main()
