@@ -61,7 +61,7 @@ lint: env shellcheck  ## ruff, yamllint, ansible-lint (production), shellcheck, 
 
 types: env  ## mypy
 	@mypy -p ansible_collections.holdfast.restic_r2.plugins
-	@mypy tools tests/support tests/conftest.py
+	@mypy tools tests/support tests/attacks tests/conftest.py
 
 unit: env restic  ## unit tests
 	@$(PYTEST) -q --numprocesses 4 tests/unit
@@ -69,7 +69,10 @@ unit: env restic  ## unit tests
 integration: env restic wrangler  ## integration tests: the real restic, Ansible and the stand-in
 	@$(PYTEST) --numprocesses 3 --ignore tests/unit --ignore tests/hosts --ignore tests/awx tests
 
-.PHONY: kill-matrix fault-matrix model
+.PHONY: attacks kill-matrix fault-matrix model
+attacks: env restic  ## what an owned host can do, against plain restic and against maintenance; writes .results/attacks.json
+	@$(PYTHON) -m tests.attacks
+
 kill-matrix: env restic  ## signals to everybody at every step of maintenance; writes .results/kill-matrix.json
 	@$(PYTHON) -m tests.matrix.kill
 

@@ -13,7 +13,7 @@ from tests.stand_in import ledger
 from tests.stand_in.faults import Faults
 from tests.stand_in.locks import parse_instant
 from tests.stand_in.messages import Request, Response, json_response
-from tests.stand_in.objects import set_uploaded_at
+from tests.stand_in.objects import set_uploaded_at, uploaded_at
 from tests.stand_in.request_log import RequestLog
 from tests.stand_in.rest import Limiter
 from tests.stand_in.state import State
@@ -83,6 +83,17 @@ class Admin:
                 raise KeyError(key)
             set_uploaded_at(found, parse_instant(time))
             self.state.storage.write_object(jurisdiction, bucket, key, found)
+
+    def do_copy_bucket(self, source: str, target: str, jurisdiction: str = "default") -> None:
+        """Put every object of a bucket into another, with the time at which it was stored; lock rules do not matter."""
+        with self.state.lock:
+            for key in self.state.objects.keys(jurisdiction, source):
+                found = self.state.objects.find(jurisdiction, source, key)
+                assert found is not None
+                copy = self.state.objects.backend(jurisdiction).put_object(target, key, found.value)
+                copy.set_metadata(found.metadata)
+                set_uploaded_at(copy, uploaded_at(found))
+                self.state.storage.write_object(jurisdiction, target, key, copy)
 
     def do_create_token(self, name: str, bucket: Any, write: bool, jurisdiction: str = "default") -> Any:
         """Make a token for one bucket, or for R2 as a whole."""

@@ -150,6 +150,10 @@ class StandIn:
         """Change when an object was stored."""
         self.ask("set_upload_time", bucket=bucket, key=key, time=time)
 
+    def copy_bucket(self, source: str, target: str) -> None:
+        """Put every object of a bucket into another that exists, as it is, in spite of all lock rules."""
+        self.ask("copy_bucket", source=source, target=target)
+
     def create_token(
         self, name: str, bucket: Optional[str] = None, write: bool = True, jurisdiction: str = "default"
     ) -> dict[str, str]:

@@ -1,0 +1,18 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What somebody who owns a host can do to its backups, done: against plain restic, and against this collection.
+
+`python -m tests.attacks` carries out every attack twice, prints what was lost and what was noticed, and writes
+.results/attacks.json. Words after it choose the attacks whose names contain one of them.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from tests.support.running import link_collection
+
+# The attacks import the collection, as a user's Ansible does.
+sys.path.insert(0, str(link_collection()))
