@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +98,19 @@ def test_good_release_is_unpacked_once(mirror: Mirror) -> None:
     assert program.read_bytes() == PROGRAM
     assert program.stat().st_mode & 0o777 == 0o755
     assert mirror.fetch().stdout == "present\n"
+
+
+def test_several_at_a_time_download_once(mirror: Mirror) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda _each: mirror.fetch().stdout, range(4)))
+    assert sorted(done) == ["downloaded\n", *["present\n"] * 3]
+
+
+def test_a_cache_that_cannot_be_is_told(mirror: Mirror) -> None:
+    mirror.cache.write_bytes(b"a file")
+    done = mirror.fetch()
+    assert done.returncode == 1 and done.stderr.startswith("The release cannot be kept:")
+    assert "Traceback" not in done.stderr
 
 
 def refused(mirror: Mirror, *more: str) -> str:

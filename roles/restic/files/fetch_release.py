@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import base64
 import bz2
+import contextlib
+import fcntl
 import hashlib
 import os
 import pathlib
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 
 # Alexander Neumann, who signs restic's releases (restic's documentation, "Installation").
 FINGERPRINT = "CF8F18F2844575973F79D4E191A6868BD3F7A907"
@@ -72,6 +75,18 @@ def listed_checksum(sums: bytes, name: str) -> str:
     raise Refused(f"SHA256SUMS lists no {name}: is there such a version for this architecture?")
 
 
+@contextlib.contextmanager
+def alone(directory: pathlib.Path) -> Iterator[None]:
+    """Let nobody else download into a folder meanwhile: Ansible calls this for many hosts at a time."""
+    directory.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def fetch(options: argparse.Namespace) -> str:
     target = options.directory / f"restic_{options.version}_linux_{options.architecture}"
     if target.exists():
@@ -92,7 +107,6 @@ def fetch(options: argparse.Namespace) -> str:
         raise Refused(
             f"{name} has the SHA-256 {found}, expected {' and '.join(sorted(wanted))}: nothing was installed."
         )
-    options.directory.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=options.directory, delete=False) as partial:
         partial.write(bz2.decompress(packed))
     os.chmod(partial.name, 0o755)
@@ -108,10 +122,15 @@ def main() -> int:
     parser.add_argument("--key", default="", help="armoured public key; empty: no signature is asked for")
     parser.add_argument("--fingerprint", default=FINGERPRINT)
     parser.add_argument("--directory", type=pathlib.Path, required=True)
+    options = parser.parse_args()
     try:
-        print(fetch(parser.parse_args()))
+        with alone(options.directory):
+            print(fetch(options))
     except Refused as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"The release cannot be kept: {error}. Is restic_controller_cache a folder of yours?", file=sys.stderr)
         return 1
     return 0
 
