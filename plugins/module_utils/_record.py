@@ -96,12 +96,13 @@ def save(path: str, record: Record, objects: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         target = os.path.join(path, name)
         try:
-            _write(target, content)
+            write_private(target, content)
         except OSError as error:
             raise RecordError(f"{target} cannot be written: {error.strerror}.") from error
 
 
-def _write(path: str, content: bytes) -> None:
+def write_private(path: str, content: bytes) -> None:
+    """Replace a file in one step; only its owner can read it, and its folder when it has to be made. Raises OSError."""
     parent = os.path.dirname(path)
     _make_private(parent)
     descriptor, temporary = tempfile.mkstemp(dir=parent, prefix=".", suffix=".part")  # mode 0600

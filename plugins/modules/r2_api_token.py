@@ -19,6 +19,8 @@ description:
     touched. When two tokens have the name, nothing is changed.
   - When the answer to the creation is lost, the account's tokens are listed. A token that was made all the same is rolled
     and taken, so that none is left behind.
+  - To give a host a token, keep its pair and replace it safely, use M(holdfast.restic_r2.r2_host_token) instead, which
+    does all that by means of this.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
@@ -88,6 +90,7 @@ options:
     default: false
 seealso:
   - module: holdfast.restic_r2.r2_api_token_info
+  - module: holdfast.restic_r2.r2_host_token
 """
 
 EXAMPLES = r"""

@@ -37,7 +37,7 @@ def tokens(stand_in: StandIn) -> dict[str, Any]:
 def answer(stand_in: StandIn, keys: dict[str, Any], bucket: str = BUCKET) -> str:
     """What a write with these keys comes to."""
     try:
-        s3_client(stand_in, keys).put_object(Bucket=bucket, Key="free/new", Body=b"x")
+        s3_client(stand_in, keys).put_object(Bucket=bucket, Key="other/new", Body=b"x")
     except ClientError as error:
         return code_of(error)[0]
     return "ok"

@@ -1,0 +1,122 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Hosts whose tokens are managed: site, rotate and maintenance as a user runs them, with the real restic."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.stand_in.client import StandIn
+from tests.stand_in.others import cloudflare_client
+from tests.support.fleet import Fleet
+from tests.support.running import Ansible, Run
+
+SITE, ROTATE = "holdfast.restic_r2.site", "holdfast.restic_r2.rotate"
+SLOW = 60  # KiB a second
+
+
+@pytest.fixture(name="fleet")
+def fixture_fleet(tmp_path: Path, stand_in: StandIn, restic_path: str) -> Fleet:
+    """One host without keys in the inventory."""
+    fleet = Fleet(tmp_path / "fleet", stand_in, restic_path)
+    for name in ("holdfast_access_key_id", "holdfast_secret_access_key"):
+        del fleet.host("web1")[name]
+    return fleet
+
+
+def play(ansible: Ansible, fleet: Fleet, name: str, *arguments: str) -> Run:
+    run = ansible.playbook(name, fleet.inventory, *arguments)
+    pair = kept(fleet)
+    assert pair.get("secret_access_key", "no secret") not in run.output
+    assert run.exit_code == 0, run.output
+    return run
+
+
+def kept(fleet: Fleet) -> dict[str, Any]:
+    path = fleet.folder / "records" / "backup-web1" / "host_keys.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def on_host(fleet: Fleet) -> str:
+    return (fleet.home("web1") / "etc" / "s3").read_text(encoding="utf-8")
+
+
+def names(fleet: Fleet) -> list[str]:
+    stand_in = fleet.stand_in
+    found = cloudflare_client(stand_in).accounts.tokens.list(account_id=stand_in.account_id)
+    return sorted(token.name for token in found if token.name.startswith("holdfast/"))
+
+
+def slow_backup(fleet: Fleet) -> subprocess.Popen[str]:
+    """Start a backup that takes a while, and wait until it uploads."""
+    (fleet.home("web1") / "data" / "big").write_bytes(random.randbytes(SLOW * 1024 * 25))
+    since = fleet.stand_in.last_request()
+    command = [str(fleet.home("web1") / "bin" / "holdfast-restic"), "--backup", "data"]
+    process = subprocess.Popen(
+        command, env={"PATH": "/usr/bin:/bin"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    fleet.stand_in.wait_for_request(method="PUT", path="/locks/", since=since)
+    return process
+
+
+def test_site_then_rotation_while_a_backup_runs(ansible: Ansible, fleet: Fleet) -> None:
+    dry = play(ansible, fleet, SITE, "--check")
+    assert dry.of(action="holdfast.restic_r2.r2_host_token")[0].changed and names(fleet) == []
+    first = play(ansible, fleet, SITE, "-vvv", "--diff")
+    old = kept(fleet)
+    assert first.changed and names(fleet) == ["holdfast/backup-web1"]
+    assert old["access_key_id"] in on_host(fleet) and fleet.backup("web1").returncode == 0
+    assert play(ansible, fleet, SITE).changed == []
+
+    fleet.common["backup_jobs"][0]["limit_upload"] = SLOW
+    play(ansible, fleet, SITE)
+    backup = slow_backup(fleet)
+    play(ansible, fleet, ROTATE, "-vvv", "--diff")
+    assert backup.poll() is None, "the backup ended before the rotation: it proved nothing"
+    output = backup.communicate(timeout=120)[0]
+    assert backup.returncode == 0, output
+    new = kept(fleet)
+    assert new["access_key_id"] != old["access_key_id"] and new["access_key_id"] in on_host(fleet)
+    assert names(fleet) == ["holdfast/backup-web1", f"holdfast/backup-web1/former/{old['access_key_id'][:8]}"]
+    assert not (fleet.home("web1") / "etc.next").exists()
+
+    # Keys that do not work never come in the place of those that do.
+    fleet.common.update(backup_prove_retries=1, backup_prove_timeout=3)
+    since = fleet.stand_in.last_request()
+    fleet.stand_in.fault(kind="ListObjectsV2", path="keys", status=403, code="AccessDenied", times=0)
+    failing = ansible.playbook(ROTATE, fleet.inventory)
+    assert failing.exit_code != 0 and "The old ones still work" in failing.output
+    fleet.stand_in.clear_faults()
+    assert new["access_key_id"] in on_host(fleet) and kept(fleet) == new
+    assert not (fleet.home("web1") / "etc.next").exists()
+    assert fleet.stand_in.last_request() > since
+    play(ansible, fleet, ROTATE)
+    assert kept(fleet)["access_key_id"] not in (old["access_key_id"], new["access_key_id"])
+    assert len(names(fleet)) == 3
+
+    # A node without the file does not take away what the host works with.
+    (fleet.folder / "records" / "backup-web1" / "host_keys.json").unlink()
+    refused = ansible.playbook(SITE, fleet.inventory)
+    assert refused.exit_code != 0 and "run the rotate playbook" in refused.output
+
+
+def test_keys_of_the_inventory_are_used_as_before(
+    ansible: Ansible, tmp_path: Path, stand_in: StandIn, restic_path: str
+) -> None:
+    fleet = Fleet(tmp_path / "fleet", stand_in, restic_path)
+    play(ansible, fleet, SITE)
+    assert kept(fleet) == {} and names(fleet) == []
+    other = stand_in.create_token("other", bucket="backup-web1")
+    fleet.host("web1").update(
+        holdfast_access_key_id=other["access_key_id"], holdfast_secret_access_key=other["secret_access_key"]
+    )
+    play(ansible, fleet, ROTATE)
+    assert other["access_key_id"] in on_host(fleet) and fleet.backup("web1").returncode == 0
