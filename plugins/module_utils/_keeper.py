@@ -38,8 +38,6 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._journal import Journal
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import (
     close_window,
-    extend_window,
-    open_window,
     window_of,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import LockRulesError, Rule, format_date
@@ -172,7 +170,7 @@ class Keeper:
             self._take_turn(deadline - elapsed())
             rules = cloudflare.lock_rules(spec.bucket)
             lease = self._lease(cloudflare)
-            wanted = open_window(rules, spec.prefix, spec.parts, lease=lease, holder=self.holder)
+            wanted = spec.opened(rules, self.holder, lease, cloudflare.server_time())
             self._look()
             if self.turn is not None and not self.turn.ours and elapsed() < deadline:
                 continue  # reading took so long that somebody else may be writing by now
@@ -244,7 +242,7 @@ class Keeper:
             self._take_turn(self.spec.lease_seconds / 8)
             rules = cloudflare.lock_rules(self.spec.bucket)
             lease = self._lease(cloudflare)
-            self._write(cloudflare, extend_window(rules, self.spec.prefix, self.holder, lease))
+            self._write(cloudflare, self.spec.extended(rules, self.holder, lease))
         except (CloudflareError, S3Error, TurnTaken) as error:
             self.journal.line(f"the lease could not be extended: {error}", urgent=True)
             return
@@ -388,8 +386,10 @@ class Keeper:
             pass  # the parent is gone; the journal has the line
 
 
-def keep(spec: WindowSpec, holder: str, command: int, status: int, only_close: bool) -> int:
+def keep(
+    spec: WindowSpec, holder: str, command: int, status: int, only_close: bool, kind: type[Keeper] = Keeper
+) -> int:
     """The life of the forked process. `command` and `status` are its ends of the parent's pipes."""
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     control = Control(command)
-    return Keeper(spec, holder, control, status).run(only_close)
+    return kind(spec, holder, control, status).run(only_close)

@@ -36,7 +36,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
 # A window by hand may be leased for so long at once; maintenance extends shorter leases.
 LONGEST_LEASE = timedelta(hours=4)
 # Two answers of the service tell its time to the second, at best.
-_TOLERANCE = timedelta(minutes=1)
+TOLERANCE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Window:
         return self.problem is None and self.lease is not None and (self.lease <= now or self.implausible(now))
 
     def implausible(self, now: datetime) -> bool:
-        return self.problem is None and self.lease is not None and self.lease - now > LONGEST_LEASE + _TOLERANCE
+        return self.problem is None and self.lease is not None and self.lease - now > LONGEST_LEASE + TOLERANCE
 
     @property
     def orphaned(self) -> bool:

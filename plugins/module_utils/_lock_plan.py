@@ -18,12 +18,14 @@ from typing import Any
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import format_date, parse_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import windows
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import (
+    FENCE,
     INDEFINITE,
     MAX_RULES,
+    WINDOW,
     LockRulesError,
     Rule,
     condition_problem,
-    identify,
+    is_part,
     lock_set,
     problems,
     repositories,
@@ -157,18 +159,15 @@ def _with_wanted(current: list[Rule], wanted: list[Rule]) -> list[Rule]:
 def _only(rules: list[Rule], wanted: list[Rule], purge: bool) -> list[Rule]:
     names = {rule["id"] for rule in wanted}
     own = {rule_id(prefix, "window") for prefix in repositories(wanted)}
-    others = [rule["id"] for rule in rules if rule["id"] not in names | own]
+    # Without it, nobody would know that a token is to be enabled again.
+    kept = {rule["id"] for rule in rules if is_part(rule, FENCE)}
+    others = [rule["id"] for rule in rules if rule["id"] not in names | own | kept]
     if others and not purge:
         shown = ", ".join(repr(name) for name in others[:5]) + (" …" if len(others) > 5 else "")
         raise LockRulesError(
             f"The lock document holds {len(others)} other rules ({shown}): name them, or say purge to remove them."
         )
-    return [rule for rule in rules if rule["id"] in names]
-
-
-def _is_lease(rule: Rule) -> bool:
-    name = identify(rule)
-    return name is not None and name[1] == "window"
+    return [rule for rule in rules if rule["id"] in names | kept]
 
 
 def _differing(before: list[Rule], after: list[Rule]) -> list[Rule]:
@@ -236,7 +235,8 @@ def _check_locks_stay_free(after: list[Rule], names: set[str]) -> None:
         # What is no text may hold anything.
         (rule["id"], rule["prefix"] if isinstance(rule.get("prefix"), str) else "")
         for rule in after
-        if not _is_lease(rule) and (rule.get("enabled") is not False or rule["id"] in names)
+        if not (is_part(rule, WINDOW) or is_part(rule, FENCE))
+        and (rule.get("enabled") is not False or rule["id"] in names)
     ]
     for repository in repositories(after):
         locks = f"{repository}locks/"

@@ -30,12 +30,13 @@ PARTS = ("config", "data", "index", "keys", "snapshots")
 MAX_RULES = 1000
 
 _NAMESPACE = "holdfast/"
-WINDOW = "window"
+WINDOW, FENCE = "window", "fence"
 _KNOWN_FIELDS = ("id", "enabled", "prefix", "condition")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # restic takes these in its address for something else, and would work below another prefix than the one that is locked.
 _MISREAD = re.compile(r"[%?#]")
 HOLDER = re.compile(r"[0-9a-f]{8,64}")
+_FENCED = re.compile(r"([0-9a-f]{8,64})/([A-Za-z0-9_-]{1,64})")
 
 
 class LockRulesError(HoldfastError):
@@ -158,12 +159,18 @@ def identify(rule: Rule) -> tuple[str, str] | None:
         return None
     prefix, slash, part = rule["id"].removeprefix(_NAMESPACE).rpartition("/")
     prefix += slash
-    if part not in (*PARTS, WINDOW):
+    if part not in (*PARTS, WINDOW, FENCE):
         return None
     try:
         return (prefix, part) if normalise_prefix(prefix) == prefix else None
     except LockRulesError:
         return None
+
+
+def is_part(rule: Rule, part: str) -> bool:
+    """Tell whether it is our rule for this part of some repository."""
+    name = identify(rule)
+    return name is not None and name[1] == part
 
 
 def repositories(rules: Iterable[Rule]) -> list[str]:
@@ -226,6 +233,12 @@ def rule_problem(rule: Rule, prefix: str, part: str) -> str | None:
         if rule["enabled"] or holder_of(rule, prefix) is None or lease_of(rule) is None:
             return f"{name} it should be a disabled rule that names a window's holder and the date of its lease."
         return None
+    if part == FENCE:
+        if rule["enabled"] or fenced(rule, prefix) is None or lease_of(rule) is None:
+            return (
+                f"{name} it should be a disabled rule that names a fence's holder, its token and the date of its lease."
+            )
+        return None
     if rule.get("prefix") != _covered(prefix, part):
         return f"{name} its prefix is {rule.get('prefix')!r} and should be {_covered(prefix, part)!r}."
     wrong = condition_problem(rule.get("condition"))
@@ -238,6 +251,13 @@ def holder_of(rule: Rule, prefix: str) -> str | None:
         return None
     holder = value.removeprefix(start)
     return holder if HOLDER.fullmatch(holder) else None
+
+
+def fenced(rule: Rule, prefix: str) -> tuple[str, str] | None:
+    """Return (holder, id of the token) of the rule of a fence."""
+    value = rule.get("prefix")
+    found = _FENCED.fullmatch(value.removeprefix(f"{prefix}{FENCE}/")) if isinstance(value, str) else None
+    return (found[1], found[2]) if found and value == f"{prefix}{FENCE}/{found[0]}" else None
 
 
 def lease_of(rule: Rule) -> datetime | None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Optional
 
@@ -24,6 +25,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import fence_for
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate import Gate, Objects, Wanted
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._phases import Phase, Plan
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import (
@@ -59,6 +61,7 @@ _BOUNDS = {
     "lock_wait": (0, 86400),
     "prune_timeout": (1, 31 * 86400),
 }
+_FENCE_ATTEMPTS = 3
 _RESTIC_NAME = re.compile(r"[0-9a-f]{64}")
 _WINDOW_FIELDS = ("repository", "prefixes", "opened", "closed", "seconds", "ended_by", "in_force")
 
@@ -70,10 +73,15 @@ class Maintenance:
         gate: The repository, and what is wanted.
         open_window: Makes a window over these parts of the repository.
         sleep: Waits for so many seconds.
+        fence: Makes what keeps the host out meanwhile.
     """
 
     def __init__(
-        self, gate: Gate, open_window: Callable[[Parts], Window], sleep: Callable[[float], None] = time.sleep
+        self,
+        gate: Gate,
+        open_window: Callable[[Parts], Window],
+        sleep: Callable[[float], None] = time.sleep,
+        fence: Callable[[Callable[[str], object]], AbstractContextManager[object]] = lambda warn: nullcontext(),
     ) -> None:
         self.gate = gate
         self.restic = gate.restic
@@ -82,6 +90,7 @@ class Maintenance:
         self.name = gate.name
         self.open_window = open_window
         self.sleep = sleep
+        self.fence = fence
         self.changed = False
         self.windows: list[dict[str, Any]] = []
         self.warnings: list[str] = []
@@ -124,10 +133,16 @@ class Maintenance:
         if self.wanted.dry_run or not (going or not plan.empty):
             self._predict(decisions, plan)
             return
-        self._await_other_restics()
-        self._forget(before, decisions)
-        self._prune(before, plan)
-        self._prove()
+        for _attempt in range(_FENCE_ATTEMPTS):
+            self._await_other_restics()
+            with self.fence(self.warnings.append):
+                # A backup that began before the fence was up is let go on, and waited for.
+                if not self._restic_locks():
+                    self._forget(before, decisions)
+                    self._prune(before, plan)
+                    self._prove()
+                    return
+        raise HoldfastError(f"Somebody else keeps beginning to work in {self.name}; nothing was changed, run it later.")
 
     def _await_other_restics(self) -> None:
         """Wait until nobody works in the repository: waiting inside a window would keep it open."""
@@ -303,7 +318,8 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
             )
         )
 
-    return Maintenance(Gate(restic, clients.s3, clients.cloudflare, wanted), window)
+    gate = Gate(restic, clients.s3, clients.cloudflare, wanted)
+    return Maintenance(gate, window, fence=partial(fence_for, clients))
 
 
 def _check_seconds(params: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare imp
     Unreachable,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence_guard import take_down_overdue, told
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import Window, close_window, windows
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule, format_date, problems
 
@@ -36,6 +37,7 @@ class BucketResult:
     jurisdiction: str
     closed: list[dict[str, Any]] = field(default_factory=list)
     live: list[dict[str, Any]] = field(default_factory=list)
+    fences: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     written: bool = True
     failure: HoldfastError | None = None
@@ -47,11 +49,12 @@ class BucketResult:
         parts = list(self.problems)
         for word, found in (("closed" if self.written else "would be closed", self.closed), ("left alone", self.live)):
             parts += [f"{word}: {_described(window)}." for window in found]
+        parts += [told(fence, self.written) for fence in self.fences]
         return f"{self.bucket}: {' '.join(parts) or 'all rules are in force.'}"
 
     def returned(self) -> dict[str, Any]:
         """The result as a module returns it."""
-        names = ("bucket", "jurisdiction", "closed", "live", "problems", "line")
+        names = ("bucket", "jurisdiction", "closed", "live", "fences", "problems", "line")
         return {name: getattr(self, name) for name in names}
 
 
@@ -65,13 +68,14 @@ def relock(cloudflare: Cloudflare, bucket: str, *, force: bool = False, write: b
     cloudflare.priority = CLOSING
 
     def change(rules: list[Rule]) -> list[Rule]:
-        return _plan(rules, cloudflare.server_time(), force, result)
+        rules = _plan(rules, cloudflare.server_time(), force, result)
+        return take_down_overdue(cloudflare, rules, force, result)
 
     try:
         update = cloudflare.update_lock_rules(bucket, change, write=write)
         result.before, result.after = update.before, update.after
     except HoldfastError as error:
-        result.closed = []
+        result.closed, result.fences = [], []
         result.failure = error
         result.problems.append(str(error))
     return result

@@ -21,9 +21,13 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare imp
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare_http import wait_before_retry
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._token_plan import (
+    ACTIVE,
+    DISABLED,
     PERMISSION_GROUPS,
     Token,
+    TokenError,
     checked_id,
+    is_ours,
     request_of,
     shown,
 )
@@ -122,6 +126,15 @@ class Tokens:
         names = ("name", "policies", "not_before", "expires_on", "condition")
         kept = {name: token[name] for name in names if token.get(name) is not None}
         return self.update(checked_id(token), {**kept, "status": status})
+
+    def enable(self, token_id: str) -> None:
+        """Enable a token of ours that is disabled. One that is gone, or that ends by itself, needs nothing."""
+        token = self.get(token_id)
+        if token is None or token.get("status") != DISABLED:
+            return
+        if not is_ours(token):
+            raise TokenError(f"The API token {token_id} is none that this collection made: it is left as it is.")
+        self.set_status(token, ACTIVE)
 
     def roll(self, token_id: str) -> str:
         """Give a token another value and return it; the old one ends at once."""

@@ -17,6 +17,7 @@ from typing import Any
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import format_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._fences import fence_of
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import window_of
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_plan import plan
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule, lock_set, problems, same
@@ -79,6 +80,11 @@ def _rules(found: Verified, rules: list[Rule], prefix: str, now: datetime) -> No
         found.findings.append(f"Unlocked: {', '.join(window.parts)}, lease {lease or 'none'}; {advice}.")
     elif not found.findings and not same(rules, plan(rules, lock_set(prefix), state="present", now=now)):
         found.findings.append("The lock rules are not those of the repository; run the relock playbook, then site.")
+    fence = fence_of(rules, prefix)
+    if fence is not None and fence.overdue(now):
+        found.findings.append(
+            f"The host's token {fence.token_id} was disabled for maintenance that is over; run the relock playbook."
+        )
 
 
 def _locks(found: Verified, clients: Clients) -> None:

@@ -30,6 +30,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import 
     HoldfastError,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._keeper import (
+    Keeper,
     WindowSpec,
     keep,
 )
@@ -55,6 +56,8 @@ def leave_window_open(spec: WindowSpec) -> dict[str, Any]:
 
 class Window:
     """One window. `report` tells about it once it is closed."""
+
+    keeper: type[Keeper] = Keeper
 
     def __init__(self, spec: WindowSpec) -> None:
         self.spec = spec
@@ -151,7 +154,7 @@ class Window:
                 _away_from_standard(status_end),
             )
             _close_others(command_end, status_end)
-            status = keep(self.spec, self.holder, command_end, status_end, only_close)
+            status = keep(self.spec, self.holder, command_end, status_end, only_close, self.keeper)
         except BaseException as error:  # noqa: BLE001 - the parent's code must never go on in this process
             syslog.syslog(
                 syslog.LOG_CRIT,

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import extend_window, open_window
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import (
+    Rule,
     lock_set,
     normalise_prefix,
     rule_id,
@@ -60,3 +63,11 @@ class WindowSpec:
         """The prefixes that the window leaves unlocked, in the order of the parts."""
         by_id = {rule["id"]: rule["prefix"] for rule in lock_set(self.prefix)}
         return [by_id[rule_id(self.prefix, part)] for part in self.parts]
+
+    def opened(self, rules: list[Rule], holder: str, lease: datetime, now: datetime) -> list[Rule]:
+        """The lock document with what was asked for, which `holder` has until the lease."""
+        return open_window(rules, self.prefix, self.parts, lease=lease, holder=holder)
+
+    def extended(self, rules: list[Rule], holder: str, lease: datetime) -> list[Rule]:
+        """The lock document with a later lease."""
+        return extend_window(rules, self.prefix, holder, lease)

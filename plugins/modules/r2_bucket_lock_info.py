@@ -124,6 +124,37 @@ windows:
       returned: always
       type: str
       sample: null
+fences:
+  description: Tokens of hosts that are disabled while their repository is maintained. Empty when none is.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    prefix:
+      description: The prefix of the repository, empty when it is the bucket.
+      returned: always
+      type: str
+      sample: web1/
+    token_id:
+      description: The id of the host's token.
+      returned: always
+      type: str
+      sample: fedcba9876543210fedcba9876543210
+    lease:
+      description: By when the token must be enabled again.
+      returned: always
+      type: str
+      sample: '2026-11-23T04:10:00Z'
+    holder:
+      description: What the run that put up the fence calls itself.
+      returned: always
+      type: str
+      sample: 9f86d081884c7d65
+    overdue:
+      description: Whether the lease has run out, so that the guard enables the token.
+      returned: always
+      type: bool
+      sample: false
 problems:
   description:
     - What is wrong with rules that this collection writes, or with the document as a whole, one sentence each. Rules
@@ -147,6 +178,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments impo
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import format_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._fences import Fence, fences
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import Window, windows
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise, problems
 
@@ -166,6 +198,16 @@ def shown(window: Window, now: datetime) -> dict[str, Any]:
     }
 
 
+def shown_fence(fence: Fence, now: datetime) -> dict[str, Any]:
+    return {
+        "prefix": fence.prefix,
+        "token_id": fence.token_id,
+        "lease": format_date(fence.lease),
+        "holder": fence.holder,
+        "overdue": fence.overdue(now),
+    }
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
@@ -177,6 +219,7 @@ def main() -> None:
     module.exit_json(
         rules=normalise(rules),
         windows=[shown(window, now) for window in windows(rules)],
+        fences=[shown_fence(fence, now) for fence in fences(rules)],
         problems=[problem.sentence for problem in problems(rules)],
         server_time=format_date(now.replace(microsecond=0)),
     )

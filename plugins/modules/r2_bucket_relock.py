@@ -16,6 +16,8 @@ description:
     beside running maintenance, and any number of times at once.
   - A window whose lease still runs belongs to somebody who is at work, and is left alone unless O(force=true).
   - Whether a lease is over is judged by the clock of Cloudflare's API, never by that of this machine.
+  - It also enables the API token of a host that a fence had disabled for the time of maintenance, once the fence's lease
+    is over. For that, O(api_token) needs the permission C(Account API Tokens Write) too; without it, a person is told.
   - Rules that this collection did not write are never touched. A document that was edited into nonsense is reported and
     left alone, and so is a window of a repository whose rules make no sense; all others are still looked after.
   - Costs one call of the API per bucket when nothing is open, and two more for a bucket in which something has to be
@@ -53,7 +55,8 @@ options:
     default: false
   fail_when_closed:
     description:
-      - Fail when a window had to be closed, after it was closed, so that a schedule that nobody looks at says so.
+      - Fail when a window had to be closed or a fence taken down, after that was done, so that a schedule that nobody looks
+        at says so.
     type: bool
     default: false
   patience:
@@ -139,6 +142,23 @@ buckets:
       type: list
       elements: dict
       contains: *window
+    fences:
+      description: Hosts' tokens that were enabled again, or in check mode would be.
+      type: list
+      elements: dict
+      contains:
+        prefix:
+          description: The prefix of the repository, empty when the repository is the bucket.
+          type: str
+          sample: ""
+        token_id:
+          description: The id of the token.
+          type: str
+          sample: fedcba9876543210fedcba9876543210
+        lease:
+          description: The instant by which the fence had to be taken down.
+          type: str
+          sample: "2026-11-01T03:00:00Z"
     problems:
       description: What needs a person, one sentence each.
       type: list
@@ -161,16 +181,16 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._relock import BucketResult, relock_all, sentence
 
 
-def told(results: list[BucketResult]) -> tuple[int, dict[str, Any]]:
-    """How many windows were closed, and what the module returns about all buckets."""
+def told(results: list[BucketResult]) -> dict[str, Any]:
+    """What the module returns about all buckets."""
     closed = sum(len(result.closed) for result in results)
-    touched = [result for result in results if result.closed]
+    touched = [result for result in results if result.closed or result.fences]
     diff = {
         "before": {result.bucket: normalise(result.before) for result in touched},
         "after": {result.bucket: normalise(result.after) for result in touched},
     }
     found = [result.returned() for result in results]
-    return closed, {"changed": closed > 0, "closed": closed, "buckets": found, "diff": diff}
+    return {"changed": bool(touched), "closed": closed, "buckets": found, "diff": diff}
 
 
 def main() -> None:
@@ -199,10 +219,11 @@ def main() -> None:
         )
     except HoldfastError as error:
         module.fail_json(msg=str(error), **error.details)
-    closed, returned = told(results)
+    returned = told(results)
     message = sentence(results)
-    if closed and params["fail_when_closed"]:
-        message = " ".join([result.line for result in results if result.closed and not result.problems] + [message])
+    if returned["changed"] and params["fail_when_closed"]:
+        acted = [result for result in results if (result.closed or result.fences) and not result.problems]
+        message = " ".join([result.line for result in acted] + [message])
     if message:
         module.fail_json(msg=message.strip(), **returned)
     module.exit_json(**returned)

@@ -157,6 +157,23 @@ options:
       - How many seconds to try to close a window before giving up with a loud message. At least 60.
     type: int
     default: 1800
+  fence:
+    description:
+      - Whether the token of the host is disabled while snapshots and data are removed, so that nothing is open to the host
+        meanwhile, neither what the window opens nor restic's own lock objects. Its backups fail for that time, so that
+        maintenance first waits for one that is running.
+      - V(auto) does it where the token is managed, which means that M(holdfast.restic_r2.r2_host_token) keeps its keys in
+        O(record_dir). V(always) fails without that.
+      - A token that somebody has disabled already is left alone, and stays disabled.
+      - When the machine dies meanwhile, M(holdfast.restic_r2.r2_bucket_relock) enables the token after an hour.
+    type: str
+    choices: [auto, always, never]
+    default: auto
+  fence_api_token:
+    description:
+      - The value of the API token that disables and enables the host's, with the permission C(Account API Tokens Write).
+        O(api_token) when not set.
+    type: str
   log_path:
     description:
       - A file that gets a line for every step of a window. The system log gets these lines in any case.
@@ -320,6 +337,8 @@ OPTIONS = {
     "window_seconds": {"type": "int", "default": 3600},
     "open_patience": {"type": "int", "default": 60},
     "close_patience": {"type": "int", "default": 1800},
+    "fence": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
+    "fence_api_token": {"type": "str", "no_log": True},
     "log_path": {"type": "path"},
 }
 

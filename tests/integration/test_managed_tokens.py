@@ -7,8 +7,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,6 @@ from tests.support.fleet import Fleet
 from tests.support.running import Ansible, Run
 
 SITE, ROTATE = "holdfast.restic_r2.site", "holdfast.restic_r2.rotate"
-SLOW = 60  # KiB a second
 
 
 @pytest.fixture(name="fleet")
@@ -29,6 +31,9 @@ def fixture_fleet(tmp_path: Path, stand_in: StandIn, restic_path: str) -> Fleet:
     fleet = Fleet(tmp_path / "fleet", stand_in, restic_path)
     for name in ("holdfast_access_key_id", "holdfast_secret_access_key"):
         del fleet.host("web1")[name]
+    fifo = fleet.home("web1") / "fifo"
+    os.mkfifo(fifo)
+    fleet.common["backup_jobs"].append({"name": "held", "command": ["cat", str(fifo)]})
     return fleet
 
 
@@ -55,18 +60,26 @@ def names(fleet: Fleet) -> list[str]:
     return sorted(token.name for token in found if token.name.startswith("holdfast/"))
 
 
-def slow_backup(fleet: Fleet) -> subprocess.Popen[str]:
-    """Start a backup that takes a while, and wait until it uploads."""
-    (fleet.home("web1") / "data" / "big").write_bytes(random.randbytes(SLOW * 1024 * 25))
+@contextmanager
+def backup_running(fleet: Fleet) -> Iterator[subprocess.Popen[str]]:
+    """A backup that began before the block, reads what the test writes, and ends after it."""
     since = fleet.stand_in.last_request()
-    command = [str(fleet.home("web1") / "bin" / "holdfast-restic"), "--backup", "data"]
+    command = [str(fleet.home("web1") / "bin" / "holdfast-restic"), "--backup", "held"]
     process = subprocess.Popen(
         command, env={"PATH": "/usr/bin:/bin"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    fleet.stand_in.wait_for_request(method="PUT", path="/locks/", since=since)
-    return process
+    with open(fleet.home("web1") / "fifo", "wb") as fifo:
+        fleet.stand_in.wait_for_request(method="PUT", path="/locks/", since=since, timeout=60)
+        fifo.write(random.randbytes(50_000))
+        fifo.flush()
+        yield process
+        assert process.poll() is None, "the backup ended before the rotation: it proved nothing"
+        fifo.write(random.randbytes(50_000))
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
 
 
+@pytest.mark.timeout(900)
 def test_site_then_rotation_while_a_backup_runs(ansible: Ansible, fleet: Fleet) -> None:
     dry = play(ansible, fleet, SITE, "--check")
     assert dry.of(action="holdfast.restic_r2.r2_host_token")[0].changed and names(fleet) == []
@@ -76,13 +89,8 @@ def test_site_then_rotation_while_a_backup_runs(ansible: Ansible, fleet: Fleet) 
     assert old["access_key_id"] in on_host(fleet) and fleet.backup("web1").returncode == 0
     assert play(ansible, fleet, SITE).changed == []
 
-    fleet.common["backup_jobs"][0]["limit_upload"] = SLOW
-    play(ansible, fleet, SITE)
-    backup = slow_backup(fleet)
-    play(ansible, fleet, ROTATE, "-vvv", "--diff")
-    assert backup.poll() is None, "the backup ended before the rotation: it proved nothing"
-    output = backup.communicate(timeout=120)[0]
-    assert backup.returncode == 0, output
+    with backup_running(fleet):
+        play(ansible, fleet, ROTATE, "-vvv", "--diff")
     new = kept(fleet)
     assert new["access_key_id"] != old["access_key_id"] and new["access_key_id"] in on_host(fleet)
     assert names(fleet) == ["holdfast/backup-web1", f"holdfast/backup-web1/former/{old['access_key_id'][:8]}"]

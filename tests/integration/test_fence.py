@@ -1,0 +1,241 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The fence: the host's token is disabled while its repository is maintained, and enabled whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._fences import fences, put_up
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import problems
+
+from tests.stand_in.client import StandIn
+from tests.stand_in.others import cloudflare_client
+from tests.support.maintenance import PREFIX, Site
+from tests.support.repositories import PASSWORD
+from tests.support.running import COLLECTION
+
+LATER = 100.0
+# 11: a restic that was killed left its lock, which the host could read.
+LET_IN = (0, 11)
+
+
+class Fenced:
+    """A site whose host has a managed token."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.stand_in: StandIn = site.bed.stand_in
+        made = site.bed.ansible.module(
+            "r2_host_token",
+            **self.account,
+            name="web1",
+            bucket=site.bed.bucket,
+            prefix=PREFIX,
+            record_dir=str(site.bed.record_dir),
+        )
+        assert "failed" not in made, made
+        self.token_id = made["access_key_id"]
+        with open(made["keys_file"], encoding="utf-8") as stream:
+            self.keys = json.load(stream)
+        self.stand_in.clear_log()
+
+    @property
+    def account(self) -> dict[str, str]:
+        stand_in = self.stand_in
+        return {"account_id": stand_in.account_id, "api_token": stand_in.api_token, "api_url": stand_in.api_url}
+
+    @property
+    def cloudflare(self) -> Cloudflare:
+        return Cloudflare(self.stand_in.api_token, self.stand_in.account_id, url=self.stand_in.api_url)
+
+    def token(self) -> Any:
+        client = cloudflare_client(self.stand_in)
+        return client.accounts.tokens.get(self.token_id, account_id=self.stand_in.account_id)
+
+    def rules(self) -> list[dict[str, Any]]:
+        return self.stand_in.rules(self.site.bed.bucket)
+
+    def host(self, seconds: int = 30) -> subprocess.CompletedProcess[str]:
+        """A request of the host's own restic, which leaves and removes an object below locks/."""
+        bed = self.site.bed
+        environment = {
+            **os.environ,
+            "AWS_ACCESS_KEY_ID": self.keys["access_key_id"],
+            "AWS_SECRET_ACCESS_KEY": self.keys["secret_access_key"],
+            "RESTIC_PASSWORD": PASSWORD,
+            "RESTIC_REPOSITORY": f"s3:{self.stand_in.s3_endpoint}/{bed.bucket}/{PREFIX}",
+        }
+        command = ["timeout", str(seconds), bed.restic_path, "cat", "config", "--no-cache"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    def start(self, **arguments: Any) -> subprocess.Popen[str]:
+        """Start maintenance in a process that can be killed."""
+        bed = self.site.bed
+        given = {
+            **bed.options,
+            "record_dir": str(bed.record_dir),
+            "cache_dir": str(bed.home / "cache-of-killed"),
+            "keep_last": 1,
+            "_ansible_remote_tmp": str(bed.home),
+            **arguments,
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"ansible_collections.{COLLECTION}.plugins.modules.restic_prune"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=bed.ansible.environment(),
+        )
+        assert process.stdin
+        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": given}))
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+    def down(self) -> bool:
+        return self.token().status == "active" and not fences(self.rules())
+
+    def guard(self, **arguments: Any) -> dict[str, Any]:
+        return self.site.bed.ansible.module("r2_bucket_relock", **{**self.account, **arguments})
+
+
+@pytest.fixture
+def fenced(site: Site) -> Fenced:
+    return Fenced(site)
+
+
+def wait(condition: Callable[[], bool], seconds: float = LATER) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "this never came about"
+        time.sleep(0.1)
+
+
+def test_nothing_is_open_to_the_host_while_its_repository_is_maintained(fenced: Fenced) -> None:
+    assert fenced.host().returncode == 0
+    since = fenced.stand_in.last_request()
+    fenced.stand_in.fault(method="DELETE", path="/snapshots/", delay=12.0)
+    process = fenced.start()
+    fenced.stand_in.wait_for_request(method="DELETE", path="/snapshots/", arrived=True, since=since, timeout=120)
+    assert fenced.token().status == "disabled"
+    (fence,) = fences(fenced.rules())
+    assert fence.token_id == fenced.token_id and problems(fenced.rules()) == []
+    refused = fenced.host(5)
+    assert refused.returncode != 0, "the host may write while a window is open"
+    result = json.loads(process.communicate(timeout=180)[0])
+    assert "failed" not in result and len(result["removed"]) == 3, result
+    assert fenced.keys["secret_access_key"] not in json.dumps(result)
+    assert fenced.down() and fenced.host().returncode == 0
+    fenced.site.assert_locked()
+    # Whatever the host asked for while something was open was refused.
+    exposed = fenced.site.exposed()
+    log = [one for one in fenced.stand_in.requests(since) if one.get("key_id") == fenced.token_id]
+    assert exposed and log
+    assert [one for one in log if one["kind"] == "DeleteObject" and one["status"] < 400] == [] or fenced.down()
+
+
+def test_token_disabled_by_hand_stays_disabled(fenced: Fenced) -> None:
+    disabled = fenced.site.bed.ansible.module("r2_api_token", **fenced.account, name="web1", state="disabled")
+    assert disabled["changed"] is True
+    result = fenced.site.prune()
+    assert "failed" not in result and result["removed"]
+    assert "it is left so" in str(result["warnings"])
+    assert fenced.token().status == "disabled"
+
+
+STEPS = {
+    "rule": {"method": "PUT", "path": "/lock$"},
+    "token": {"method": "PUT", "path": "/tokens/"},
+    "window": {"method": "DELETE", "path": "/snapshots/"},
+    "enabling": {"method": "PUT", "path": "/tokens/", "skip": 1},
+    "taking-down": {"method": "PUT", "path": "/lock$", "skip": 5},
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_kill_of_maintenance_takes_the_fence_down(fenced: Fenced, step: str) -> None:
+    fault = STEPS[step]
+    wanted = {name: fault[name] for name in ("method", "path")}
+    fenced.stand_in.fault(delay=2.0, **fault)
+    since = fenced.stand_in.last_request()
+    process = fenced.start()
+    for _time in range(int(fault.get("skip", 0)) + 1):
+        entry = fenced.stand_in.wait_for_request(arrived=True, since=since, timeout=120, **wanted)
+        since = entry["n"]
+    process.kill()
+    process.wait()
+    fenced.stand_in.wait_for_request(since=since - 1, **wanted)
+    wait(fenced.down)
+    wait(lambda: fenced.site.exposed(closed=False) == [])
+    assert fenced.host().returncode in LET_IN
+
+
+def test_guard_enables_the_token_when_all_are_dead(fenced: Fenced) -> None:
+    since = fenced.stand_in.last_request()
+    fenced.stand_in.fault(method="DELETE", path="/snapshots/", delay=6.0)
+    process = fenced.start()
+    fenced.stand_in.wait_for_request(method="DELETE", path="/snapshots/", arrived=True, since=since, timeout=120)
+    for child in reversed(keepers(process.pid)):
+        os.kill(child, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    left = fenced.rules()
+    assert fenced.token().status == "disabled" and fences(left)
+    assert fenced.guard(buckets=[fenced.site.bed.bucket])["closed"] == 0, "the leases still run"
+
+    fenced.stand_in.settings(clock_offset=4000.0, max_skew=100000.0)
+    storage = fenced.stand_in.create_token("storage")["value"]
+    told = fenced.guard(api_token=storage, buckets=[fenced.site.bed.bucket])
+    assert told["failed"] and "Account API Tokens Write" in told["msg"] and told["closed"] == 1
+    assert fenced.token().status == "disabled" and fences(fenced.rules())
+    assert fenced.site.exposed(closed=False) == []
+
+    foreseen = fenced.site.bed.ansible.module(
+        "r2_bucket_relock", check_mode=True, **fenced.account, buckets=[fenced.site.bed.bucket]
+    )
+    assert foreseen["changed"] and fenced.token().status == "disabled"
+    done = fenced.guard(buckets=[fenced.site.bed.bucket])
+    assert done["changed"] and [fence["token_id"] for fence in done["buckets"][0]["fences"]] == [fenced.token_id]
+    assert fenced.down()
+    fenced.stand_in.settings(clock_offset=0.0)
+    assert fenced.host().returncode in LET_IN
+
+
+def keepers(pid: int) -> list[int]:
+    """The processes that a process has forked, and those that these have."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as stream:
+        children = [int(child) for child in stream.read().split()]
+    return [*children, *(found for child in children for found in keepers(child))]
+
+
+def test_fence_whose_keeper_died_is_taken_over(fenced: Fenced) -> None:
+    now = fenced.cloudflare
+    rules = now.lock_rules(fenced.site.bed.bucket)
+    lease = now.server_time() - timedelta(seconds=5)
+    holder = "0123456789abcdef"
+    left = put_up(rules, PREFIX, token_id=fenced.token_id, holder=holder, lease=lease, now=lease)
+    now.replace_lock_rules(fenced.site.bed.bucket, left)
+    fenced.site.bed.ansible.module("r2_api_token", **fenced.account, name="web1", state="disabled")
+    assert "failed" not in fenced.site.prune()
+    assert fenced.down()
+
+
+def test_token_maker_that_may_not_opens_nothing(fenced: Fenced) -> None:
+    storage = fenced.stand_in.create_token("storage")["value"]
+    result = fenced.site.prune(fence_api_token=storage)
+    assert result["failed"] and "Account API Tokens Write" in result["msg"] and storage not in str(result)
+    assert fenced.site.exposed() == [] and fenced.down()
+    assert "failed" not in fenced.site.prune(fence="never")
