@@ -2,16 +2,22 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The project that AWX syncs, with the built collection on a collections path of its own."""
+"""The project that AWX syncs: its playbooks, its inventory as AWX imports it, the built collection on a clean path."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
+import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-PROJECT = ROOT / "examples" / "awx"
+from tests.awx.fake.rules import playbooks
+from tests.awx.job import PROJECT, Job, install_collection
+from tests.stand_in.client import StandIn
+from tests.support.fleet import Fleet
+from tests.support.running import ROOT
 
 
 def test_the_project_wants_this_version_of_the_collection() -> None:
@@ -23,6 +29,52 @@ def test_the_project_wants_this_version_of_the_collection() -> None:
 def test_every_playbook_of_the_collection_can_be_chosen_in_a_job_template() -> None:
     """All but preflight, which others import."""
     ours = {path.name for path in (ROOT / "playbooks").glob("*.yml")} - {"preflight.yml"}
+    # It takes the inventory for one too.
+    assert set(playbooks(PROJECT)) == ours | {"alarm.yml", "configure.yml", "inventory/hosts.yml"}
     for name in sorted(ours):
         plays = yaml.safe_load((PROJECT / name).read_text(encoding="utf-8"))
-        assert [play["ansible.builtin.import_playbook"] for play in plays] == [f"holdfast.restic_r2.{name[:-4]}"]
+        assert [play["import_playbook"] for play in plays] == [f"holdfast.restic_r2.{name[:-4]}"]
+
+
+def test_a_playbook_is_not_listed_by_the_full_name_of_import_playbook(tmp_path: Path) -> None:
+    """Why the playbooks above do without: AWX looks at the text."""
+    (tmp_path / "site.yml").write_text("- ansible.builtin.import_playbook: holdfast.restic_r2.site\n", encoding="utf-8")
+    assert playbooks(tmp_path) == []
+
+
+@pytest.fixture(name="job", scope="module")
+def fixture_job(tmp_path_factory: pytest.TempPathFactory, shared_stand_in: StandIn, restic_path: str) -> Job:
+    folder = tmp_path_factory.mktemp("awx")
+    shutil.copytree(PROJECT, folder / "project")
+    return Job(
+        folder,
+        Fleet(folder / "fleet", shared_stand_in, restic_path, ("awx1", "awx2")),
+        install_collection(folder / "collections"),
+    )
+
+
+def test_the_imported_inventory_holds_templates_and_no_secrets(job: Job) -> None:
+    imported = job.import_inventory()
+    group = json.loads(imported)["holdfast"]["vars"]
+    assert group["holdfast_password"] == "{{ holdfast_secrets[inventory_hostname].password }}"
+    assert [secret for secret in job.fleet.secrets if secret in imported] == []
+
+
+@pytest.mark.timeout(900)
+def test_from_provisioning_to_a_restore_with_what_each_template_holds(job: Job, tmp_path: Path) -> None:
+    """Each playbook with the credentials of its job template, and no others."""
+    job.run("site")
+    for name in ("awx1", "awx2"):
+        assert job.fleet.backup(name).returncode == 0
+    assert job.run("site").changed == []
+    assert {row.split()[1] for row in job.table(job.run("verify"))} == {"ok"}
+    assert {row.split()[1] for row in job.table(job.run("maintenance"))} == {"ok"}
+    assert job.run("guard").changed == []
+    survey = {"host": "awx1", "to": "awx2", "target": str(tmp_path / "back"), "snapshot": "latest"}
+    job.run("restore", {f"holdfast_restore_{name}": value for name, value in survey.items()})
+    data = job.fleet.home("awx1") / "data"
+    assert (tmp_path / "back" / data.relative_to("/") / "hello").read_text() == "This is awx1.\n"
+
+
+def test_the_alarm_fails(job: Job) -> None:
+    assert "At 3 a.m." in job.run("alarm", fails=True).output
