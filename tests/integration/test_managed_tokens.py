@@ -22,7 +22,7 @@ from tests.stand_in.others import cloudflare_client
 from tests.support.fleet import Fleet
 from tests.support.running import Ansible, Run
 
-SITE, ROTATE = "holdfast.restic_r2.site", "holdfast.restic_r2.rotate"
+SITE, ROTATE, REFRESH = (f"holdfast.restic_r2.{name}" for name in ("site", "rotate", "refresh"))
 
 
 @pytest.fixture(name="fleet")
@@ -68,7 +68,8 @@ def backup_running(fleet: Fleet) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         command, env={"PATH": "/usr/bin:/bin"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    with open(fleet.home("web1") / "fifo", "wb") as fifo:
+    # Also for reading, so that a backup that does not begin blocks nobody.
+    with open(os.open(fleet.home("web1") / "fifo", os.O_RDWR), "wb") as fifo:
         fleet.stand_in.wait_for_request(method="PUT", path="/locks/", since=since, timeout=60)
         fifo.write(random.randbytes(50_000))
         fifo.flush()
@@ -128,3 +129,25 @@ def test_keys_of_the_inventory_are_used_as_before(
     )
     play(ansible, fleet, ROTATE)
     assert other["access_key_id"] in on_host(fleet) and fleet.backup("web1").returncode == 0
+
+
+def test_temporary_credentials_are_refreshed_below_a_running_backup(ansible: Ansible, fleet: Fleet) -> None:
+    fleet.common.update(
+        holdfast_temporary_credentials=True,
+        holdfast_temporary_valid=7200,
+        holdfast_temporary_refresh=3600,
+        holdfast_prefix="web1",
+    )
+    first = play(ansible, fleet, SITE, "-vvv", "--diff")
+    secrets = [line.partition(" = ")[2] for line in on_host(fleet).splitlines() if " = " in line][1:]
+    assert len(secrets) == 2 and not [secret for secret in secrets if secret in first.output]
+    assert names(fleet) == [] and fleet.backup("web1").returncode == 0
+    old = on_host(fleet)
+
+    with backup_running(fleet):
+        fleet.common["holdfast_temporary_valid"] = 100_000
+        play(ansible, fleet, REFRESH)
+        assert on_host(fleet) != old
+        assert play(ansible, fleet, REFRESH).changed == []
+        # The credentials that the backup began with have ended.
+        fleet.stand_in.settings(clock_offset=8000.0, max_skew=100_000.0)

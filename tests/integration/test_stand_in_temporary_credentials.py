@@ -95,5 +95,10 @@ def test_locally_signed_credentials_without_the_right_to_delete(shared_stand_in:
     assert refused(client.delete_object, Bucket=bucket, Key="free/new") == ("AccessDenied", 403)
     late = signed_locally(shared_stand_in, bucket, parent, lifetime=-1)
     assert refused(late.get_object, Bucket=bucket, Key="data/old") == ("Unauthorized", 401)
+    long = signed_locally(shared_stand_in, bucket, parent, lifetime=604801)
+    assert refused(long.get_object, Bucket=bucket, Key="data/old") == ("Unauthorized", 401)
+    narrow = signed_locally(shared_stand_in, bucket, parent, paths={"prefixPaths": ["data/"], "objectPaths": []})
+    assert narrow.list_objects_v2(Bucket=bucket, Prefix="data/")["KeyCount"] == 1
+    assert refused(narrow.list_objects_v2, Bucket=bucket, Prefix="") == ("AccessDenied", 403)
     forged = signed_locally(shared_stand_in, bucket, {**parent, "secret_access_key": "0" * 64})
     assert refused(forged.get_object, Bucket=bucket, Key="data/old") == ("Unauthorized", 401)

@@ -76,6 +76,9 @@ def _from_jwt(state: State, jwt: str, token: Token, host: str) -> dict[str, Any]
         raise S3Error("Unauthorized", "The session token is meant for another endpoint.")
     if float(claims.get("exp", 0)) <= state.now() or claims.get("scope") not in PERMISSIONS:
         raise S3Error("Unauthorized", "The session token has expired.")
+    # R2's own limit for those that it makes.
+    if not 0 < float(claims["exp"]) - float(claims.get("iat", 0)) <= 604800:
+        raise S3Error("Unauthorized", "The session token is valid for too long.")
     paths = claims.get("paths", {})
     return {
         "bucket": claims.get("bucket"),

@@ -83,7 +83,9 @@ class S3Side:
             raise missing
         open_body(request, claimed)
         bucket_name, key = split_path(request.path)
-        self._check_rights(identity, operation, jurisdiction, bucket_name, key)
+        # What a listing reaches is what it lists.
+        reached = request.query.get("prefix", "") if operation.startswith("ListObjects") else key
+        self._check_rights(identity, operation, jurisdiction, bucket_name, reached)
         with state.lock:
             if operation == "ListBuckets":
                 return state.objects.answer(jurisdiction, request, "")
