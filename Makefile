@@ -42,7 +42,7 @@ bench: env restic  ## measure exposure, API calls and memory; writes bench/resul
 	@$(PYTHON) -m bench
 
 hosts: env restic  ## tests on real Debian hosts with systemd, booted here (needs root)
-	@$(PYTEST) tests/hosts
+	@$(PYTEST) --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/hosts
 
 awx: env restic build  ## the AWX project, its set-up as code and its jobs, run by ansible-runner as AWX does; writes .results/awx.json
 	@$(PYTEST) --numprocesses 2 --dist loadfile tests/awx

@@ -14,47 +14,51 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.fleet import Fleet, unusable
+from tests.hosts.heartbeat import Heartbeat
 from tests.hosts.site import Site
 from tests.stand_in.client import StandIn
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parents[1] / ".results" / "hosts.json"
-SCORES = pytest.StashKey[dict[str, float]]()
-OUTCOMES = pytest.StashKey[dict[str, bool]]()
+
+
+class Results:
+    """Writes what became of the tests to RESULTS; where several processes run them, the one that collects their reports."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, bool] = {}
+        self.scores: dict[str, float] = {}
+        self.skipped = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a test once, as failed when any of its phases failed."""
+        if not report.nodeid.startswith("tests/hosts/"):
+            return
+        self.skipped = self.skipped or report.skipped
+        if report.when == "call" or report.failed:
+            self.outcomes[report.nodeid] = self.outcomes.get(report.nodeid, True) and report.passed
+        for name, value in report.user_properties:
+            if name == "security_score" and isinstance(value, dict):
+                self.scores.update(value)
+
+    def pytest_sessionfinish(self) -> None:
+        """What was said before is true no more when nothing could be tested."""
+        if self.outcomes:
+            document = {
+                "scenarios": len(self.outcomes),
+                "passed": sum(self.outcomes.values()),
+                "security_score": dict(sorted(self.scores.items())),
+            }
+            RESULTS.parent.mkdir(exist_ok=True)
+            RESULTS.write_text(json.dumps(document) + "\n", encoding="utf-8")
+        elif self.skipped:
+            RESULTS.unlink(missing_ok=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "hosts: boots Debian hosts; needs root on Debian, see `make hosts`")
-    config.stash[SCORES] = {}
-    config.stash[OUTCOMES] = {}
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
-    report = yield
-    if HERE in item.path.parents and (call.when == "call" or report.failed):
-        outcomes = item.config.stash[OUTCOMES]
-        outcomes[item.nodeid] = outcomes.get(item.nodeid, True) and report.passed
-    return report
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    outcomes = session.config.stash[OUTCOMES]
-    if not outcomes:
-        return
-    document = {
-        "scenarios": len(outcomes),
-        "passed": sum(outcomes.values()),
-        "security_score": dict(sorted(session.config.stash[SCORES].items())),
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(document) + "\n", encoding="utf-8")
-
-
-@pytest.fixture(scope="session")
-def scores(request: pytest.FixtureRequest) -> dict[str, float]:
-    """The worst score of systemd-analyze security for each suite, for the record of results."""
-    return request.config.stash[SCORES]
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Results(), "results-of-hosts")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +102,8 @@ def site(
 
 
 @pytest.fixture(scope="module")
-def provisioned(site: Site) -> Site:
-    """Hosts with restic, credentials, jobs and timers."""
-    site.provision()
-    return site
+def heartbeat(fleet: Fleet) -> Iterator[Heartbeat]:
+    """Hears what jobs tell."""
+    found = Heartbeat()
+    yield found
+    found.server.shutdown()

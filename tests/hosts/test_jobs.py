@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.hosts.fleet import BED_ADDRESS, Fleet, Host
+from tests.hosts.fleet import Host
+from tests.hosts.heartbeat import Heartbeat
 from tests.hosts.site import JOBS, Site
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
@@ -28,39 +27,11 @@ DUMPS: list[dict[str, Any]] = [
 LIMITS = {"cpu_quota": "50%", "memory_max": "1G", "io_weight": 20, "nice": 15, "timeout": "5min", "limit_upload": 4096}
 PLAIN_JOBS: list[dict[str, Any]] = [
     *JOBS,
-    {"name": "limited", "paths": ["/srv"], **LIMITS},
+    {"name": "limited", "paths": ["/srv"], "exclude": ["*.tmp", "it's"], "one_file_system": True, **LIMITS},
     {"name": "missing", "paths": ["/srv", "/nowhere"]},
     {"name": "refused", "paths": ["/srv"], "before": "exit 4"},
     {"name": "around", "paths": ["/srv"], "before": "echo it begins", "after": "echo it ended with $HOLDFAST_STATUS"},
 ]
-
-
-class Heartbeat:
-    """A service that hears pings, as the hosts reach it."""
-
-    def __init__(self) -> None:
-        heard = self.heard = list[str]()
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                heard.append(self.path)
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Stay silent."""
-
-        self.server = http.server.ThreadingHTTPServer(("0.0.0.0", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://{BED_ADDRESS}:{self.server.server_address[1]}/secret-6f2c"
-
-
-@pytest.fixture(scope="module")
-def heartbeat(fleet: Fleet) -> Iterator[Heartbeat]:
-    """Hears what jobs tell."""
-    found = Heartbeat()
-    yield found
-    found.server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +50,7 @@ def jobs(site: Site, heartbeat: Heartbeat) -> Site:
     run = site.play(databases)
     assert run.exit_code == 0, run.output
     site.common.update(
-        holdfast_heartbeat_url=f"{heartbeat.url}/{{{{ inventory_hostname }}}}-JOB",
+        holdfast_heartbeat_url=heartbeat.address,
         backup_jobs=PLAIN_JOBS + DUMPS,
         backup_failure_command='echo "$HOLDFAST_JOB" >>/var/lib/failed-jobs',
         backup_reruns=0,
@@ -99,12 +70,14 @@ def exposure(host: Host, job: str) -> float:
     return float(told.split("Overall exposure level for")[1].split(":")[1].split()[0])
 
 
-def test_sandboxes_are_tight(jobs: Site, scores: dict[str, float]) -> None:
+def test_sandboxes_are_tight(jobs: Site, record_property: Callable[[str, object], None]) -> None:
+    scores = {}
     for host in jobs.fleet:
         found = {job["name"]: exposure(host, job["name"]) for job in PLAIN_JOBS + DUMPS}
         scores[host.suite] = max(found.values())
         assert found.pop("home") <= 1.6, host.name
         assert {name: score for name, score in found.items() if score > 1.5} == {}, host.name
+    record_property("security_score", scores)
 
 
 def test_a_job_reads_every_file_and_cannot_write(jobs: Site) -> None:
@@ -132,7 +105,19 @@ def test_limits_reach_systemd(jobs: Site) -> None:
             "Nice=15",
             "TimeoutStartUSec=5min",
         ]
+        host.run("mkdir -p /srv/mounted /srv/cache; mount -t tmpfs tmpfs /srv/mounted; touch /srv/mounted/elsewhere")
+        host.write("/srv/cache/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55")
+        host.run('touch /srv/cache/cached /srv/left.tmp "/srv/it\'s" "/srv/kept too"')
         assert start(host, "limited"), host.journal("holdfast-backup@limited")
+        held = jobs.restic_run(host, "ls", "latest").splitlines()
+        assert [path for path in held if path.startswith("/srv/")] == [
+            "/srv/cache",
+            "/srv/cache/CACHEDIR.TAG",
+            "/srv/file",
+            "/srv/kept too",
+            "/srv/mounted",
+        ]
+        host.run("umount /srv/mounted")
 
 
 def test_dumps_of_real_databases(jobs: Site) -> None:
@@ -157,8 +142,7 @@ def test_a_failed_dump_makes_no_snapshot_and_is_heard(jobs: Site, heartbeat: Hea
         assert [snapshot["id"] for snapshot in jobs.snapshots(host)] == before
         host.await_success(f"grep -qx {job} /var/lib/failed-jobs")
         assert f"FAILED: read 'journalctl -u holdfast-backup@{job}'" in host.journal(f"holdfast-backup-failed@{job}")
-        told = [path.removeprefix("/secret-6f2c") for path in heartbeat.heard if f"{host.name}-{job}" in path]
-        assert told == [f"/{host.name}-{job}/start", f"/{host.name}-{job}/fail"]
+        assert heartbeat.told(host.name, job) == ["/start", "/fail"]
 
 
 def test_exit_codes_are_told_as_they_are(jobs: Site, heartbeat: Heartbeat) -> None:
@@ -173,8 +157,25 @@ def test_exit_codes_are_told_as_they_are(jobs: Site, heartbeat: Heartbeat) -> No
         assert start(host, "around")
         assert "it begins" in host.journal("holdfast-backup@around")
         assert "it ended with 0" in host.journal("holdfast-backup@around")
-        told = [path.removeprefix("/secret-6f2c") for path in heartbeat.heard if f"{host.name}-around" in path]
-        assert told == [f"/{host.name}-around/start", f"/{host.name}-around"]
+        assert heartbeat.told(host.name, "around") == ["/start", ""]
+
+
+def test_nobody_cleans_up_while_another_user_works(jobs: Site) -> None:
+    for host in jobs.fleet:
+        bucket = jobs.bucket(host.name)
+        newest = jobs.stand_in.last_request()
+        jobs.stand_in.fault(method="PUT", path=f"/{bucket}/snapshots/", delay=2)
+        host.run("date >/home/admin/private; systemctl start --no-block holdfast-backup@home")
+        jobs.stand_in.wait_for_request(60, since=newest, arrived=True, method="PUT", path=f"/{bucket}/snapshots/")
+        host.run("pkill -STOP -x restic")
+        working = {key for key in jobs.stand_in.objects(bucket) if key.startswith("locks/")}
+        assert len(working) == 1
+        # As if the other's last run had been cut off.
+        host.run("runuser -u postgres -- touch /var/cache/holdfast/postgres/unfinished-postgresql")
+        assert start(host, "postgresql"), host.journal("holdfast-backup@postgresql")
+        assert working <= set(jobs.stand_in.objects(bucket))
+        host.run("pkill -CONT -x restic")
+        host.await_success("[ $(systemctl show --value -p ActiveState holdfast-backup@home) = inactive ]")
 
 
 def test_people_use_the_same_command(jobs: Site) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from tests.hosts.fleet import Fleet
+from tests.hosts.heartbeat import SECRET, Heartbeat
 from tests.hosts.site import Site
 
 pytestmark = pytest.mark.hosts
@@ -16,7 +17,8 @@ pytestmark = pytest.mark.hosts
 PLAIN = {"ANSIBLE_PIPELINING": "0"}
 
 
-def test_dry_run_on_bare_hosts_predicts_and_changes_nothing(site: Site) -> None:
+def test_dry_run_on_bare_hosts_predicts_and_changes_nothing(site: Site, heartbeat: Heartbeat) -> None:
+    site.common["holdfast_heartbeat_url"] = heartbeat.address
     before = {host.name: host.run("find / -xdev -newer /etc/machine-id -type f | sort") for host in site.fleet}
     run = site.provision("--check", "--diff", user="admin")
     assert {result.host for result in run.changed} >= set(site.fleet.hosts)
@@ -38,6 +40,16 @@ def test_an_ordinary_user_provisions_from_bare(site: Site) -> None:
 def test_a_second_run_changes_nothing(site: Site, environment: dict[str, str]) -> None:
     run = site.provision("--diff", user="admin", environment=environment)
     assert [(result.host, result.task) for result in run.changed] == []
+
+
+def test_a_timer_is_what_was_asked_for(site: Site, fleet: Fleet) -> None:
+    for host in fleet:
+        names = "TimersCalendar,RandomizedDelayUSec,FixedRandomDelay,Persistent"
+        shown = host.run(f"systemctl show -p {names} holdfast-backup@home.timer")
+        assert "OnCalendar=*-*-* 03:00:00" in shown
+        assert {"RandomizedDelayUSec=1h", "FixedRandomDelay=yes", "Persistent=yes"} <= set(shown.splitlines())
+        for name in ("Wants", "After"):
+            assert "network-online.target" in host.property_of("holdfast-backup@home.service", name)
 
 
 def test_a_timer_fires_by_itself_and_makes_a_snapshot(site: Site, fleet: Fleet) -> None:
@@ -63,14 +75,22 @@ def test_nothing_secret_is_seen_while_a_job_runs(site: Site, fleet: Fleet) -> No
         site.stand_in.wait_for_request(since=newest, arrived=True, method="PUT", path=".*/snapshots/.*", timeout=60)
         processes = host.run("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'")
         assert "--tag" in processes and "RESTIC_PASSWORD_FILE" in processes
+        # What the sandbox is in fact: it reads every file, and that is all.
+        status = host.run("cat /proc/$(pgrep -x restic)/status")
+        held = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert held["Uid"].split()[0] != "0" and (held["NoNewPrivs"], held["Seccomp"]) == ("1", "2")
+        read_only = f"{1 << 2:016x}"  # CAP_DAC_READ_SEARCH, capabilities(7)
+        assert {held[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb", "CapInh")} == {read_only}
+        mounts = host.run("cat /proc/$(pgrep -x restic)/mountinfo")
+        assert " / / ro," in mounts and " /home rw," not in mounts
         shown = processes + host.run("systemctl show holdfast-backup@home.service; systemctl cat 'holdfast-*'")
-        assert [secret for secret in site.secrets() if secret in shown] == []
+        assert [secret for secret in [*site.secrets(), SECRET] if secret in shown] == []
         host.await_success("[ $(systemctl show --value -p ActiveState holdfast-backup@home) = inactive ]")
 
 
 def test_nothing_secret_is_left_on_a_host(site: Site, fleet: Fleet) -> None:
     for host in fleet:
-        patterns = "\n".join(site.secrets())
+        patterns = "\n".join([*site.secrets(), SECRET])
         # Encrypted credentials are the one place, and even they do not hold them in clear.
         found = host.ssh(
             "grep -rlF -f - /etc /home /opt/*.* /root /run /srv /tmp /usr/local /var --exclude-dir=journal",
@@ -86,7 +106,7 @@ def test_nothing_secret_is_left_on_a_host(site: Site, fleet: Fleet) -> None:
         ]
         journal = host.journal()
         assert "holdfast" in journal
-        assert [secret for secret in site.secrets() if secret in journal] == []
+        assert [secret for secret in [*site.secrets(), SECRET] if secret in journal] == []
 
 
 def test_nothing_secret_is_told_to_people_or_left_on_the_controller(site: Site, fleet: Fleet) -> None:
@@ -97,14 +117,24 @@ def test_nothing_secret_is_told_to_people_or_left_on_the_controller(site: Site, 
         variables.update(
             holdfast_access_key_id=token["access_key_id"], holdfast_secret_access_key=token["secret_access_key"]
         )
+    # One host goes without encryption, as one with an older systemd would.
+    plain = fleet.hosts["h2"]
+    site.hosts[plain.name]["credentials_encrypt"] = "never"
+    site.common["backup_jobs"][1]["on_calendar"] = "*-*-* 04:00:00"
     run = site.provision("-vvv", "--diff", user="admin")
     assert {result.host for result in run.changed} == set(fleet.hosts)
     facts = site.play([{"hosts": "holdfast", "gather_facts": True, "tasks": []}], "-vvv", user="admin")
     told = run.output + facts.output
-    for secret in {*old, *site.secrets()}:
+    for secret in {*old, *site.secrets(), SECRET}:
         assert secret not in told
         # The inventories are the vault of this site; everything else is what Ansible and its modules left.
         left = [path for path in site.node.rglob("*") if path.is_file() and not path.name.startswith("inventory-")]
         assert [path for path in left if secret.encode() in path.read_bytes()] == []
     for host in fleet:
         host.run("systemctl start holdfast-backup@home.service")
+        assert "*-*-* 04:00:00" in host.property_of("holdfast-backup@home.timer", "TimersCalendar")
+        assert " 04:" in host.property_of("holdfast-backup@home.timer", "NextElapseUSecRealtime")
+    assert plain.run("stat -c '%a %U %n' /etc/holdfast/*").splitlines() == [
+        f"600 root /etc/holdfast/{name}" for name in ("heartbeat", "key_id", "password", "s3")
+    ]
+    assert "LoadCredentialEncrypted" not in plain.run("systemctl cat holdfast-backup@home")
