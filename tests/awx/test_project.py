@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 
 from tests.awx.fake.rules import playbooks
 from tests.awx.job import PROJECT, Job, install_collection
@@ -76,5 +80,21 @@ def test_from_provisioning_to_a_restore_with_what_each_template_holds(job: Job, 
     assert (tmp_path / "back" / data.relative_to("/") / "hello").read_text() == "This is awx1.\n"
 
 
-def test_the_alarm_fails(job: Job) -> None:
+def test_after_maintenance_the_lock_waits_for_a_lease_to_end(job: Job) -> None:
+    """A window whose keeper went with its container, seconds before its lease is over."""
+    stand_in = job.fleet.stand_in
+    url = f"{stand_in.api_url}/accounts/{stand_in.account_id}/r2/buckets"
+    headers = {"Authorization": f"Bearer {stand_in.api_token}"}
+    requests.post(url, json={"name": "left-open"}, headers=headers, timeout=30).raise_for_status()
+    lease = datetime.now(timezone.utc) + timedelta(seconds=8)
+    rules = open_window(lock_set(""), "", ["data"], lease=lease, holder="0" * 16)
+    requests.put(f"{url}/left-open/lock", json={"rules": rules}, headers=headers, timeout=30).raise_for_status()
+    job.run("relock", {"holdfast_relock_wait": 12})
+    assert all(rule["enabled"] for rule in stand_in.rules("left-open"))
+
+
+def test_the_alarm_fails_and_tells_what_maintenance_handed_on(job: Job) -> None:
+    records = {"web1": {"done": False, "text": "It is full."}, "web2": {"done": True, "text": "All well."}}
+    output = job.run("alarm", {"holdfast_maintenance": records}, fails=True).output
+    assert "At 3 a.m." in output and "web1: It is full." in output and "All well." not in output
     assert "At 3 a.m." in job.run("alarm", fails=True).output
