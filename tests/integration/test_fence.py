@@ -88,6 +88,7 @@ class Fenced:
             **bed.options,
             "record_dir": str(bed.record_dir),
             "cache_dir": str(bed.home / "cache-of-killed"),
+            "close_patience": 60,
             "keep_last": 1,
             "_ansible_remote_tmp": str(bed.home),
             **arguments,
