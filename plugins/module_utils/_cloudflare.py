@@ -189,6 +189,7 @@ class Cloudflare(Transport):
         patience: float | None = None,
         allow_empty: bool = False,
         write: bool = True,
+        ready: Callable[[list[Rule]], bool] = lambda rules: True,
     ) -> LockUpdate:
         """Read the lock document, change it, write it if it changed, read it back; again until it is as meant.
 
@@ -198,6 +199,7 @@ class Cloudflare(Transport):
             patience: Seconds that all of it may take, as far as retries go.
             allow_empty: Whether a document without any rule may be written.
             write: False for check mode: nothing is written, after is what would be.
+            ready: Asked before every write, with the rules that there are and would be; False means to read again.
         """
         started, conflicts, failures, written = self._monotonic(), 0, 0, False
         before = current = self.lock_rules(bucket, patience=patience)
@@ -205,7 +207,12 @@ class Cloudflare(Transport):
             wanted = change(current)
             if same(current, wanted) or not write:
                 return LockUpdate(before, wanted, written)
+            is_ready = ready([*current, *wanted])
             left = None if patience is None else max(started + patience - self._monotonic(), 0.0)
+            if not is_ready:
+                current = self.lock_rules(bucket, patience=left)
+                before = before if written else current
+                continue
             written = True
             try:
                 after = self.replace_lock_rules(bucket, wanted, patience=left, allow_empty=allow_empty)

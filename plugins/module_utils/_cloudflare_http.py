@@ -14,6 +14,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
@@ -30,6 +31,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare_err
     Unreachable,
     error_of,
 )
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import unlimited
 
 # What a caller waits for all tries of one call together, in seconds.
 PATIENCE = 30.0
@@ -63,6 +65,7 @@ class Transport:
         patience: Seconds that all tries of one call may take together, unless the call says otherwise.
         block_patience: The same while the API refuses calls because there were too many; as patience when not given.
         pace: Takes care that parallel processes stay below the API's limit.
+        limited: Bounds the seconds that a whole exchange may take; timeout alone bounds each of its silences.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Transport:
         open_url: Callable[..., Any] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
+        limited: Callable[[float], AbstractContextManager[None]] = unlimited,
     ) -> None:
         self._token = _checked_token(token)
         self.account_id = _checked_account(account_id)
@@ -92,6 +96,7 @@ class Transport:
         self._open_url = open_url
         self._sleep = sleep
         self._monotonic = monotonic
+        self._limited = limited
         self._clock: tuple[datetime, float] | None = None
 
     def __repr__(self) -> str:
@@ -187,7 +192,10 @@ class Transport:
         url = self._url + request.path + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body).encode()
         try:
-            status, answer_headers, content = self._exchange(url, request.method, data, self._headers(data, headers))
+            with self._limited(2 * self.timeout):
+                status, answer_headers, content = self._exchange(
+                    url, request.method, data, self._headers(data, headers)
+                )
         except UnicodeError:
             raise CloudflareError(f"{self._url!r} is no usable api_url: no server can have this name.") from None
         except (OSError, HTTPException, urls.ConnectionError) as error:

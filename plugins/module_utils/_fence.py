@@ -81,7 +81,7 @@ class FenceKeeper(Keeper):
         left = fences.fence_of(cloudflare.lock_rules(self.spec.bucket), self.spec.prefix)
         self.disabled = left is not None
         super()._open(cloudflare)
-        self._give_turn_back()
+        self.turn.give_back()
         token = self._token()
         if token.get("status") == ACTIVE:
             self._disable(token)

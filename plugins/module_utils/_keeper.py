@@ -11,15 +11,11 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import time
 from datetime import datetime, timedelta
-from typing import Any
 
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._closer import CAP, LEASE, Closer
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import (
-    CLOSING,
     Cloudflare,
     CloudflareError,
     Denied,
@@ -30,116 +26,44 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare imp
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import (
     Control,
+    Ending,
     elapsed,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import (
     HoldfastError,
 )
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._journal import Journal
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import (
-    close_window,
-    window_of,
-)
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import LockRulesError, Rule, format_date
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import Prober
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import KEY, Turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule, format_date
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Error
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import TurnTaken
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window_spec import WindowSpec
 
-# Errors that waiting seldom cures: the lock token was revoked, the bucket is gone, the document is nonsense.
-_STUBBORN = (Denied, NotFound, LockRulesError)
-_STUBBORN_PATIENCE = 60.0
-# An unlocking write whose answer never came may still take effect: look again after so many seconds.
-_AFTERSHOCKS = (1.0, 5.0, 25.0)
-_SHARED_AFTERSHOCKS = (2.0,)
-_CLOSING_TURN = 5.0
-_CAP = "the longest time that was allowed is over"
-_LEASE = "the lease ran out"
 
-
-class Ending(Exception):
-    """The window has to close now; the text says why."""
-
-
-class TurnTaken(HoldfastError):
-    """Somebody else had the turn for as long as we could wait."""
-
-
-class Keeper:
+class Keeper(Closer):
     """Owns one window, from before its first request to after its last."""
-
-    def __init__(self, spec: WindowSpec, holder: str, control: Control, status: int) -> None:
-        self.spec = spec
-        self.holder = holder
-        self.control = control
-        self.status = status
-        self.journal = Journal(f"window {holder} on {spec.repository}", spec.log_path)
-        self.cloudflare: Cloudflare | None = None
-        self.prober = Prober(self._s3, spec.prefixes, self._pause)
-        self.s3: S3 | None = None
-        self.turn: Turn | None = None
-        self.closing = False
-        self.touched = False
-        self.lifted = False
-        self.doubtful = False
-        self.opened_at = 0.0
-        self.lease_until = 0.0
-        self.report: dict[str, Any] = {
-            "repository": spec.repository,
-            "prefixes": spec.prefixes,
-            "holder": holder,
-            "opened": None,
-            "closed": None,
-            "seconds": 0.0,
-            "lease": None,
-            "ended_by": None,
-            "closed_by_other": False,
-            "in_force": None,
-            "unproved": [],
-            "error": None,
-        }
 
     def run(self, only_close: bool = False) -> int:
         """Open, watch, close. Returns the exit status: 0 locked again, 1 never opened, 2 not proved to be locked."""
         try:
-            self.cloudflare = self.spec.cloudflare(
-                sleep=self._pause, monotonic=elapsed, patience=self.spec.open_patience
-            )
-            if self.spec.shared:
-                self.turn = Turn(self._s3, self.cloudflare.server_time, self._pause)
+            cloudflare = self.connect()
             if only_close:
                 self.touched = self.lifted = self.doubtful = True
                 raise Ending("the keeper of this window died")
-            self._open(self.cloudflare)
-            self._tell("opened")
-            self._give_turn_back()
-            self._watch(self.cloudflare)
+            with self.control.interrupting(self._due):
+                self._open(cloudflare)
+                self._tell("opened")
+                self.turn.give_back()
+                self._watch(cloudflare)
         except Ending as ending:
             self.report["ended_by"] = str(ending)
         except HoldfastError as error:
             self.report["ended_by"] = self.report["error"] = str(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, an open window comes first
             self.report["ended_by"] = self.report["error"] = f"unexpected {type(error).__name__}: {error}"
+        self.control.calm()
         try:
-            return self._end()
+            return self.close()
         finally:
-            self._give_turn_back()
-
-    def _end(self) -> int:
-        if self.cloudflare is None or not self.touched:
-            self.journal.line(f"not opened, nothing was changed: {self.report['ended_by']}")
-            self._tell("closed")
-            return 1
-        self.closing = True
-        self.cloudflare.priority = CLOSING
-        self.journal.line(f"closing: {self.report['ended_by']}")
-        self._interrupt_work()
-        self._lock_again(self.cloudflare)
-        if self.report["in_force"]:
-            self._await_aftershocks(self.cloudflare)
-        self._tell("closed")
-        self.control.end_guarded(self.spec.grace_seconds)
-        return 0 if self.report["in_force"] else 2
+            self.turn.give_back()
 
     # Opening ---------------------------------------------------------------------------------------------------------
 
@@ -172,10 +96,12 @@ class Keeper:
             lease = self._lease(cloudflare)
             wanted = spec.opened(rules, self.holder, lease, cloudflare.server_time())
             self._look()
-            if self.turn is not None and not self.turn.ours and elapsed() < deadline:
+            if self.spec.shared and not self.turn.ours and elapsed() < deadline:
                 continue  # reading took so long that somebody else may be writing by now
             self.journal.line(f"opening {', '.join(spec.prefixes)} until {format_date(lease)}: {spec.reason}")
-            self.opened_at = self.opened_at or elapsed()
+            if not self.opened_at:
+                self._leased(cloudflare, lease)
+                self.opened_at = elapsed()
             try:
                 self._write(cloudflare, wanted)
             except (Throttled, Unreachable, LockConflict) as error:
@@ -184,7 +110,7 @@ class Keeper:
                 self.journal.line(f"not opened yet: {error}", urgent=True)
             else:
                 return lease
-            self._give_turn_back()
+            self.turn.give_back()
             self._pause(pause)
             pause *= 2
 
@@ -206,9 +132,15 @@ class Keeper:
         except (Throttled, Denied, NotFound):
             raise
         except BaseException as error:
-            self.lifted, self.doubtful = True, self.doubtful or not isinstance(error, LockConflict)
+            self.lifted = True
+            if not isinstance(error, LockConflict):
+                self._doubt()
             raise
         self.lifted = True
+
+    def _doubt(self) -> None:
+        self.doubtful = True
+        self.turn.doubt()
 
     # Holding ---------------------------------------------------------------------------------------------------------
 
@@ -218,14 +150,19 @@ class Keeper:
         cloudflare.patience = min(self.spec.open_patience, self.spec.lease_seconds / 4)
         extend_at = self._next_extension(cap)
         while True:
-            reason = self.control.wait(min(extend_at, cap, self.lease_until) - elapsed())
+            reason = self.control.wait(min(extend_at, cap, self.lease_until) - elapsed()) or self._due()
             if reason:
                 raise Ending(reason)
-            if elapsed() >= min(cap, self.lease_until):
-                raise Ending(_CAP if self._leased_to(cap) else _LEASE)
             if elapsed() >= extend_at:
                 self._extend(cloudflare)
                 extend_at = self._next_extension(cap)
+
+    def _due(self) -> str | None:
+        """Why the window has to close by now, as far as time goes."""
+        cap = self.opened_at + self.spec.cap_seconds
+        if not self.opened_at or elapsed() < min(cap, self.lease_until):
+            return None
+        return CAP if self._leased_to(cap) else LEASE
 
     def _leased_to(self, cap: float) -> bool:
         """Whether the lease goes as far as the cap lets it; leases are whole seconds."""
@@ -247,143 +184,18 @@ class Keeper:
             self.journal.line(f"the lease could not be extended: {error}", urgent=True)
             return
         finally:
-            self._give_turn_back()
+            self.turn.give_back()
         self._leased(cloudflare, lease)
         self.journal.line(f"lease extended to {format_date(lease)}")
-
-    # Closing ---------------------------------------------------------------------------------------------------------
-
-    def _interrupt_work(self) -> None:
-        """End the work that needs the window, unless its parent said that it is done."""
-        if self.report["ended_by"] == Control.CLOSE:
-            self.control.guarded.clear()
-            return
-        self.control.interrupt_guarded()
-        if self.report["ended_by"] in (_CAP, _LEASE):
-            self.control.end_guarded(self.spec.grace_seconds)
-
-    def _await_aftershocks(self, cloudflare: Cloudflare) -> None:
-        """Look again: an unlocking write without an answer may still take effect, and a writer who did not keep to
-        the turns may have put back what it had read before.
-        """
-        for seconds in _AFTERSHOCKS if self.doubtful else _SHARED_AFTERSHOCKS if self.spec.shared else ():
-            self._give_turn_back()
-            time.sleep(seconds)
-            self._lock_again(cloudflare)
-
-    def _lock_again(self, cloudflare: Cloudflare) -> None:
-        """Re-enable, read back and probe; again and again until it is proved or the patience is over."""
-        start, pause = elapsed(), 0.2
-        while True:
-            patience = self.spec.close_patience
-            try:
-                self._enable(cloudflare, start + patience - elapsed())
-                if self.lifted:
-                    self._prove_locked(start + patience)
-                return self._locked(cloudflare)
-            except Exception as error:  # noqa: BLE001 - not even a bug may end this before the patience does
-                problem = error
-            if isinstance(problem, _STUBBORN) or getattr(problem, "status", 0) in (401, 403):
-                patience = min(patience, _STUBBORN_PATIENCE)
-            if elapsed() + pause >= start + patience:
-                return self._give_up(problem)
-            self.journal.line(f"not closed yet: {problem}", urgent=True)
-            time.sleep(pause)
-            pause = min(pause * 2, 15.0)
-
-    def _locked(self, cloudflare: Cloudflare) -> None:
-        self.report["in_force"] = True
-        self.report["closed"] = format_date(cloudflare.server_time().replace(microsecond=0))
-        if self.opened_at:
-            self.report["seconds"] = round(elapsed() - self.opened_at, 3)
-        self.journal.line("closed, in force")
-
-    def _enable(self, cloudflare: Cloudflare, patience: float) -> None:
-        spec = self.spec
-        # Closing goes on without its turn: whoever keeps the turn from us must not keep the window open.
-        try:
-            self._take_turn(_CLOSING_TURN)
-        except HoldfastError as error:
-            self.journal.line(f"closing without a turn: {error}", urgent=True)
-            self.turn = None
-        update = cloudflare.update_lock_rules(
-            spec.bucket, lambda rules: close_window(rules, spec.prefix, self.holder), patience=patience
-        )
-        if update.written:
-            self.lifted = True  # the write that was refused was not
-        else:
-            self.report["closed_by_other"] = not self.doubtful
-        enabled = [rule.get("prefix") for rule in update.after if rule.get("enabled") is True]
-        missing = [prefix for prefix in spec.prefixes if prefix not in enabled]
-        if missing:
-            window = window_of(update.after, spec.prefix)
-            whose = f" (there is a window of somebody else, {window.holder})" if window else ""
-            raise LockRulesError(
-                f"There is no enabled lock rule for {', '.join(missing)} in bucket {spec.bucket}{whose}."
-            )
-
-    def _prove_locked(self, deadline: float) -> None:
-        # Not for long before the document is read again: an earlier write may have taken effect only now.
-        states = self.prober.until("locked", min(deadline, elapsed() + 10))
-        self.report["unproved"] = [prefix for prefix, state in states.items() if state == "missing"]
-        still = [prefix for prefix, state in states.items() if state == "open"]
-        if still:
-            raise HoldfastError(f"The rules are enabled, but R2 does not enforce them on {', '.join(still)} yet.")
-
-    def _give_up(self, problem: Exception) -> None:
-        spec = self.spec
-        self.report["in_force"] = False
-        jurisdiction = getattr(self.cloudflare, "jurisdiction", "default")
-        where = f" account_id={getattr(self.cloudflare, 'account_id', '')}"
-        where += "" if jurisdiction == "default" else f" jurisdiction={jurisdiction}"
-        command = (
-            f"ansible localhost -m holdfast.restic_r2.r2_bucket_relock -a 'buckets={spec.bucket} force=true{where}'"
-        )
-        self.report["error"] = (
-            f"The locks of {spec.repository} could not be proved to be in force again "
-            f"({', '.join(spec.prefixes)}): {problem} Run now, with the token in CLOUDFLARE_API_TOKEN: {command}"
-        )
-        self.journal.line(self.report["error"], urgent=True)
 
     # Turns in a shared bucket ----------------------------------------------------------------------------------------
 
     def _take_turn(self, patience: float) -> None:
-        if self.turn is not None and not self.turn.take(max(patience, 0.0)):
-            raise TurnTaken(
-                f"Somebody else is at the lock document of bucket {self.spec.bucket} all the time; if no maintenance "
-                f"runs there, a host of this bucket keeps writing the object {KEY}."
-            )
-
-    def _give_turn_back(self) -> None:
-        if self.turn is not None:
-            self.turn.give_back()
-
-    # Tools -----------------------------------------------------------------------------------------------------------
-
-    def _s3(self) -> S3:
-        if self.s3 is None:
-            # Impatient, because whoever needs an answer here asks again, or does without.
-            self.s3 = self.spec.s3(timeout=5, attempts=2)
-        return self.s3
+        if self.spec.shared and not self.turn.take(max(patience, 0.0)):
+            raise TurnTaken(self.spec.bucket)
 
     def _look(self) -> None:
         self._pause(0)
-
-    def _pause(self, seconds: float) -> None:
-        """Sleep, but while the window is not closing yet, wake up for whatever wants it closed."""
-        if self.closing:
-            time.sleep(seconds)
-            return
-        reason = self.control.wait(seconds)
-        if reason:
-            raise Ending(reason)
-
-    def _tell(self, event: str) -> None:
-        message = json.dumps(dict(self.report, event=event)) + "\n"
-        try:
-            os.write(self.status, message.encode())
-        except OSError:
-            pass  # the parent is gone; the journal has the line
 
 
 def keep(

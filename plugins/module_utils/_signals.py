@@ -44,6 +44,23 @@ def signals_raise() -> Iterator[None]:
             signal.signal(number, previous if previous is not None else signal.SIG_DFL)
 
 
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """Inside the block, signals that ask for the end are only noted; the first of them is raised after it.
+
+    By handlers, because a mask would hold for one thread and the handler runs for whichever thread got the signal.
+    """
+    caught: list[int] = []
+    before = {number: signal.signal(number, lambda found, _frame: caught.append(found)) for number in _NUMBERS}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous if previous is not None else signal.SIG_DFL)
+        if caught:
+            signal.raise_signal(caught[0])
+
+
 def dies_with_parent() -> Callable[[], None]:
     """For a child's preexec_fn: it gets SIGINT when this process dies, even by SIGKILL. Linux; elsewhere it does nothing."""
     parent = os.getpid()

@@ -17,17 +17,35 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
+from types import TracebackType
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed, unlimited
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule, repositories
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error
 
 # Below no prefix that a lock set covers, whatever the prefix of its repository.
 KEY = "holdfast/turn"
-TIME_TO_LIVE = 30.0
+# A turn is good for the beginning of a write for FRESH seconds. What was sent then without an answer may take effect
+# for some time; only after that may somebody else build upon the document.
+TIME_TO_LIVE = 45.0
+FRESH = 15.0
+
+
+class TurnTaken(HoldfastError):
+    """Somebody else had the turn for as long as we could wait."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(
+            f"Somebody else is at the lock document of bucket {bucket} all the time; if no maintenance runs there, a "
+            f"host of this bucket keeps writing the object {KEY}."
+        )
 
 
 class Turn:
@@ -37,33 +55,27 @@ class Turn:
         s3: Makes the client, when it is needed.
         now: The time of the server, by which the age of the object is judged.
         pause: How to wait.
-        time_to_live: Seconds after which a turn that was not given back may be taken over.
     """
 
-    def __init__(
-        self,
-        s3: Callable[[], S3],
-        now: Callable[[], datetime],
-        pause: Callable[[float], None],
-        time_to_live: float = TIME_TO_LIVE,
-    ) -> None:
+    def __init__(self, s3: Callable[[], S3], now: Callable[[], datetime], pause: Callable[[float], None]) -> None:
         self._s3 = s3
         self._now = now
         self._pause = pause
-        self._time_to_live = time_to_live
         self._etag: str | None = None
         self._taken = 0.0
+        self._doubted_until = 0.0
+        # The ETags of all objects that we may have left: R2 makes them as S3 does, from the content.
+        self._marks: set[str] = set()
 
     @property
     def ours(self) -> bool:
         """Whether the turn is ours, and for long enough to begin a write."""
-        return self._etag is not None and elapsed() - self._taken < self._time_to_live / 2
+        return self._etag is not None and elapsed() - self._taken < FRESH
 
     def take(self, patience: float) -> bool:
         """Wait for the turn, at most so long; returns whether it is ours now."""
         deadline = elapsed() + patience
         while not self.ours:
-            self._taken = elapsed()
             self._etag = self._try()
             pause = random.uniform(0.1, 0.4)
             if self._etag is None:
@@ -72,26 +84,107 @@ class Turn:
                 self._pause(pause)
         return True
 
+    def doubt(self) -> None:
+        """A write had no answer: keep the turn until it has either taken effect or never will."""
+        self._doubted_until = elapsed() + TIME_TO_LIVE
+
     def give_back(self) -> None:
         """Let the next one have it. Left to grow old when it may be somebody else's by now, or cannot be deleted."""
         etag, fresh = self._etag, self.ours
         self._etag = None
-        if not fresh:
+        if not fresh or elapsed() < self._doubted_until:
             return
         try:
             found = self._s3().head(KEY)
             if found is not None and found.etag == etag:
                 self._s3().delete(KEY)
+            self._marks.clear()
         except S3Error:
             pass
 
     def _try(self) -> str | None:
-        s3 = self._s3()
+        s3, moment = self._s3(), elapsed()
         body = secrets.token_bytes(16)  # never the same, so that an ETag stands for one turn
+        self._marks.add(hashlib.md5(body, usedforsecurity=False).hexdigest())
         etag = s3.put_if(KEY, body)
+        if etag is None:
+            found = s3.head(KEY)
+            if found is None or not (found.etag in self._marks or self._old(found.last_modified)):
+                return None
+            moment = elapsed()
+            etag = s3.put_if(KEY, body, etag=found.etag)
         if etag is not None:
-            return etag
-        found = s3.head(KEY)
-        if found is None or (self._now() - found.last_modified).total_seconds() <= self._time_to_live:
-            return None
-        return s3.put_if(KEY, body, etag=found.etag)
+            self._taken = moment
+        return etag
+
+    def _old(self, stored: datetime) -> bool:
+        return (self._now() - stored).total_seconds() > TIME_TO_LIVE
+
+
+class InTurn:
+    """A change of a lock document for which the turn is taken if it is needed: asked before every write.
+
+    Args:
+        bucket: The bucket, for sentences.
+        make: Makes the turn, once it is needed; a bucket with one repository needs none.
+        patience: Seconds to wait for it.
+        insist: Raise TurnTaken when it is not to be had. Otherwise go on without: what locks must not wait for long.
+        limited: Bounds the seconds that all requests for it may take.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        make: Callable[[], Turn],
+        patience: float,
+        *,
+        insist: bool,
+        limited: Callable[[float], AbstractContextManager[None]] = unlimited,
+    ) -> None:
+        self.bucket = bucket
+        self.patience = patience
+        self.insist = insist
+        self.alone: Exception | None = None
+        self._make = make
+        self._limited = limited
+        self._turn: Turn | None = None
+        self._writes = 0
+
+    def __enter__(self) -> InTurn:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if self._turn is not None:
+            if self._writes > 1 or (self._writes and error is not None):
+                self._turn.doubt()  # a write that was followed by another one had no clear answer
+            with suppress(OSError), self._limited(2 * self.patience):
+                self._turn.give_back()
+
+    def ready(self, rules: Iterable[Rule]) -> bool:
+        """Whether the document may be written as it was read. If not, it has to be read again."""
+        if any(repositories(rules)) and not self.alone and not self._ours():
+            self.take()
+            return False
+        self._writes += 1
+        return True
+
+    def _ours(self) -> bool:
+        return self._turn is not None and self._turn.ours
+
+    def take(self) -> None:
+        """Take the turn if it is not ours."""
+        if self.alone or self._ours():
+            return
+        problem: Exception = TurnTaken(self.bucket)
+        try:
+            self._turn = self._turn or self._make()
+            with self._limited(2 * self.patience):
+                if self._turn.take(self.patience):
+                    return
+        except (HoldfastError, OSError) as error:
+            problem = error
+        if self.insist:
+            raise problem
+        self.alone = problem

@@ -21,6 +21,7 @@ import secrets
 import select
 import signal
 import syslog
+import time
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -34,6 +35,12 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._keeper import 
     WindowSpec,
     keep,
 )
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import signals_wait
+
+# How often to look, in seconds, whether a silent keeper is one that somebody holds.
+_LOOK = 0.5
+# What all waits of a keeper that have no setting of their own may take together, in seconds.
+_MARGIN = 300.0
 
 __all__ = ["Window", "WindowError", "WindowSpec", "leave_window_open", "open_window"]
 
@@ -67,6 +74,7 @@ class Window:
         self._opened_at = 0.0
         self._command = self._status = -1
         self._received = b""
+        self._longest = spec.open_patience + spec.close_patience + 2 * spec.grace_seconds + _MARGIN
 
     def __enter__(self) -> Window:
         try:
@@ -115,6 +123,8 @@ class Window:
             self._received = os.read(self._status, 65536)
             if not self._received:
                 return "the keeper died"
+        if self._stopped():
+            return "the keeper was stopped"
         return json.loads(self._received.split(b"\n")[0])["ended_by"] if b"\n" in self._received else None
 
     def fileno(self) -> int:
@@ -169,9 +179,21 @@ class Window:
         except OSError:
             pass  # the keeper ended already; its last words, or their absence, say how
 
+    def _stopped(self) -> bool:
+        """Whether somebody holds the keeper (SIGSTOP): it sees neither its pipe nor its lease."""
+        try:
+            return os.waitid(os.P_PID, self._pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return False  # it has ended
+
     def _next_event(self) -> dict[str, Any]:
-        """The next message of the keeper; empty when it is gone."""
+        """The next message of the keeper; empty when it is gone, or is held, or can no longer be waited for."""
+        deadline = elapsed() + self._longest
         while b"\n" not in self._received:
+            if not select.select([self._status], [], [], _LOOK)[0]:
+                if self._stopped() or elapsed() >= deadline:
+                    return {}
+                continue
             data = os.read(self._status, 65536)
             if not data:
                 return {}
@@ -182,11 +204,8 @@ class Window:
     def _finish(self, event: dict[str, Any] | None = None) -> None:
         """Hear the keeper out and reap it. When it died without a word, another one closes its window."""
         # A signal waits, for whoever it ends is asked whether the window is closed.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
+        with signals_wait():
             self.report = self._last_words(event) or self._closed_by_another()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _closed_by_another(self) -> dict[str, Any]:
         event: dict[str, Any] = {}
@@ -207,10 +226,20 @@ class Window:
                 event = self._next_event()
         finally:
             os.close(self._status)
-            os.waitpid(self._pid, 0)
-            self._pid = 0
+            self._reap(at_once=not event)
         event.pop("event", None)
         return event
+
+    def _reap(self, at_once: bool) -> None:
+        """Wait for the end of the keeper, which has told all; one that has not, or is held, is killed."""
+        deadline = elapsed() + (0.0 if at_once else 2 * self.spec.grace_seconds + _MARGIN)
+        while os.waitpid(self._pid, os.WNOHANG)[0] == 0:
+            if elapsed() >= deadline or self._stopped():
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+                break
+            time.sleep(0.005)
+        self._pid = 0
 
 
 def _away_from_standard(descriptor: int) -> int:

@@ -14,7 +14,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import extend_window, open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import (
+    LONGEST_LEASE,
+    extend_window,
+    open_window,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import (
     Rule,
     lock_set,
@@ -48,6 +52,8 @@ class WindowSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prefix", normalise_prefix(self.prefix))
+        # The guard takes a longer one for forged.
+        object.__setattr__(self, "lease_seconds", min(self.lease_seconds, LONGEST_LEASE.total_seconds()))
 
     @property
     def shared(self) -> bool:

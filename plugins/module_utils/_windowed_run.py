@@ -33,6 +33,8 @@ Parts = tuple[str, ...]
 
 # Between two looks at whether restic is about to delete, where no line of output tells.
 _PAUSE = 0.1
+# Between two looks whether the keeper of an open window can still do its work.
+_LOOK = 1.0
 
 
 @dataclass
@@ -124,9 +126,12 @@ class WindowedRun:
                 self._open(self.parts)
             seconds = min(_PAUSE, seconds or _PAUSE)
         watched = [*descriptors, self._window.fileno()] if self._window else descriptors
+        if self._window:
+            seconds = min(_LOOK, _LOOK if seconds is None else seconds)
         ready, _writable, _failed = select.select(watched, [], [], seconds)
-        if self._window and self._window.fileno() in ready:
-            raise self._cut(self._window.over())
+        over = self._window.over() if self._window else None
+        if over:
+            raise self._cut(over)
         return ready
 
     def _line(self, line: str) -> None:

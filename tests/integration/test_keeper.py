@@ -191,7 +191,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 def test_any_call_may_fail_once(
     scene: Scene, stand_in: StandIn, fault: str, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ansible_collections.holdfast.restic_r2.plugins.module_utils._keeper._AFTERSHOCKS", (1.0, 3.0))
+    monkeypatch.setattr("ansible_collections.holdfast.restic_r2.plugins.module_utils._closer._AFTERSHOCKS", (1.0, 3.0))
     stand_in.fault(path="/lock", skip=number, **FAULTS[fault])
     with hold_window(scene.spec()):
         scene.s3().delete("data/0123")

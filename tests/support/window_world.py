@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import time
@@ -77,6 +78,8 @@ class FakeCloudflare:
             state["calls"].append(name)
             fault = state["faults"].get(name) or []
             happens = fault.pop(0) if fault else None
+        if happens == "slow":
+            time.sleep(60)
         if happens == "lost":
             raise Unreachable("No answer.")
 
@@ -91,11 +94,14 @@ class FakeCloudflare:
         self._call("after PUT")
         return self.lock_rules(bucket)
 
-    def update_lock_rules(self, bucket: str, change: Any, *, patience: float | None = None) -> LockUpdate:
+    def update_lock_rules(
+        self, bucket: str, change: Any, *, patience: float | None = None, ready: Any = None
+    ) -> LockUpdate:
         before = self.lock_rules(bucket)
         after = change(before)
         if after == before:
             return LockUpdate(before, after, False)
+        assert ready(before), "this world has no rivals"
         return LockUpdate(before, self.replace_lock_rules(bucket, after), True)
 
 
@@ -112,8 +118,8 @@ class FakeS3:
         with self.world.change() as state:
             if state.get("turn") != etag:
                 return None
-            state["turn"], state["turn_time"] = body.hex(), time.time()
-        return body.hex()
+            state["turn"], state["turn_time"] = hashlib.md5(body).hexdigest(), time.time()
+            return str(state["turn"])
 
     def head(self, key: str) -> S3Object | None:
         state = self.world.state

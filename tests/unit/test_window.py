@@ -16,6 +16,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils import _window
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import windows
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import Interrupted, signals_raise
@@ -188,6 +189,64 @@ def test_window_of_a_killed_keeper_is_closed_by_another(world: World) -> None:
     assert world.disabled == [] and window.report["in_force"] is True
     assert window.report["ended_by"] == "the keeper of this window died"
     assert window.report["opened"] and window.report["seconds"] > 0
+
+
+def held_for_ever(*_arguments: object) -> int:
+    while True:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def test_window_of_a_keeper_that_is_held_is_closed_by_another(world: World) -> None:
+    with open_window(spec_of(world)) as window:
+        keeper = window._pid
+        world.wait(lambda: world.state["turn"] is None)
+        os.kill(keeper, signal.SIGSTOP)
+        world.wait(lambda: window.over() == "the keeper was stopped")
+        assert world.disabled != []
+    assert gone(keeper) and world.disabled == [] and window.report["in_force"] is True
+    assert window.report["ended_by"] == "the keeper of this window died"
+
+
+def test_keeper_that_is_held_while_it_opens_fails_the_opening(world: World) -> None:
+    with world.change() as state:
+        state["never_open"] = ["web1/data/"]  # so that the keeper goes on probing
+    log = world.path.with_suffix(".log")
+    script = (
+        rf"until grep -qs ' opening ' {log}; do sleep 0.05; done; kill -STOP $(sed -n '1s/.*\[\(.*\)\]:.*/\1/p' {log})"
+    )
+    window = open_window(spec_of(world, open_patience=60.0))
+    with subprocess.Popen(["sh", "-c", script]), pytest.raises(WindowError), window:
+        pytest.fail("the block must not run")
+    assert world.disabled == [] and window.report["in_force"] is True
+
+
+def test_keepers_that_are_all_held_hang_nobody_and_are_no_success(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hold(window: Window) -> None:
+        world.wait(lambda: world.state["turn"] is None)
+        os.kill(window._pid, signal.SIGSTOP)
+        monkeypatch.setattr(_window, "keep", held_for_ever)
+
+    with pytest.raises(WindowError, match=r"keepers of backup-web1/web1 died: run the guard now"):
+        with open_window(spec_of(world)) as window:
+            hold(window)
+    assert world.disabled != []
+
+
+@pytest.mark.parametrize("call", ["GET", "PUT"])
+def test_parent_dying_while_a_request_waits_for_its_answer_closes(world: World, call: str) -> None:
+    with world.change() as state:
+        state["faults"][call] = ["slow"]
+    pid, told = in_child(spec_of(world, open_patience=60.0), lambda window: None)
+    world.wait(lambda: not world.state["faults"][call])
+    os.kill(pid, signal.SIGKILL)
+    log = world.path.with_suffix(".log")
+    ends = ("closed, in force", "not opened")
+    assert world.wait(lambda: log.exists() and any(word in log.read_text(encoding="utf-8") for word in ends)) < 1
+    assert world.disabled == []
+    os.waitpid(pid, 0)
+    os.close(told)
 
 
 def test_signal_that_comes_with_the_keeper_closes_before_it_is_told(

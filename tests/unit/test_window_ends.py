@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _keeper
+from ansible_collections.holdfast.restic_r2.plugins.module_utils import _closer
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import close_window, windows
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
@@ -33,9 +33,9 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture(autouse=True)
 def quick_aftershocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_keeper, "_AFTERSHOCKS", (0.01, 0.2))
-    monkeypatch.setattr(_keeper, "_STUBBORN_PATIENCE", 0.3)
-    monkeypatch.setattr(_keeper, "_SHARED_AFTERSHOCKS", ())
+    monkeypatch.setattr(_closer, "_AFTERSHOCKS", (0.01, 0.2))
+    monkeypatch.setattr(_closer, "_STUBBORN_PATIENCE", 0.3)
+    monkeypatch.setattr(_closer, "_SHARED_AFTERSHOCKS", ())
 
 
 # --- work that outlives its window -----------------------------------------------------------------------------------
@@ -132,6 +132,26 @@ def test_window_closes_at_its_lease_when_it_cannot_be_extended(world: World) -> 
     assert window.report["ended_by"] == "the lease ran out"
 
 
+def test_window_closes_at_its_lease_while_a_request_waits_for_its_answer(world: World) -> None:
+    with open_window(spec_of(world, lease_seconds=2)) as window:
+        opened = time.monotonic()
+        with world.change() as state:
+            state["faults"]["GET"] = ["slow"]  # that of the extension
+        world.wait(lambda: not world.state["faults"]["GET"])
+        assert world.wait(lambda: world.disabled == []) < 5
+        assert time.monotonic() - opened < 5
+    assert window.report["ended_by"] == "the lease ran out" and window.report["in_force"] is True
+
+
+def test_window_that_is_not_open_by_its_lease_is_given_up(world: World) -> None:
+    with world.change() as state:
+        state["never_open"] = ["web1/data/"]
+    with pytest.raises(WindowError, match="the lease ran out"):
+        with open_window(spec_of(world, lease_seconds=2, open_patience=60.0)):
+            pytest.fail("the block must not run")
+    assert world.disabled == []
+
+
 def test_window_that_a_guard_closed_is_not_opened_again(world: World) -> None:
     with open_window(spec_of(world, lease_seconds=2)) as window:
         with world.change() as state:
@@ -172,7 +192,7 @@ def test_lost_answer_to_the_opening_write_ends_locked(world: World, when: str) -
 
 
 def test_unlock_that_takes_effect_after_all_is_closed_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_keeper, "_AFTERSHOCKS", (1.0, 1.0))
+    monkeypatch.setattr(_closer, "_AFTERSHOCKS", (1.0, 1.0))
     with world.change() as state:
         state["faults"]["PUT"] = ["lost"]
     spec = spec_of(world, open_patience=0.1)

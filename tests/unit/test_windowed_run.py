@@ -99,8 +99,8 @@ class FakeWindow:
         assert wait_for(lambda: pid == self.bench.pid)
         self.bench.events.append("guards")
 
-    def over(self) -> str:
-        return "the lease ran out"
+    def over(self) -> Optional[str]:
+        return "the lease ran out" if self.bench.ends == "told" else None
 
     def fileno(self) -> int:
         return self._read
