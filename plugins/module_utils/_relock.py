@@ -23,10 +23,13 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare imp
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence_guard import take_down_overdue, told
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import Window, close_window, windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import Turns
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule, format_date, problems
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import InTurn, Turn, TurnTaken
 
-# How long one bucket may hold up all others, in seconds.
+# How long one bucket may hold up all others, and how long closing waits for its turn, in seconds.
 _IMPATIENCE = 5.0
+_TURN = 5.0
 
 
 @dataclass
@@ -41,6 +44,7 @@ class BucketResult:
     problems: list[str] = field(default_factory=list)
     written: bool = True
     failure: HoldfastError | None = None
+    alone: Exception | None = None
     before: list[Rule] = field(default_factory=list, repr=False)
     after: list[Rule] = field(default_factory=list, repr=False)
 
@@ -58,8 +62,13 @@ class BucketResult:
         return {name: getattr(self, name) for name in names}
 
 
-def relock(cloudflare: Cloudflare, bucket: str, *, force: bool = False, write: bool = True) -> BucketResult:
+def relock(
+    cloudflare: Cloudflare, bucket: str, turns: Turns | None, *, force: bool = False, write: bool = True
+) -> BucketResult:
     """Close what is overdue or orphaned in one bucket, and with force what is live too.
+
+    In a shared bucket it takes its turn before it writes, but closes without one rather than wait for long: `alone`
+    then says why. Without turns it does not even try.
 
     Never raises for what this one bucket can cause: the next one waits. A document that makes no sense is reported and
     left alone as far as the nonsense goes.
@@ -71,8 +80,19 @@ def relock(cloudflare: Cloudflare, bucket: str, *, force: bool = False, write: b
         rules = _plan(rules, cloudflare.server_time(), force, result)
         return take_down_overdue(cloudflare, rules, force, result)
 
+    def ready(rules: list[Rule]) -> bool:
+        if turns is None or mine.ready(rules):
+            return True
+        result.closed, result.fences = [], []  # others may have closed it meanwhile
+        return False
+
+    def turn() -> Turn:
+        return turns(cloudflare, bucket)  # type: ignore[misc]
+
     try:
-        update = cloudflare.update_lock_rules(bucket, change, write=write)
+        with InTurn(bucket, turn, _TURN, insist=False) as mine:
+            update = cloudflare.update_lock_rules(bucket, change, write=write, ready=ready)
+            result.alone = mine.alone
         result.before, result.after = update.before, update.after
     except HoldfastError as error:
         result.closed, result.fences = [], []
@@ -112,7 +132,13 @@ def _described(window: dict[str, Any]) -> str:
 
 
 def relock_all(
-    clients: list[Cloudflare], buckets: list[str] | None, *, force: bool = False, write: bool = True, patience: float
+    clients: list[Cloudflare],
+    buckets: list[str] | None,
+    turns: Turns | None,
+    *,
+    force: bool = False,
+    write: bool = True,
+    patience: float,
 ) -> list[BucketResult]:
     """Run the guard over the named buckets, or over all that each client sees, with one patience for them together.
 
@@ -124,6 +150,7 @@ def relock_all(
     jobs: list[tuple[Cloudflare, str]] = []
     failed: list[BucketResult] = []
     for number, cloudflare in enumerate(clients):
+        cloudflare.block_patience = None
         cloudflare.patience = max(deadline - time.monotonic(), 0.0) / (len(clients) - number)
         try:
             jobs += [(cloudflare, name) for name in _names(cloudflare, buckets)]
@@ -138,7 +165,9 @@ def relock_all(
                 continue
             left = max(deadline - time.monotonic(), 0.0)
             cloudflare.patience = left if patient else min(left, _IMPATIENCE)
-            results[number] = relock(cloudflare, name, force=force, write=write)
+            results[number] = relock(cloudflare, name, turns, force=force, write=write)
+            if results[number].alone and not isinstance(results[number].alone, TurnTaken):
+                turns = None  # without S3, or without keys, the next bucket need not wait in vain
             if not patient and isinstance(results[number].failure, Throttled):
                 break  # so will be all others
     return failed + [results[number] for number in sorted(results)]

@@ -17,10 +17,13 @@ description:
     the service has. If somebody else wrote at the same time, it plans again with what is there, and fails when that
     does not come to an end.
   - Rules that were not asked for are written back exactly as they were read.
+  - In a bucket that several repositories share, it takes its turn with all other writers before it writes, for which it
+    uses the S3 API and needs boto3. When the turn is not to be had, it fails and has changed nothing.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
+  - holdfast.restic_r2.s3
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.actiongroup_r2
 attributes:
@@ -222,9 +225,10 @@ rules:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import change_rules, turns_of
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_plan import plan, wanted_rules
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule, normalise, same
 
@@ -239,6 +243,7 @@ RULE: dict[str, Any] = {
 
 ARGUMENTS: dict[str, Any] = {
     **CLOUDFLARE,
+    **S3,
     "bucket": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent", "exact"], "default": "present"},
     "repository": {"type": "str"},
@@ -276,7 +281,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         )
 
     may_empty = params["state"] == "absent" or params["purge"]
-    update = client.update_lock_rules(params["bucket"], change, allow_empty=may_empty, write=not module.check_mode)
+    turns = turns_of(params, module.no_log_values.add)
+    write = not module.check_mode
+    update = change_rules(client, params["bucket"], change, turns, allow_empty=may_empty, write=write)
     before, after = normalise(update.before), normalise(update.after)
     shown = [{"rules": sorted(rules, key=lambda rule: str(rule["id"]))} for rules in (before, after)]
     return {

@@ -22,10 +22,14 @@ description:
     left alone, and so is a window of a repository whose rules make no sense; all others are still looked after.
   - Costs one call of the API per bucket when nothing is open, and two more for a bucket in which something has to be
     closed.
+  - In a bucket that several repositories share, it takes its turn with all other writers before it closes something,
+    for which it uses the S3 API. When the turn is not to be had within some seconds, because somebody keeps it, boto3
+    is missing or the S3 API is out of reach, it warns and closes without.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
+  - holdfast.restic_r2.s3
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.actiongroup_r2
 attributes:
@@ -174,9 +178,10 @@ closed:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import turns_of
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._relock import BucketResult, relock_all, sentence
 
@@ -197,6 +202,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             CLOUDFLARE,
+            **S3,
             buckets={"type": "list", "elements": "str"},
             jurisdictions={"type": "list", "elements": "str"},
             force={"type": "bool", "default": False},
@@ -213,12 +219,16 @@ def main() -> None:
         results = relock_all(
             clients,
             params["buckets"],
+            turns_of(params, module.no_log_values.add),
             force=params["force"],
             write=not module.check_mode,
             patience=params["patience"],
         )
     except HoldfastError as error:
         module.fail_json(msg=str(error), **error.details)
+    for result in results:
+        if result.alone:
+            module.warn(f"Bucket {result.bucket} was written without taking turns: {result.alone}")
     returned = told(results)
     message = sentence(results)
     if returned["changed"] and params["fail_when_closed"]:

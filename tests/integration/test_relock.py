@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import open_window
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import KEY
 
 from tests.stand_in.client import StandIn
 from tests.support.running import Ansible
@@ -35,6 +38,7 @@ class Guard:
             "account_id": stand_in.account_id,
             "api_token": stand_in.api_token,
             "api_url": stand_in.api_url,
+            "s3_endpoint": stand_in.s3_endpoint,
         }
 
     def __call__(self, **arguments: Any) -> dict[str, Any]:
@@ -86,13 +90,55 @@ def test_overdue_window_is_closed_once_and_foreign_rules_stay(
     assert "PUT" not in calls(stand_in, since)
     since = stand_in.last_request()
     result = guard(buckets=["shared"])
-    assert calls(stand_in, since) == ["GET", "PUT", "GET"]
+    # Its turn costs a look for the keys, and another look at the document after it.
+    assert calls(stand_in, since) == ["GET", "GET", "GET", "PUT", "GET"]
+    assert KEY not in stand_in.objects("shared") and "warnings" not in result
     assert result["changed"] is True and result["closed"] == 1
     (closed,) = result["buckets"][0]["closed"]
     assert closed["prefix"] == "web1/" and closed["parts"] == ["data", "index"] and closed["state"] == "overdue"
     assert result["diff"]["before"]["shared"] != result["diff"]["after"]["shared"] == before
     assert stand_in.rules("shared") == before
     assert guard(buckets=["shared"])["changed"] is False
+
+
+def test_only_window_of_a_bucket_costs_three_calls(guard: Guard, stand_in: StandIn, cloudflare: Cloudflare) -> None:
+    make_bucket(cloudflare, "backup-web1", "")
+    open_for(cloudflare, "backup-web1", "", -1)
+    since = stand_in.last_request()
+    assert guard(buckets=["backup-web1"])["closed"] == 1
+    assert [found["method"] for found in stand_in.requests(since)] == ["GET", "PUT", "GET"]
+
+
+@pytest.mark.parametrize("trouble", ["hostile", "unreachable", "slow"])
+def test_turn_that_is_not_to_be_had_delays_closing_by_seconds(
+    guard: Guard, stand_in: StandIn, cloudflare: Cloudflare, trouble: str
+) -> None:
+    before = {name: make_bucket(cloudflare, name, "web1/", "web2/") for name in ("one", "two")}
+    for name in before:
+        open_for(cloudflare, name, "web1/", -1)
+    if trouble == "hostile":
+        for name in before:
+            s3 = S3(stand_in.s3_endpoint, stand_in.access_key_id, stand_in.secret_access_key, bucket=name)
+            s3.put_if(KEY, b"mine for ever")
+    elif trouble == "slow":
+        stand_in.fault(path=KEY, delay=60.0, times=0)
+    else:
+        guard.account["s3_endpoint"] = "http://127.0.0.1:9"
+    started = time.monotonic()
+    result = guard(buckets=list(before))
+    assert time.monotonic() - started < 25
+    assert result["closed"] == 2 and "failed" not in result
+    assert {name: stand_in.rules(name) for name in before} == before
+    # Where S3 itself fails, it is asked once for all buckets.
+    assert len([line for line in result["warnings"] if "without" in str(line)]) == (2 if trouble == "hostile" else 1)
+
+
+def test_forged_lease_is_closed(guard: Guard, stand_in: StandIn, cloudflare: Cloudflare) -> None:
+    before = make_bucket(cloudflare, "backup-web1", "")
+    open_for(cloudflare, "backup-web1", "", 10 * 365 * 86400)
+    result = guard()
+    assert result["buckets"][0]["closed"][0]["state"] == "implausible"
+    assert stand_in.rules("backup-web1") == before
 
 
 def test_orphaned_window_is_closed(guard: Guard, stand_in: StandIn, cloudflare: Cloudflare) -> None:

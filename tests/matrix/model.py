@@ -12,17 +12,22 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 from unittest import mock
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _keeper, _prober, _turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils import _closer, _keeper, _prober, _turn
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import Control
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._keeper import Keeper
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import is_ours
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import change_rules
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_plan import plan
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import is_ours, lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._relock import relock
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import KEY, Turn
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window_spec import WindowSpec
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -51,6 +56,18 @@ class Parent(Control):
             self.actor.stop_until(min(end, self.moment))
         return self.wanted if world.now >= self.moment else None
 
+    def calm(self) -> None:
+        pass
+
+    @contextmanager
+    def interrupting(self, due: Callable[[], str | None]) -> Iterator[None]:
+        """Nothing is interrupted: time stands still during a request of this world."""
+        yield
+
+    @contextmanager
+    def limited(self, seconds: float) -> Iterator[None]:
+        yield
+
     def interrupt_guarded(self) -> None:
         pass
 
@@ -61,6 +78,11 @@ class Parent(Control):
 def client(world: World, **more: Any) -> Cloudflare:
     more = {"sleep": world.sleep, "monotonic": world.clock, **more}
     return Cloudflare("token", ACCOUNT, url="https://api.example", open_url=world.open_url, **more)
+
+
+def turns(world: World) -> Callable[[Cloudflare, str], Turn]:
+    bucket: Any = Bucket(world)
+    return lambda cloudflare, _name: Turn(lambda: bucket, cloudflare.server_time, world.sleep)
 
 
 def maintainer(
@@ -92,8 +114,40 @@ def maintainer(
 def guard(world: World, rounds: int, pause: float) -> Callable[[Actor], None]:
     def work(actor: Actor) -> None:
         for _round in range(rounds):
-            relock(client(world, patience=30), "shared")
+            relock(client(world, patience=30), "shared", turns(world))
             actor.sleep(pause)
+
+    return work
+
+
+def site(world: World, prefix: str) -> Callable[[Actor], None]:
+    """Adds the rules of one more repository. Once they are there, they are never lost."""
+
+    def work(actor: Actor) -> None:
+        account = client(world, patience=30)
+        rules = lock_set(prefix)
+
+        def change(current: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            return plan(current, rules, state="present", now=account.server_time())
+
+        with suppress(HoldfastError):
+            change_rules(account, "shared", change, turns(world))
+            world.need(actor, {rule["id"] for rule in rules})
+
+    return work
+
+
+def hostile(world: World, moments: list[float]) -> Callable[[Actor], None]:
+    """A host that deletes the turn or makes it its own; all that it can do to the lock document."""
+
+    def work(actor: Actor) -> None:
+        bucket = Bucket(world)
+        for moment in moments:
+            actor.sleep(moment)
+            if world.decide(2):
+                bucket.delete(KEY)
+            else:
+                bucket.put_if(KEY, os.urandom(16), etag=world.turn_object[0] if world.turn_object else None)
 
     return work
 
@@ -119,8 +173,8 @@ def play(decisions: bytes) -> World:
     """One schedule, from a locked document to one that must be locked again."""
     world = World(decisions, PREFIXES)
     quiet = mock.Mock()
-    clocks = [mock.patch.object(module, "elapsed", world.clock) for module in (_keeper, _prober, _turn)]
-    with mock.patch.object(_keeper, "Journal", quiet), mock.patch.object(_keeper.time, "sleep", world.sleep):
+    clocks = [mock.patch.object(module, "elapsed", world.clock) for module in (_keeper, _closer, _prober, _turn)]
+    with mock.patch.object(_closer, "Journal", quiet), mock.patch.object(_closer.time, "sleep", world.sleep):
         for clock in clocks:
             clock.start()
         try:
@@ -135,6 +189,10 @@ def play(decisions: bytes) -> World:
             for number in range(2):
                 world.add(f"guard {number}", guard(world, 4, 30.0), float(world.decide(60)))
             world.add("editor", editor(world))
+            world.add("site", site(world, "d/"), float(world.decide(200)))
+            if world.decide(4) == 1:
+                world.hostile = True
+                world.add("hostile host", hostile(world, [float(world.decide(40)) for _visit in range(4)]))
             world.run()
             _settle(world)
         finally:

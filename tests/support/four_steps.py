@@ -34,7 +34,9 @@ class Modules:
     def try_(self, name: str, /, *, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
         """The result of a module, failed or not."""
         since = self.stand_in.last_request()
-        result = self.ansible.module(name, check_mode=check_mode, **{**self._connection, **arguments})
+        there = {"AWS_ENDPOINT_URL_S3": self.stand_in.s3_endpoint}
+        arguments = {**self._connection, **arguments}
+        result = self.ansible.module(name, check_mode=check_mode, environment=there, **arguments)
         asked = [one for one in self.stand_in.requests(since) if one["kind"] == "rest"]
         self.calls = [f"{one['method']} {one['path'].rpartition('/r2')[2]}" for one in asked]
         return result

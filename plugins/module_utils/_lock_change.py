@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Changing a lock document in turn with everybody else who writes it.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare, LockUpdate
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule, repositories
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, endpoint, key_pair
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import InTurn, Turn
+
+Turns = Callable[[Cloudflare, str], Turn]
+
+# How long to wait for the turn, in seconds: longer than one that died keeps it.
+_PATIENCE = 90.0
+# A writer whom a hostile host robbed of its turn may overwrite what was just read back; after this it has.
+_SECOND_LOOK = 2.0
+# What may be spent on finding the keys of the turn's object.
+_KEYS_PATIENCE = 3.0
+
+
+def turns_of(params: Mapping[str, Any], hide: Callable[[str], Any] = lambda secret: None) -> Turns:
+    """What makes the turn of a bucket, with the S3 keys that the parameters name or the API token stands for.
+
+    Args:
+        params: The parameters of a module, with the options of the fragments cloudflare and s3.
+        hide: Told every secret that was derived.
+    """
+    keys: list[tuple[str, str, str | None]] = []
+
+    def make(cloudflare: Cloudflare, bucket: str) -> Turn:
+        if not keys:
+            keys.append(_keys(params, cloudflare))
+            hide(keys[0][1])
+        address = endpoint(dict(params, jurisdiction=cloudflare.jurisdiction))
+        s3 = S3(address, *keys[0], bucket=bucket, timeout=3, attempts=1)
+        return Turn(lambda: s3, cloudflare.server_time, time.sleep)
+
+    return make
+
+
+def _keys(params: Mapping[str, Any], cloudflare: Cloudflare) -> tuple[str, str, str | None]:
+    before = cloudflare.patience, cloudflare.block_patience
+    cloudflare.patience, cloudflare.block_patience = _KEYS_PATIENCE, None
+    try:
+        return key_pair(params, cloudflare)
+    finally:
+        cloudflare.patience, cloudflare.block_patience = before
+
+
+def change_rules(
+    cloudflare: Cloudflare,
+    bucket: str,
+    change: Callable[[list[Rule]], list[Rule]],
+    turns: Turns,
+    *,
+    allow_empty: bool = False,
+    write: bool = True,
+) -> LockUpdate:
+    """Change a lock document for good: nobody's rule is lost by it, and it stays as it was read back.
+
+    Raises TurnTaken or S3Error, and has changed nothing, when the bucket is shared and the turn is not to be had.
+    """
+
+    def once() -> LockUpdate:
+        with InTurn(bucket, lambda: turns(cloudflare, bucket), _PATIENCE, insist=True) as mine:
+            return cloudflare.update_lock_rules(bucket, change, allow_empty=allow_empty, write=write, ready=mine.ready)
+
+    update = once()
+    if update.written and any(repositories([*update.before, *update.after])):
+        time.sleep(_SECOND_LOOK)
+        try:
+            return LockUpdate(update.before, once().after, True)
+        except HoldfastError:
+            pass  # such as a window that somebody opened since: the change is there
+    return update
