@@ -85,6 +85,8 @@ def test_no_zombie_no_pipe_and_no_process_is_left(world: World) -> None:
 
 def test_keeper_holds_nothing_but_its_pipes(world: World) -> None:
     with open(os.devnull, encoding="utf-8"), open_window(spec_of(world)) as window:
+        world.wait(lambda: world.state["turn"] is None)
+        time.sleep(0.1)  # what it opens to play its turn in this world is closed again
         links = {fd: os.readlink(f"/proc/{window._pid}/fd/{fd}") for fd in os.listdir(f"/proc/{window._pid}/fd")}
     assert {links[fd] for fd in ("0", "1", "2")} == {"/dev/null"}
     # The two pipes to the parent and both ends of the one that wakes it up at signals.
@@ -260,11 +262,14 @@ def test_signal_that_comes_with_the_keeper_closes_before_it_is_told(
             os.kill(os.getpid(), signal.SIGTERM)
         return pid
 
-    monkeypatch.setattr(os, "fork", signalled_fork)
-    window = open_window(spec_of(world))
-    with pytest.raises(Interrupted), signals_raise(), window:
-        pytest.fail("the block must not run")
-    assert world.disabled == [] and not window.held
+    def opened_under_a_signal() -> None:
+        monkeypatch.setattr(os, "fork", signalled_fork)
+        window = open_window(spec_of(world))
+        with pytest.raises(Interrupted), signals_raise(), window:
+            pytest.fail("the block must not run")
+        assert world.disabled == [] and not window.held
+
+    in_a_process_of_one_thread(opened_under_a_signal)
 
 
 def test_signal_while_it_closes_does_not_hide_that_it_did_not_close(world: World) -> None:
