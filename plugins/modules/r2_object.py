@@ -1,0 +1,193 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: r2_object
+short_description: Remove objects that somebody planted in a locked repository
+version_added: 0.1.0
+description:
+  - For the day after a break-in. Whoever owned a host could add objects to its repository that make restic fail or that
+    mislead it, and under the lock nobody can remove them. This module removes the objects that it is told, by name, in a
+    window that opens only the parts of the repository in which they are.
+  - What was stored before O(stored_since) is never removed, and neither is C(config) or a key of the record. When one of
+    O(keys) is such an object, nothing at all is removed. The time of storage is the server's, which no host can set.
+  - The window is owned by a separate process, as in M(holdfast.restic_r2.restic_prune). Afterwards the bucket is listed
+    again; the module fails when one of O(keys) is still there or when anything else has vanished.
+  - While the window is open, whoever holds the S3 keys of the bucket can delete in it, too. Take the keys away from the
+    host first.
+author:
+  - The holdfast.restic_r2 maintainers (!UNKNOWN)
+extends_documentation_fragment:
+  - holdfast.restic_r2.cloudflare
+  - holdfast.restic_r2.s3
+  - holdfast.restic_r2.attributes
+  - holdfast.restic_r2.attributes.actiongroup_r2
+requirements:
+  - boto3 >= 1.36.0
+  - Python >= 3.11 on Linux
+attributes:
+  check_mode:
+    support: full
+    details: Tells which of the objects are there and would be removed. Nothing is unlocked.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  bucket:
+    description:
+      - The bucket that holds the repository.
+    type: str
+    required: true
+  prefix:
+    description:
+      - The prefix of the repository in a shared bucket. Empty when the repository is the bucket.
+    type: str
+    default: ''
+  keys:
+    description:
+      - The keys of the objects, in full, for example from the findings of M(holdfast.restic_r2.restic_prune).
+      - Objects that are not there are no error. Patterns are not understood.
+    type: list
+    elements: str
+    required: true
+  state:
+    description:
+      - There is one state only, so that a task says what it does.
+    type: str
+    choices: [absent]
+    default: absent
+  stored_since:
+    description:
+      - The earliest instant at which somebody could have broken in, for example V(2026-11-24T03:00:00Z). When in doubt,
+        the upload of the last snapshot that you trust.
+    type: str
+    required: true
+  record_dir:
+    description:
+      - The folder with the records of repositories, as written by M(holdfast.restic_r2.restic_repository). The keys of the
+        repository's record are never removed.
+      - When not set, only O(stored_since) protects the repository's own key.
+    type: path
+  reason:
+    description:
+      - Why, for the system log of the machine where this runs.
+    type: str
+    default: remove planted objects
+  window_seconds:
+    description:
+      - For how long the window may be open at most, in seconds. From 10 to 3600.
+    type: int
+    default: 900
+seealso:
+  - module: holdfast.restic_r2.restic_prune
+  - module: holdfast.restic_r2.r2_bucket_unlock
+"""
+
+EXAMPLES = r"""
+- name: What would be removed
+  holdfast.restic_r2.r2_object:
+    account_id: 0123456789abcdef0123456789abcdef
+    api_token: "{{ vault_api_token }}"
+    bucket: backup-web1
+    keys:
+      - index/0000000000000000000000000000000000000000000000000000000000000000
+    state: absent
+    stored_since: "2026-11-24T03:00:00Z"
+  check_mode: true
+
+- name: Remove it
+  holdfast.restic_r2.r2_object:
+    account_id: 0123456789abcdef0123456789abcdef
+    api_token: "{{ vault_api_token }}"
+    bucket: backup-web1
+    keys:
+      - index/0000000000000000000000000000000000000000000000000000000000000000
+    state: absent
+    stored_since: "2026-11-24T03:00:00Z"
+    record_dir: /var/lib/holdfast/records
+"""
+
+RETURN = r"""
+removed:
+  description: The keys of the objects that were removed, or in check mode would be. Also when the module fails.
+  returned: always
+  type: list
+  elements: str
+  sample: [index/0000000000000000000000000000000000000000000000000000000000000000]
+absent:
+  description: Those of O(keys) that were not there.
+  returned: always
+  type: list
+  elements: str
+windows:
+  description: The window that was open, if one was needed.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    repository:
+      description: The bucket, and the prefix if there is one.
+      type: str
+      sample: backup-web1
+    prefixes:
+      description: What was unlocked.
+      type: list
+      elements: str
+      sample: [index/]
+    opened:
+      description: When it was opened, by Cloudflare's clock.
+      type: str
+    closed:
+      description: When it was proved to be closed.
+      type: str
+    seconds:
+      description: How long it was open.
+      type: float
+      sample: 0.8
+    ended_by:
+      description: Why it was closed.
+      type: str
+    in_force:
+      description: Whether a probe has proved that the lock is in force again.
+      type: bool
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._removal import removal_for
+
+OPTIONS = {
+    "bucket": {"type": "str", "required": True},
+    "prefix": {"type": "str", "default": ""},
+    "keys": {"type": "list", "elements": "str", "required": True, "no_log": False},
+    "state": {"type": "str", "choices": ["absent"], "default": "absent"},
+    "stored_since": {"type": "str", "required": True},
+    "record_dir": {"type": "path"},
+    "reason": {"type": "str", "default": "remove planted objects"},
+    "window_seconds": {"type": "int", "default": 900},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={**CLOUDFLARE, **S3, **OPTIONS}, supports_check_mode=True)
+    removal = None
+    try:
+        if not 10 <= module.params["window_seconds"] <= 3600:
+            raise HoldfastError(f"window_seconds is {module.params['window_seconds']}; it must be from 10 to 3600.")
+        removal = removal_for(Clients(module.params, module.no_log_values.add), module.check_mode)
+        removal.run()
+    except HoldfastError as error:
+        outcome = removal.outcome if removal else {}
+        module.fail_json(msg=str(error), **{**outcome, **error.details})
+    module.exit_json(**removal.outcome)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The day after an attack: what somebody planted is removed by name, and the repository is maintained again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
+
+from tests.attacks import garbage, indexes, keys, snapshots
+from tests.attacks.attack import POLICIES
+from tests.attacks.host import Host
+from tests.attacks.scene import Copy, Template, copy_of, make_template, stage
+from tests.stand_in.client import StandIn
+
+POLICY = "daily"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    return make_template(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture(scope="module")
+def there(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    with stage(template, tmp_path_factory.mktemp("stage")) as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def copy(template: Template, there: StandIn, tmp_path: Path) -> Copy:
+    return copy_of(template, there, tmp_path / "copy", template.bucket)
+
+
+def before_the_attack() -> str:
+    """The template's newest backup is two hours old."""
+    return (datetime.now(timezone.utc) - timedelta(hours=1)).isoformat(timespec="seconds")
+
+
+def arguments_for(copy: Copy, names: list[str]) -> dict[str, Any]:
+    options = {name: copy.bed.options[name] for name in (*copy.bed.account, "prefix")}
+    return {**options, "stored_since": before_the_attack(), "record_dir": str(copy.bed.record_dir), "keys": names}
+
+
+def remove(copy: Copy, names: list[str], check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
+    asked = {**arguments_for(copy, names), **arguments}
+    return copy.bed.ansible.module("r2_object", check_mode=check_mode, **asked)
+
+
+def maintain(copy: Copy) -> dict[str, Any]:
+    return copy.bed.module("restic_prune", record_dir=str(copy.bed.record_dir), lock_wait=0, **POLICIES[POLICY])
+
+
+def exposed(copy: Copy) -> list[str]:
+    found = copy.bed.stand_in.ledger()["exposures"]
+    return sorted({entry["prefix"] for entry in found if entry["bucket"] == copy.bed.bucket})
+
+
+ATTACKS: dict[str, tuple[Callable[[Host], None], list[str]]] = {
+    "garbage in index": (partial(garbage.garbage, "index/", b"x" * 300), ["index/"]),
+    "garbage in snapshots": (partial(garbage.garbage, "snapshots/", b""), ["snapshots/"]),
+    "keys of strangers": (keys.many, ["keys/"]),
+    "twins": (partial(indexes.twins, 1), ["data/", "index/"]),
+    "future days": (partial(snapshots.with_times, snapshots.future_days), ["snapshots/"]),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_what_was_planted_is_removed_and_maintenance_goes_on(copy: Copy, name: str) -> None:
+    attack, parts = ATTACKS[name]
+    before = copy.objects()
+    host = copy.host()
+    attack(host)
+    planted = sorted(host.added)
+    assert planted and set(planted).isdisjoint(before)
+
+    dry = remove(copy, planted, check_mode=True)
+    assert dry["removed"] == planted and exposed(copy) == [] and set(planted) <= set(copy.objects())
+
+    done = remove(copy, planted)
+    assert done["removed"] == planted and done["changed"] is True, done
+    assert copy.objects() == before
+    assert exposed(copy) == parts
+    assert [window["in_force"] for window in done["windows"]] == [True]
+    assert copy.bed.stand_in.rules(copy.bed.bucket) == lock_set("")
+
+    again = remove(copy, planted)
+    assert again["changed"] is False and again["absent"] == planted and again["windows"] == []
+    maintained = maintain(copy)
+    assert "failed" not in maintained, maintained
+    assert maintained["removed"] and copy.unrestorable(copy.template.kept[POLICY]) == []
+
+
+def test_what_was_there_before_is_never_removed(copy: Copy) -> None:
+    before = copy.objects()
+    host = copy.host()
+    host.put_named("index", b"garbage")
+    (planted,) = host.added
+    key = f"keys/{copy.key_id}"
+    genuine = next(name for name in before if name.startswith("snapshots/"))
+    refusals = {
+        genuine: "when nobody had broken in yet",
+        "config": "is in the record",
+        key: "is in the record",
+    }
+    for name, sentence in refusals.items():
+        refused = remove(copy, [planted, name])
+        assert refused["failed"] is True and sentence in refused["msg"], refused
+        assert refused["removed"] == [] and refused["windows"] == []
+    # A wrong date does not help against the record, and nonsense is none.
+    old = remove(copy, [planted, key], stored_since="2000-01-01")
+    assert "is in the record" in old["msg"]
+    assert "write it like" in remove(copy, [planted], stored_since="yesterday")["msg"]
+    assert {**before, planted: copy.objects()[planted]} == copy.objects() and exposed(copy) == []
