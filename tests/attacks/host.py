@@ -21,6 +21,8 @@ from botocore.exceptions import ClientError
 from tests.attacks.repository_format import Key, name_of
 
 PARTS = ("config", "keys/", "data/", "index/", "snapshots/")
+# What no lock prevents, because every backup does it at its end.
+LOCK_REMOVED = "delete a lock"
 
 
 class Host:

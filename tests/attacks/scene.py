@@ -18,7 +18,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_token import FILE, KeyFile
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._token_plan import NAMESPACE
 
 from tests.attacks.attack import POLICIES
 from tests.attacks.host import Host
@@ -137,17 +139,23 @@ class Copy:
     bed: Bed
 
     @property
+    def record(self) -> Path:
+        """The folder with what the maintenance node remembers of this repository."""
+        return self.bed.record_dir / self.bed.bucket
+
+    @property
     def key_id(self) -> str:
-        record = next(self.bed.record_dir.rglob("record.json"))
-        return str(json.loads(record.read_text(encoding="utf-8"))["key_id"])
+        return str(json.loads((self.record / "record.json").read_text(encoding="utf-8"))["key_id"])
 
     def host(self) -> Host:
         """What the host of this repository holds."""
         stand_in = self.bed.stand_in
-        token = stand_in.create_token(self.bed.bucket, bucket=self.bed.bucket)
+        token = stand_in.create_token(f"{NAMESPACE}{self.bed.bucket}", bucket=self.bed.bucket)
         pair = (token["access_key_id"], token["secret_access_key"])
         home = self.bed.home / "host"
         home.mkdir(exist_ok=True)
+        # As if it had been made by the site playbook, whose tokens are disabled while maintenance is at work.
+        KeyFile(str(self.record / FILE)).write(access_key_id=pair[0], secret_access_key=pair[1])
         return Host(stand_in.s3_endpoint, self.bed.bucket, pair, PASSWORD, self.bed.restic_path, home)
 
     def copy(self, name: str) -> Copy:

@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 
 from tests.attacks.attack import POLICIES, Attack
-from tests.attacks.host import Host
+from tests.attacks.host import LOCK_REMOVED, Host
 from tests.attacks.scene import Copy, options
 
 
@@ -91,7 +91,8 @@ def ours(attack: Attack, copy: Copy, host: Host, before: dict[str, Any]) -> Verd
     bad = copy.unrestorable(kept) if changed else []
     verdict = Verdict(bad, len(kept), "refused" if "failed" in result else "done")
     verdict.codes = sorted({finding["code"] for finding in result.get("findings", ())})
-    verdict.problem = problem(copy, result, changed, verdict)
+    worked = sorted(set(host.done) - {LOCK_REMOVED})
+    verdict.problem = f"not refused: {', '.join(worked)}" if worked else problem(copy, result, changed, verdict)
     return verdict
 
 
