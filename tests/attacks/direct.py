@@ -67,10 +67,13 @@ def delete_meanwhile(host: Host, ended: Event) -> None:
 
 
 def overwrite_meanwhile(host: Host, ended: Event) -> None:
-    keys = [key for key in targets(host) if key.startswith(("data/", "snapshots/"))]
+    """Only what is there: what maintenance has removed is not overwritten, but added again."""
+    pages = host.s3.get_paginator("list_objects_v2").paginate(Bucket=host.bucket)
+    found = [item for page in pages for item in page["Contents"] if item["Key"].startswith(("data/", "snapshots/"))]
     while not ended.wait(0.02):
-        for key in keys:
-            host.attempt("overwrite", host.s3.put_object, Bucket=host.bucket, Key=key, Body=b"pay up")
+        for item in found:
+            where = {"Bucket": host.bucket, "Key": item["Key"], "IfMatch": item["ETag"]}
+            host.attempt("overwrite", host.s3.put_object, Body=b"pay up", **where)
 
 
 ATTACKS = [
