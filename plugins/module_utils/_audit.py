@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Optional
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
@@ -26,16 +26,11 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
     problems,
     rule_id,
 )
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import (
-    Decision,
-    RetentionError,
-    Snapshot,
-    claimed_time,
-)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import Decision
 
 BLOCK, WARN = "block", "warn"
-# Honest clocks differ by less than this.
-_SKEW = timedelta(minutes=5)
+# Somebody who fills a bucket must not fill the log of an audit as well.
+MOST_OBJECTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -47,15 +42,17 @@ class Finding:
         severity: "block": no window may open; "warn": somebody should look.
         evidence: What was seen, in one sentence.
         what_to_do: What a person does about it, in one sentence.
+        objects: The keys of the objects that it is about, as far as it is about objects.
     """
 
     code: str
     severity: str
     evidence: str
     what_to_do: str
+    objects: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, str]:
-        return asdict(self)
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "objects": list(self.objects[:MOST_OBJECTS])}
 
 
 class GateError(HoldfastError):
@@ -69,6 +66,11 @@ def stop_if_blocked(findings: Iterable[Finding], intro: str) -> None:
         first, more = blocking[0], len(blocking) - 1
         others = f" ({more} more findings like this.)" if more else ""
         raise GateError(f"{intro}: {first.evidence} {first.what_to_do}{others}")
+
+
+def below(part: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Keys below the repository's prefix, sorted."""
+    return tuple(f"{part}/{name}" for name in sorted(names))
 
 
 def locks(rules: list[Rule], prefix: str, now: datetime) -> list[Finding]:
@@ -145,7 +147,13 @@ def recorded(keys: Iterable[str], recorded_keys: Iterable[str], changed: Iterabl
     if foreign:
         evidence = f"keys/ holds {len(foreign)} objects that were not recorded, the first is {foreign[0][:12]}."
         found.append(
-            Finding("foreign_key", BLOCK, evidence, "Record the key if it is yours; else remove it in a manual window.")
+            Finding(
+                "foreign_key",
+                BLOCK,
+                evidence,
+                "Record the key if it is yours; else remove it in a manual window.",
+                below("keys", foreign),
+            )
         )
     if gone:
         evidence = f"The recorded key {gone[0][:12]} is gone from keys/."
@@ -164,41 +172,30 @@ def unused(objects: Iterable[str]) -> list[Finding]:
     return [Finding("unused", WARN, evidence, "Nothing, if the host is new; else find out why it makes no backups.")]
 
 
-def readable(before: Iterable[str], after: Iterable[str], snapshots: Iterable[Snapshot]) -> list[Finding]:
-    """There must be snapshots, and restic must have read every one of them.
+def not_sound(errors: list[str]) -> list[Finding]:
+    """restic check found errors."""
+    if not errors:
+        return []
+    evidence = f"The repository has errors, the first: {errors[0]}."
+    return [Finding("not_sound", BLOCK, evidence, "Do not unlock by hand; read all data, then see the recovery guide.")]
+
+
+def other_restics(locks: Mapping[str, Any], waited: float) -> list[Finding]:
+    """Objects below locks/ that did not go.
 
     Args:
-        before: The names of the objects below snapshots/, as the bucket listed them before restic read them.
-        after: The same, listed afterwards.
-        snapshots: What restic read.
+        locks: When each was stored, by key.
+        waited: For how many seconds.
     """
-    before, after = ({name for name in names if re.fullmatch(r"[0-9a-f]{64}", name)} for names in (before, after))
-    read = {snapshot["id"] for snapshot in snapshots}
-    if not read:
-        evidence = "The repository has no snapshot that can be read; prune would delete all of its data."
-        return [Finding("no_snapshots", BLOCK, evidence, "Make a backup first, or find out where the snapshots are.")]
-    different = sorted((before - read) | (read - after))
-    if different:
-        evidence = f"The bucket and restic disagree about {len(different)} snapshots, the first is {different[0][:12]}."
-        return [Finding("snapshots_unreadable", BLOCK, evidence, "Find out what is there instead, and how it came.")]
-    return []
-
-
-def clocks(snapshots: Iterable[Snapshot], uploaded: Mapping[str, datetime]) -> list[Finding]:
-    """A backup starts before its snapshot is uploaded: a claimed time after the upload is a wrong clock, or a lie."""
-    late = []
-    for snapshot in snapshots:
-        try:
-            if claimed_time(snapshot) > uploaded[snapshot["id"]] + _SKEW:
-                late.append(snapshot["id"])
-        except RetentionError:
-            late.append(snapshot["id"])
-    if not late:
+    if not locks:
         return []
-    evidence = f"{len(late)} snapshots claim a time after their upload, the first is {late[0][:12]}."
-    return [
-        Finding("claimed_time", WARN, evidence, "Check the host's clock; decide by upload times until it is right.")
-    ]
+    first = min(locks, key=lambda key: str(locks[key]))
+    evidence = (
+        f"Another restic works in the repository, or left a lock there: {len(locks)} objects, the oldest is {first}, stored "
+        f"{locks[first]:%Y-%m-%dT%H:%M:%SZ}; maintenance waited for {waited:g} seconds."
+    )
+    what = "Run it again later; when nothing runs, remove them with restic unlock --remove-all."
+    return [Finding("repository_locked", BLOCK, evidence, what)]
 
 
 def duplicates(count: int, verified: bool) -> list[Finding]:

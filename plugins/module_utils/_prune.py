@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils import _audit as audit
 from ansible_collections.holdfast.restic_r2.plugins.module_utils import _phases
@@ -27,14 +27,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import fence_for
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate import Gate, Objects, Wanted
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import expected_from, remembered
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._phases import Phase, Plan
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import (
-    Record,
-    RecordError,
-    folder,
-    load,
-    stored,
-)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Completed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import Decision, policy_from
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Object, endpoint
@@ -127,22 +121,35 @@ class Maintenance:
         gate.identified(before)
         if gate.unused(before):
             return
+        gate.contents(before)
         decisions = gate.decide(before)
         going = [decision.id for decision in decisions if not decision.keep]
         plan = gate.plan(going)
         if self.wanted.dry_run or not (going or not plan.empty):
             self._predict(decisions, plan)
+            if not self.wanted.dry_run:
+                gate.remember(before)
             return
         for _attempt in range(_FENCE_ATTEMPTS):
             self._await_other_restics()
             with self.fence(self.warnings.append):
                 # A backup that began before the fence was up is let go on, and waited for.
                 if not self._restic_locks():
-                    self._forget(before, decisions)
-                    self._prune(before, plan)
-                    self._prove()
+                    self._remove(before, decisions, plan)
                     return
         raise HoldfastError(f"Somebody else keeps beginning to work in {self.name}; nothing was changed, run it later.")
+
+    def _remove(self, before: Objects, decisions: list[Decision], plan: Plan) -> None:
+        """What needs windows, and its proof."""
+        gate = self.gate
+        if gate.unjudged():
+            # A backup may have ended while others were waited for, or somebody has waited for the gate to look away.
+            gate.contents(gate.objects())
+        gate.remember(before, removing=[decision.id for decision in decisions if not decision.keep])
+        self._forget(before, decisions)
+        after = self._prune(before, plan)
+        self._prove()
+        gate.remember(after)
 
     def _await_other_restics(self) -> None:
         """Wait until nobody works in the repository: waiting inside a window would keep it open."""
@@ -150,12 +157,13 @@ class Maintenance:
         if self._restic_locks():
             # Removes only locks of processes that are certainly gone.
             self.restic.run(["unlock"])
-        while self._restic_locks():
+        while True:
+            locks = {key: item.last_modified for key, item in self._restic_locks().items()}
+            if not locks:
+                return
             if elapsed() >= deadline:
-                raise HoldfastError(
-                    f"Another restic works in {self.name}; maintenance waited for it for {self.wanted.lock_wait:g} "
-                    "seconds and changed nothing. Run it again later, or look at restic list locks if nothing runs."
-                )
+                found = audit.other_restics(locks, self.wanted.lock_wait)
+                self.gate.note(found, f"No window is opened for {self.name}")
             self.sleep(2)
 
     def _restic_locks(self) -> dict[str, S3Object]:
@@ -189,7 +197,7 @@ class Maintenance:
 
     # Prune -----------------------------------------------------------------------------------------------------------
 
-    def _prune(self, before: Objects, plan: Plan) -> None:
+    def _prune(self, before: Objects, plan: Plan) -> Objects:
         """Prune, and compare what is there with what was there and with what restic says that it removed."""
         named = [f"{self.prefix}snapshots/{snapshot['id']}" for snapshot in self.snapshots["removed"]]
         said = Plan()
@@ -199,6 +207,7 @@ class Maintenance:
             removed = _phases.removed(line)
             if removed:
                 named.append(self.prefix + removed)
+            # An index object that came since, and that says anything of data that is needed, makes this number grow.
             if said.duplicate_blobs > plan.duplicate_blobs:
                 raise audit.GateError(
                     f"prune of {self.name} was stopped before it deleted anything: it found {said.duplicate_blobs} "
@@ -215,6 +224,7 @@ class Maintenance:
         self.gate.note([*audit.vanished(before, after, named), *audit.leftovers(after, named)], intro)
         if completed.exit_code:
             raise self.restic.error("prune", completed)
+        return after
 
     def _windowed(self, args: list[str], parts: Parts, **settings: Any) -> Completed:
         version = self.restic.version()
@@ -248,7 +258,7 @@ class Maintenance:
         """Everything is locked again, and the repository is whole."""
         self.gate.locked()
         self.gate.note(self.gate.probe(), f"After maintenance of {self.name}")
-        self.gate.sound()
+        self.gate.sound(intro=f"After maintenance of {self.name}")
 
     def _count(self, before: Objects, after: Objects, said: Plan) -> None:
         old, new = ({key for key in found if key.startswith(f"{self.prefix}data/")} for found in (before, after))
@@ -287,20 +297,16 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
     params = clients.params
     _check_seconds(params)
     audit.parse_limit(params["max_remove"], 0)
-    record, copies = _recorded(params["record_dir"], clients.bucket, clients.prefix)
     wanted = Wanted(
         policy=policy_from(params),
-        by_upload=params["retention_time"] == "uploaded",
+        expected=expected_from(params),
         max_remove=params["max_remove"],
-        read_duplicates=params["duplicates"] == "verify",
         lock_wait=params["lock_wait"],
         prune_timeout=params["prune_timeout"],
-        repository_id=params["repository_id"],
-        record=record,
-        copies=copies,
         dry_run=dry_run,
+        **remembered(clients),
     )
-    restic = clients.restic(record.key_id if record else None)
+    restic = clients.restic(wanted.record.key_id if wanted.record else None)
 
     def window(parts: Parts) -> Window:
         return open_window(
@@ -326,15 +332,3 @@ def _check_seconds(params: Mapping[str, Any]) -> None:
     for name, (least, most) in _BOUNDS.items():
         if params[name] is not None and not least <= params[name] <= most:
             raise HoldfastError(f"{name} is {params[name]}; it must be from {least} to {most} seconds.")
-
-
-def _recorded(record_dir: Optional[str], bucket: str, prefix: str) -> tuple[Optional[Record], dict[str, bytes]]:
-    """The record and the copies of objects that it holds."""
-    if not record_dir:
-        return None, {}
-    path = folder(record_dir, bucket, prefix)
-    record = load(path)
-    if record is None:
-        raise RecordError(f"There is no record of {bucket}/{prefix} in {record_dir}; make it with restic_repository.")
-    copies = {name: stored(path, name) for name in ("config", *(f"keys/{name}" for name in record.keys))}
-    return record, {name: content for name, content in copies.items() if content is not None}

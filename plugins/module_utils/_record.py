@@ -115,6 +115,17 @@ def write_private(path: str, content: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+    with suppress(OSError):  # not every file system can
+        _sync_folder(parent)
+
+
+def _sync_folder(path: str) -> None:
+    """Make the new name survive a loss of power, too."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _make_private(path: str) -> None:

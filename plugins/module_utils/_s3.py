@@ -12,6 +12,7 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import traceback
 from collections.abc import Iterator, Mapping
@@ -170,6 +171,7 @@ class S3:
             raise S3Error(problem)
         self.endpoint = endpoint
         self.bucket = bucket
+        self.requests = 0
         config = Config(
             region_name="auto",
             signature_version="s3v4",
@@ -196,6 +198,7 @@ class S3:
 
     def _call(self, operation: str, *needed: str, **parameters: Any) -> dict[str, Any]:
         """Returns an answer that holds what is needed: a proxy's page of HTML would look like an empty bucket."""
+        self.requests += 1
         try:
             answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self.bucket, **parameters)
         except ClientError as error:
@@ -273,6 +276,27 @@ class S3:
             return answer["Body"].read()
         except BotoCoreError as error:
             raise S3Error(f"Reading {key} from bucket {self.bucket} stopped halfway: {error}") from error
+
+    def download(self, key: str, path: str | os.PathLike[str]) -> None:
+        """Write an object into a file, a piece at a time."""
+        answer = self._call("get_object", Key=key)
+        try:
+            with open(path, "wb") as stream:
+                stream.writelines(answer["Body"].iter_chunks(1 << 20))
+        except BotoCoreError as error:
+            raise S3Error(f"Reading {key} from bucket {self.bucket} stopped halfway: {error}") from error
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        """What is directly below the prefix: names of objects, and of folders with a slash behind them."""
+        more: dict[str, str] = {}
+        while True:
+            page = self._call("list_objects_v2", "IsTruncated", Prefix=prefix, Delimiter="/", **more)
+            for kind, name in (("Contents", "Key"), ("CommonPrefixes", "Prefix")):
+                for item in page.get(kind, []):
+                    yield item[name][len(prefix) :]
+            if not page["IsTruncated"]:
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def delete(self, key: str) -> None:
         self._call("delete_object", Key=key)

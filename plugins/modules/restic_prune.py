@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
   - holdfast.restic_r2.s3
   - holdfast.restic_r2.restic
+  - holdfast.restic_r2.gate
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.actiongroup_r2
 requirements:
@@ -107,22 +108,6 @@ options:
         all snapshots and needs V(100%).
     type: str
     default: 95%
-  duplicates:
-    description:
-      - What to do when data is in the repository more than once. An interrupted prune leaves this behind, but so does
-        somebody who plants an index that claims to hold data which it does not, so that prune deletes the genuine copy.
-      - V(verify) reads and verifies all data before it goes on, also in check mode, and fails when anything is wrong.
-        This takes as long as reading the whole repository.
-      - V(refuse) fails.
-    type: str
-    choices: [verify, refuse]
-    default: verify
-  record_dir:
-    description:
-      - The folder with the records of repositories, as written by M(holdfast.restic_r2.restic_repository). Keys and
-        configuration of the repository must be exactly those of its record.
-      - When not set, only O(repository_id) is compared, if set.
-    type: path
   lock_wait:
     description:
       - How many seconds to wait for other restic processes in the repository, such as a backup, to end. Nothing is
@@ -311,6 +296,10 @@ findings:
     what_to_do:
       description: What a person does about it.
       type: str
+    objects:
+      description: The keys of the objects that it is about, at most 10,000; empty when it is not about objects.
+      type: list
+      elements: str
 """
 
 from typing import Any
@@ -319,6 +308,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, RESTIC, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import GATE
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prune import Maintenance, maintenance_for
 
 COUNTS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
@@ -329,8 +319,6 @@ OPTIONS = {
     "keep_tags": {"type": "list", "elements": "str"},
     "retention_time": {"type": "str", "choices": ["uploaded", "snapshot"], "default": "uploaded"},
     "max_remove": {"type": "str", "default": "95%"},
-    "duplicates": {"type": "str", "choices": ["verify", "refuse"], "default": "verify"},
-    "record_dir": {"type": "path"},
     "lock_wait": {"type": "int", "default": 600},
     "prune_timeout": {"type": "int"},
     "lease_seconds": {"type": "int", "default": 300},
@@ -354,7 +342,7 @@ def finish(module: AnsibleModule, maintenance: Maintenance) -> dict[str, Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**CLOUDFLARE, **S3, **RESTIC, **OPTIONS}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**CLOUDFLARE, **S3, **RESTIC, **GATE, **OPTIONS}, supports_check_mode=True)
     maintenance = None
     try:
         clients = Clients(module.params, module.no_log_values.add)

@@ -77,7 +77,7 @@ def test_orphan_packs_get_a_window_of_their_own(site: Site) -> None:
     assert "failed" not in done, done["msg"]
     assert prefixes(done) == [["snapshots/"], ["data/"], ["index/", "data/"]]
     assert f"{PREFIX}data/ab/{orphan}" not in site.packs()
-    assert done["findings"] == []
+    assert [(one["code"], one["severity"]) for one in done["findings"]] == [("unreferenced_packs", "warn")]
 
 
 def test_only_orphan_packs(site: Site) -> None:
@@ -89,13 +89,14 @@ def test_only_orphan_packs(site: Site) -> None:
 
 
 def test_server_time_decides(site: Site) -> None:
-    """Snapshots of invented times neither count for other days nor push the genuine ones out."""
+    """Snapshots of invented times neither count for other days nor push the genuine ones out, once they are accepted."""
     genuine = site.ids[:3]
     bogus = [site.bed.backup(site.files, f"--time=2031-01-0{day} 12:00:00") for day in range(1, 8)]
     for day, name in enumerate(genuine, start=1):
         site.bed.stand_in.set_upload_time(site.bed.bucket, f"{PREFIX}snapshots/{name}", f"2026-01-0{day}T12:00:00Z")
-    foreseen = site.prune(keep_last=None, keep_daily=3, check_mode=True, retention_time="snapshot")
-    assert {one["id"] for one in foreseen["removed"]} > set(genuine)
+    assert "snapshots claim a time after their upload" in refusal(site, keep_last=None, keep_daily=3, record_dir=None)
+    assert "failed" not in site.audit(baseline="rebuild")
+    assert "claim a time after" in refusal(site, keep_last=None, keep_daily=3, retention_time="snapshot")
     done = site.prune(keep_last=None, keep_daily=3)
     assert "failed" not in done, done["msg"]
     assert set(site.snapshots()) == {bogus[-1], *genuine[1:]}
@@ -201,10 +202,13 @@ def store_twice(site: Site) -> str:
 
 def test_duplicates_are_read_or_refused(site: Site) -> None:
     store_twice(site)
-    assert "blobs are in the repository more than once" in refusal(site, keep_last=3, duplicates="refuse")
+    assert "blobs that are there already" in refusal(site, keep_last=3, duplicates="refuse")
+    nothing = {"keep_last": 3, "record_dir": None}
+    assert "blobs are in the repository more than once" in refusal(site, duplicates="refuse", **nothing)
     done = site.prune(keep_last=3)
     assert "failed" not in done, done["msg"]
-    assert [(one["code"], one["severity"]) for one in done["findings"]] == [("duplicates", "warn")]
+    codes = ["index_claims_known_blobs", "unexpected_paths", "duplicates"]
+    assert [(one["code"], one["severity"]) for one in done["findings"]] == [(code, "warn") for code in codes]
 
 
 def test_a_bogus_copy_is_found_by_reading(site: Site) -> None:
@@ -215,7 +219,8 @@ def test_a_bogus_copy_is_found_by_reading(site: Site) -> None:
     site.add(pack.removeprefix(PREFIX), os.urandom(size))
     site.bed.lock()
     site.bed.stand_in.clear_log()
-    assert "has errors, the first: " in refusal(site, keep_last=3)
+    assert "1 new packs were read and are not what the index says" in refusal(site, keep_last=3)
+    assert "has errors, the first: " in refusal(site, keep_last=3, record_dir=None)
 
 
 def test_duplicates_that_appear_after_the_gate_stop_prune(site: Site, restic_path: str, tmp_path: Path) -> None:

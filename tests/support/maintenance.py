@@ -50,6 +50,14 @@ class Site:
         self.assert_locked()
         return result
 
+    def audit(self, **arguments: Any) -> dict[str, Any]:
+        """Run restic_audit; it must not have changed the bucket."""
+        before = self.bed.keys()
+        result = self.bed.module("restic_audit", **{"record_dir": str(self.bed.record_dir), **arguments})
+        assert not [secret for secret in self.bed.secrets() if secret in json.dumps(result)]
+        assert self.bed.keys() == before and self.exposed() == []
+        return result
+
     def assert_locked(self) -> None:
         rules = self.bed.stand_in.rules(self.bed.bucket)
         assert {rule["id"] for rule in rules} == {rule_id(self.bed.prefix, part) for part in PARTS}
@@ -105,6 +113,7 @@ def site_template(restic_path: str, tmp_path_factory: pytest.TempPathFactory) ->
     home = tmp_path_factory.mktemp("site")
     with StandIn.start(data=home / "data") as stand_in:
         made = make_site(stand_in, Ansible(home / "ansible"), restic_path, home, 4)
+        assert made.audit(baseline="update")["changed"]
     made.files.rename(home / "pristine")
     return made
 

@@ -69,24 +69,6 @@ def test_unused() -> None:
     assert audit.unused([A]) == []
 
 
-def test_readable() -> None:
-    assert audit.readable([A, "notes.txt"], [A, "notes.txt"], [{"id": A}]) == []
-    # A backup ended before restic looked, another one after it.
-    assert audit.readable([A], [A, B], [{"id": A}]) == audit.readable([A], [A, B], [{"id": A}, {"id": B}]) == []
-    assert codes(audit.readable([], [], [])) == [("no_snapshots", "block")]
-    assert codes(audit.readable([A], [A], [])) == [("no_snapshots", "block")]
-    assert codes(audit.readable([A, B], [A, B], [{"id": A}])) == [("snapshots_unreadable", "block")]
-    assert codes(audit.readable([A], [A], [{"id": A}, {"id": B}])) == [("snapshots_unreadable", "block")]
-
-
-def test_clocks() -> None:
-    claims = [{"id": A, "time": NOW.isoformat()}]
-    assert audit.clocks(claims, {A: NOW + timedelta(hours=3)}) == []
-    assert audit.clocks(claims, {A: NOW - timedelta(minutes=1)}) == []
-    assert codes(audit.clocks(claims, {A: NOW - timedelta(hours=1)})) == [("claimed_time", "warn")]
-    assert codes(audit.clocks([{"id": A, "time": "never"}], {A: NOW})) == [("claimed_time", "warn")]
-
-
 def test_duplicates() -> None:
     assert audit.duplicates(0, verified=False) == []
     assert codes(audit.duplicates(3, verified=False)) == [("duplicates", "block")]

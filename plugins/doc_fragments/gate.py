@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  record_dir:
+    description:
+      - The folder with the records of repositories, as written by M(holdfast.restic_r2.restic_repository). Keys and
+        configuration of the repository must be exactly those of its record.
+      - Beside the record is the I(baseline), which tells what was in the repository when it was last verified. Nothing of
+        it may have gone or changed, and only what is new since is read. The first baseline is made by reading everything.
+      - When not set, only O(repository_id) is compared, if set, and nothing is remembered.
+    type: path
+  duplicates:
+    description:
+      - What to do when data is in the repository more than once. An interrupted prune leaves this behind, but so does
+        somebody who plants an index that claims to hold data which it does not, so that prune deletes the genuine copy.
+      - V(verify) reads and verifies what is new before it goes on, or all data when there is no baseline, also in check
+        mode, and finds when anything is wrong.
+      - V(refuse) does not read and stops.
+    type: str
+    choices: [verify, refuse]
+    default: verify
+  expected_hosts:
+    description:
+      - The names of the hosts that back up into the repository. Snapshots of others are a finding.
+      - When empty, the hosts of the baseline are expected.
+    type: list
+    elements: str
+    default: []
+  expected_paths:
+    description:
+      - The paths that are backed up, each as it is in snapshots. Others are a finding.
+      - When empty, the paths of the baseline are expected.
+    type: list
+    elements: str
+    default: []
+  max_age:
+    description:
+      - How many hours old the newest snapshot may be, by its upload. An older one is a finding. When not set, any age will
+        do.
+      - A snapshot whose time does not fit its upload does not count.
+    type: float
+  longest_backup:
+    description:
+      - How many hours a backup may take. A snapshot claims when its backup began; one that was uploaded before, or longer
+        than this after, is taken for forged unless it is in the baseline.
+      - Raise it for a first backup that takes days.
+    type: float
+    default: 48.0
+  first_read_limit:
+    description:
+      - Up to how many GiB of data are read unasked when there is no baseline yet. With more, a baseline must be made with
+        M(holdfast.restic_r2.restic_audit).
+    type: int
+    default: 10
+  scratch_dir:
+    description:
+      - Where new packs are put for a moment, to look at them without the index of the bucket. They are encrypted as in the
+        bucket, and removed at once. At least 1 GiB should be free there.
+      - When not set, the usual place for temporary files.
+    type: path
+"""

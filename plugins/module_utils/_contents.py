@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Compares what a repository holds with its baseline, and reads what is new: index objects, and the packs that they name.
+
+After it, every blob that any index object names is known to be where the index says, whole: then it does not matter which
+of several copies prune keeps.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Optional
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils import _audit_contents as audit
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import Finding
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit_contents import Claims, Listing
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._baseline import Baseline, Pack
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import ClaimsError, Held, short_id
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._new_packs import Figures, contents
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic, ResticError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._scratch import Scratch, in_parallel
+
+
+class Inspected(NamedTuple):
+    """What was found, and the baseline as it would be with all that was verified."""
+
+    findings: list[Finding]
+    baseline: Baseline
+
+
+@dataclass
+class Contents:
+    """The repository's side of the comparison.
+
+    Args:
+        restic: restic for the repository.
+        s3: Its bucket.
+        keys: The content of "config" and of the key that opens it, by their names below the prefix.
+        read_duplicates: Read new packs also when they are said to hold what is there already.
+        scratch_dir: Where to put packs for a moment.
+    """
+
+    restic: Restic
+    s3: S3
+    keys: Mapping[str, bytes]
+    read_duplicates: bool = True
+    scratch_dir: Optional[str] = None
+    figures: Figures = field(default_factory=Figures)
+
+    @property
+    def prefix(self) -> str:
+        return self.restic.repository.prefix
+
+    def inspect(self, listed: Listing, baseline: Baseline, trusted: bool = False) -> Inspected:
+        """Compare, and read what is new.
+
+        Args:
+            listed: What is there. Index objects must have been listed before packs.
+            baseline: What is known.
+            trusted: All packs have been read just now, by other means.
+        """
+        found = audit.shrunk(listed, baseline)
+        known = {name: pack.held for name, pack in baseline.packs.items()}
+        with ExitStack() as stack:
+            new = listed.indexes - baseline.indexes
+            scratch = stack.enter_context(Scratch(self.restic, self.keys, self.scratch_dir)) if new else None
+            claimed, errors = self._claims(scratch, new) if scratch else ({}, {})
+            fresh, contradictions = audit.merged(claimed, known)
+            found += [*audit.unreadable(errors), *contradictions, *audit.missing(fresh, listed)]
+            if not errors:
+                # What an unreadable index names is not known, and what only it names would be taken for a leftover.
+                found += audit.unreferenced(known.keys() | fresh.keys(), listed)
+            if not trusted:
+                found += self._new_packs(scratch, listed, baseline, fresh)
+        packs = {name: Pack(*listed.packs[name], held) for name, held in fresh.items() if name in listed.packs}
+        verified = replace(baseline, snapshots=listed.snapshots, indexes=frozenset(listed.indexes), removing=None)
+        kept = {name: pack for name, pack in baseline.packs.items() if name in listed.packs}
+        return Inspected(found, replace(verified, packs={**kept, **packs}))
+
+    def _new_packs(
+        self, scratch: Optional[Scratch], listed: Listing, baseline: Baseline, fresh: Mapping[str, Held]
+    ) -> list[Finding]:
+        again = audit.known_again(fresh, baseline)
+        if again and not self.read_duplicates:
+            return audit.claims_known(again, read=False)
+        there = {name: listed.packs[name] for name in fresh if name in listed.packs}
+        real = contents(self.s3, self.prefix, scratch, there, self.figures) if scratch and there else {}
+        bogus = audit.bogus({name: fresh[name] for name in there}, real)
+        return [*bogus, *audit.claims_known(again, read=not bogus)]
+
+    def _claims(self, scratch: Scratch, names: set[str]) -> tuple[Claims, dict[str, str]]:
+        """What these index objects claim, and why some of them cannot be read."""
+
+        def read(name: str) -> dict[str, Held] | str:
+            content = self.s3.get(f"{self.prefix}index/{name}")
+            self.figures.indexes += 1
+            self.figures.bytes += len(content)
+            if hashlib.sha256(content).hexdigest() != name:
+                return f"its {len(content)} bytes are not what its name says"
+            scratch.add(f"index/{name}", content)
+            try:
+                return scratch.index(name)
+            except ClaimsError as error:
+                return str(error)
+            except ResticError as error:
+                if error.exit_code is None:
+                    raise
+                return "it was not encrypted with the key of this repository"
+            finally:
+                scratch.remove([f"index/{name}"])
+
+        answers = in_parallel(read, sorted(names))
+        errors = {name: answer for name, answer in answers.items() if isinstance(answer, str)}
+        return {name: answer for name, answer in answers.items() if not isinstance(answer, str)}, errors
+
+
+def has_blob(baseline: Baseline, wanted: set[str]) -> set[str]:
+    """Which of these blobs are in some pack."""
+    short = {short_id(name): name for name in wanted if re.fullmatch(r"[0-9a-f]{64}", name)}
+    found: set[str] = set()
+    for pack in baseline.packs.values():
+        found.update(short[blob] for blob in pack.held.short_ids() if blob in short)
+    return found

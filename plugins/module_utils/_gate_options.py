@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The options that restic_audit and restic_prune share, and what the gate makes of them. Documented in the fragment gate.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Optional
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit_snapshots import Expected
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import (
+    Record,
+    RecordError,
+    folder,
+    load,
+    stored,
+)
+
+# doc fragment: gate
+GATE = {
+    "record_dir": {"type": "path"},
+    "duplicates": {"type": "str", "choices": ["verify", "refuse"], "default": "verify"},
+    "expected_hosts": {"type": "list", "elements": "str", "default": []},
+    "expected_paths": {"type": "list", "elements": "str", "default": []},
+    "max_age": {"type": "float"},
+    "longest_backup": {"type": "float", "default": 48.0},
+    "first_read_limit": {"type": "int", "default": 10},
+    "scratch_dir": {"type": "path"},
+}
+
+
+def expected_from(params: Mapping[str, Any]) -> Expected:
+    """What snapshots should be like.
+
+    Raises:
+        HoldfastError: An option makes no sense.
+    """
+    for name in ("max_age", "longest_backup", "first_read_limit"):
+        if params[name] is not None and not 0 <= params[name] <= 1_000_000:
+            raise HoldfastError(f"{name} is {params[name]}; it must be from 0 to 1000000.")
+    return Expected(
+        hosts=frozenset(params["expected_hosts"]),
+        paths=frozenset(params["expected_paths"]),
+        max_age=None if params["max_age"] is None else timedelta(hours=params["max_age"]),
+        longest=timedelta(hours=params["longest_backup"]),
+        by_upload=params.get("retention_time", "uploaded") == "uploaded",
+    )
+
+
+def remembered(clients: Clients) -> dict[str, Any]:
+    """The fields of the gate's Wanted that come from the record, and how to compare with it."""
+    params = clients.params
+    record, copies, path = recorded(params["record_dir"], clients.bucket, clients.prefix)
+    return {
+        "read_duplicates": params["duplicates"] == "verify",
+        "repository_id": params["repository_id"],
+        "record": record,
+        "copies": copies,
+        "folder": path,
+        "first_read": params["first_read_limit"] << 30,
+        "scratch_dir": params["scratch_dir"],
+    }
+
+
+def recorded(record_dir: Optional[str], bucket: str, prefix: str) -> tuple[Optional[Record], dict[str, bytes], str]:
+    """The record, the copies of objects that it holds, and where it is."""
+    if not record_dir:
+        return None, {}, ""
+    path = folder(record_dir, bucket, prefix)
+    record = load(path)
+    if record is None:
+        raise RecordError(f"There is no record of {bucket}/{prefix} in {record_dir}; make it with restic_repository.")
+    copies = {name: stored(path, name) for name in ("config", *(f"keys/{name}" for name in record.keys))}
+    return record, {name: content for name, content in copies.items() if content is not None}, path

@@ -1,0 +1,115 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The gate without a window: look at a repository, and remember what was verified.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Optional
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import BLOCK, WARN, Finding
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._baseline import Baseline
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate import Gate, Wanted
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import expected_from, remembered
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import MINIMUM
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import Interrupted, signals_raise
+
+
+class RepositoryAudit:
+    """One look at a repository. `outcome` tells at any time what was found so far.
+
+    Args:
+        gate: The repository, and what is wanted.
+        mode: "compare", "update" or "rebuild" the baseline.
+        check_mode: Write nothing.
+    """
+
+    def __init__(self, gate: Gate, mode: str, check_mode: bool) -> None:
+        self.gate = gate
+        self.mode = mode
+        self.check_mode = check_mode
+        self.changed = False
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        gate = self.gate
+        return {
+            "changed": self.changed,
+            "blocked": gate.blocked,
+            "findings": [finding.as_dict() for finding in gate.findings],
+            "baseline": counts(gate.baseline),
+            "read": {**asdict(gate.looked_into.figures), "requests": gate.s3.requests},
+            "diff": {"before": counts(gate.old), "after": counts(gate.baseline if self.changed else gate.old)},
+        }
+
+    def run(self) -> None:
+        """Look. The outcome is there also when this raises."""
+        try:
+            with signals_raise():
+                self._run()
+        except Interrupted as signal:
+            raise HoldfastError(
+                f"The audit of {self.gate.name} was ended by {signal}; nothing was written."
+            ) from signal
+
+    def _run(self) -> None:
+        gate = self.gate
+        gate.restic.require(MINIMUM, "A repository in R2")
+        gate.locked()
+        objects = gate.objects()
+        gate.identified(objects)
+        if gate.unused(objects):
+            return
+        gate.contents(objects)
+        gate.snapshots(objects)
+        if self.mode != "compare" and gate.baseline and not gate.blocked:
+            self._remember(gate.baseline)
+
+    def _remember(self, baseline: Baseline) -> None:
+        gate = self.gate
+        if self.mode == "update" and gate.old and gate.old.removing is not None:
+            # Only maintenance knows what it has removed.
+            evidence = "A maintenance of this repository runs, or ended halfway; the baseline was left as it is."
+            gate.findings.append(Finding("maintenance_pending", WARN, evidence, "Run maintenance again."))
+            return
+        self.changed = baseline != gate.old
+        if self.changed and not self.check_mode and not gate.remember_unless_changed():
+            self.changed = False
+
+
+def counts(baseline: Optional[Baseline]) -> dict[str, Any]:
+    """What a baseline holds, in numbers."""
+    if baseline is None:
+        return {}
+    return {
+        "snapshots": len(baseline.snapshots),
+        "indexes": len(baseline.indexes),
+        "packs": len(baseline.packs),
+        "bytes": sum(pack.size for pack in baseline.packs.values()),
+    }
+
+
+def audit_for(clients: Clients, check_mode: bool) -> RepositoryAudit:
+    """The audit that a module's parameters ask for."""
+    mode = clients.params["baseline"]
+    wanted = Wanted(
+        expected=expected_from(clients.params), rebuild=mode == "rebuild", stop=False, **remembered(clients)
+    )
+    restic = clients.restic(wanted.record.key_id if wanted.record else None)
+    return RepositoryAudit(Gate(restic, clients.s3, clients.cloudflare, wanted), mode, check_mode)
+
+
+def verdict(findings: list[dict[str, str]], name: str) -> str:
+    """The blocking findings in one sentence, or nothing."""
+    blocking = [finding for finding in findings if finding["severity"] == BLOCK]
+    if not blocking:
+        return ""
+    told = " ".join(f"{finding['evidence']} {finding['what_to_do']}" for finding in blocking)
+    return f"Repository {name} is not as it should be: {told}"

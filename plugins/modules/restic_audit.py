@@ -1,0 +1,190 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: restic_audit
+short_description: Look whether somebody has tampered with a locked restic repository in R2
+version_added: 0.1.0
+description:
+  - Looks at everything in a repository that a backed-up host could have written, and compares it with what was there
+    before. It is what M(holdfast.restic_r2.restic_prune) does before it opens a window, without a window.
+  - Under a lock a host can only add. But what it adds can make a later prune delete genuine data, push genuine snapshots
+    out of a retention policy, or make restic fail. Each of that is a finding here. See RV(findings[].code).
+  - What was verified is remembered in a I(baseline), a file beside the record of the repository. Of a repository on which
+    nobody has tampered, only what is new since then is read; packs that are new are read whole, and compared with what the
+    index says of them.
+  - Writes nothing into the bucket. Writes the baseline when O(baseline) says so and nothing blocks.
+  - Fails when a finding has the severity V(block). It returns everything else all the same.
+author: The holdfast.restic_r2 maintainers (!UNKNOWN)
+extends_documentation_fragment:
+  - holdfast.restic_r2.cloudflare
+  - holdfast.restic_r2.s3
+  - holdfast.restic_r2.restic
+  - holdfast.restic_r2.gate
+  - holdfast.restic_r2.attributes
+  - holdfast.restic_r2.attributes.actiongroup_r2
+requirements:
+  - boto3 >= 1.36.0
+  - restic >= 0.18.0
+attributes:
+  check_mode:
+    support: full
+    details: Reads and judges the same, and does not write the baseline.
+  diff_mode:
+    support: full
+    details: Shows how much the baseline holds before and after.
+  idempotent:
+    support: full
+    details: As long as nothing is added to the repository.
+options:
+  baseline:
+    description:
+      - What to do with the baseline.
+      - V(compare) only compares with it.
+      - V(update) also writes what was verified into it, when no finding blocks. When there is none yet, it is made, if no
+        more than O(first_read_limit) has to be read.
+      - V(rebuild) reads all data, as C(restic check --read-data) does, and makes a new one of what is there now. The old one
+        is not looked at, and every snapshot that is there is accepted. Do this after the baseline was lost, or after you
+        changed something yourself, and only when you know that what is there is right.
+    type: str
+    choices: [compare, update, rebuild]
+    default: compare
+seealso:
+  - module: holdfast.restic_r2.restic_prune
+  - module: holdfast.restic_r2.restic_check
+  - module: holdfast.restic_r2.restic_repository
+notes:
+  - Runs on the maintenance node, where no backed-up host can write the baseline.
+"""
+
+EXAMPLES = r"""
+- name: Nobody has tampered with it; remember what was verified
+  holdfast.restic_r2.restic_audit:
+    account_id: "{{ holdfast_account_id }}"
+    api_token: "{{ holdfast_api_token }}"
+    bucket: backup-web1
+    password: "{{ holdfast_password }}"
+    record_dir: /var/lib/holdfast/records
+    baseline: update
+    max_age: 26
+
+- name: The baseline was lost; read everything and begin anew
+  holdfast.restic_r2.restic_audit:
+    account_id: "{{ holdfast_account_id }}"
+    api_token: "{{ holdfast_api_token }}"
+    bucket: backup-web1
+    password: "{{ holdfast_password }}"
+    record_dir: /var/lib/holdfast/records
+    baseline: rebuild
+"""
+
+RETURN = r"""
+findings:
+  description: What is not as it should be.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    code:
+      description:
+        - A fixed name.
+        - 'Locks: V(lock_document), V(lock_set), V(window_open), V(window_left_open), V(not_enforced), V(lock_not_indefinite).'
+        - 'Identity: V(repository_id), V(foreign_key), V(key_gone), V(content_changed).'
+        - 'Objects: V(misplaced_object), V(unexpected_object), V(index_unreadable), V(index_contradicts), V(pack_missing),
+          V(bogus_pack), V(index_claims_known_blobs), V(unreferenced_packs), V(not_sound), V(unused).'
+        - 'Snapshots: V(no_snapshots), V(snapshots_unreadable), V(missing_tree), V(claimed_time), V(unexpected_host),
+          V(unexpected_paths), V(stale).'
+        - 'Baseline: V(snapshots_gone), V(snapshot_replaced), V(index_gone), V(packs_gone), V(pack_replaced),
+          V(baseline_missing), V(baseline_damaged), V(maintenance_pending).'
+        - 'In M(holdfast.restic_r2.restic_prune) also: V(duplicates), V(too_many_removals), V(repository_locked), V(lost),
+          V(replaced), V(leftovers).'
+      type: str
+      sample: bogus_pack
+    severity:
+      description: With V(block), no window opens; V(warn) is for somebody to look at.
+      type: str
+      sample: block
+    evidence:
+      description: What was seen.
+      type: str
+    what_to_do:
+      description: What a person does about it.
+      type: str
+    objects:
+      description: The keys of the objects that it is about, at most 10,000; empty when it is not about objects.
+      type: list
+      elements: str
+blocked:
+  description: Whether a finding has the severity V(block).
+  returned: always
+  type: bool
+baseline:
+  description: What is known of the repository now, whether it was written or not. Empty when nothing is remembered.
+  returned: always
+  type: dict
+  contains:
+    snapshots:
+      description: How many snapshots.
+      type: int
+    indexes:
+      description: How many index objects.
+      type: int
+    packs:
+      description: How many packs.
+      type: int
+    bytes:
+      description: The size of the packs.
+      type: int
+read:
+  description: What had to be read.
+  returned: always
+  type: dict
+  contains:
+    packs:
+      description: How many packs.
+      type: int
+    indexes:
+      description: How many index objects.
+      type: int
+    bytes:
+      description: The size of both.
+      type: int
+    requests:
+      description: How many S3 requests the module made itself. restic makes a few more.
+      type: int
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, RESTIC, S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import GATE
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._repository_audit import audit_for, verdict
+
+BASELINE = {"type": "str", "choices": ["compare", "update", "rebuild"], "default": "compare"}
+
+
+def main() -> None:
+    spec = {**CLOUDFLARE, **S3, **RESTIC, **GATE, "baseline": BASELINE}
+    needed = [("baseline", mode, ["record_dir"]) for mode in ("update", "rebuild")]
+    module = AnsibleModule(argument_spec=spec, required_if=needed, supports_check_mode=True)
+    audit = None
+    try:
+        audit = audit_for(Clients(module.params, module.no_log_values.add), module.check_mode)
+        audit.run()
+    except HoldfastError as error:
+        outcome = audit.outcome if audit else {}
+        module.fail_json(msg=str(error), **{**outcome, **error.details})
+    outcome = audit.outcome
+    problem = verdict(outcome["findings"], audit.gate.name)
+    if problem:
+        module.fail_json(msg=problem, **outcome)
+    module.exit_json(**outcome)
+
+
+if __name__ == "__main__":
+    main()

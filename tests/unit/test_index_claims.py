@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is taken from an index object, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import (
+    SHORT,
+    ClaimsError,
+    claims,
+    short_id,
+)
+
+P, Q, A, B = ("1" * 64, "2" * 64, "a" * 64, "b" * 64)
+
+
+def blob(name: str = A, **fields: Any) -> dict[str, Any]:
+    return {"id": name, "type": "data", "offset": 0, "length": 40, **fields}
+
+
+def index(*blobs: dict[str, Any], pack: str = P) -> dict[str, Any]:
+    return {"packs": [{"id": pack, "blobs": list(blobs)}]}
+
+
+def test_the_order_does_not_matter_and_everything_else_does() -> None:
+    first, second = blob(), blob(B, offset=40, uncompressed_length=9)
+    held = claims(json.dumps(index(first, second)))[P]
+    assert held == claims(json.dumps({**index(second, first), "supersedes": [Q]}))[P]
+    assert list(held.short_ids()) == [short_id(A), short_id(B)] and len(short_id(A)) == SHORT
+    for change in ({"offset": 41}, {"length": 41}, {"type": "tree"}, {"uncompressed_length": 8}, {"id": "c" * 64}):
+        assert claims(json.dumps(index(first, {**second, **change})))[P].digest != held.digest
+    assert claims('{"packs": []}') == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "null",
+        "{}",
+        '{"packs": null}',
+        '{"packs": [], "packs": []}',
+        # restic's reader does not mind the case of a field's name.
+        json.dumps({"packs": [], "Packs": index(blob())["packs"]}),
+        json.dumps({"packs": index(blob())["packs"] * 2}),
+        json.dumps(index(blob(), pack=P.upper().replace("1", "F"))),
+        json.dumps(index(blob(), pack="short")),
+        json.dumps({"packs": [{"id": P}]}),
+        json.dumps({"packs": [{"id": P, "blobs": None}]}),
+        json.dumps(index(blob("short"))),
+        json.dumps(index(blob(extra=1))),
+        json.dumps(index(blob(type="file"))),
+        json.dumps(index(blob(offset=-1))),
+        json.dumps(index(blob(offset=1.0))),
+        json.dumps(index(blob(length=True))),
+        json.dumps(index(blob(length="40"))),
+        "[" * 100_000,
+    ],
+)
+def test_what_restic_does_not_write_is_refused(text: str) -> None:
+    with pytest.raises(ClaimsError, match="not as restic writes it"):
+        claims(text)
