@@ -36,7 +36,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._keeper import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import folder
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error, endpoint
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._token_plan import ACTIVE, DISABLED, Token
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._token_plan import ACTIVE, DISABLED, Token, is_ours
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens import Tokens
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window_spec import WindowSpec
@@ -196,6 +196,13 @@ def fence_for(clients: Clients, warn: Callable[[str], object]) -> AbstractContex
         state = "gone" if token is None else token.get("status")
         warn(f"The token of the host of {clients.bucket} is {state}; it is left so, and there is no need for a fence.")
         return nullcontext()
+    if not is_ours(token):
+        # It could be disabled, but would be left so in the end: tokens of others are not enabled either.
+        raise HoldfastError(
+            f"The token of the host of {clients.bucket} is none that this collection made, so that it is not disabled for "
+            "the time of maintenance, and nothing was unlocked: run the site playbook with holdfast_manage_tokens, or set "
+            "fence to never."
+        )
     spec = FenceSpec(
         clients.bucket,
         clients.prefix,

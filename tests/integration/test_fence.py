@@ -139,13 +139,12 @@ def test_nothing_is_open_to_the_host_while_its_repository_is_maintained(fenced: 
     result = json.loads(process.communicate(timeout=180)[0])
     assert "failed" not in result and len(result["removed"]) == 3, result
     assert fenced.keys["secret_access_key"] not in json.dumps(result)
+    # Whatever the host asked for while something was open was refused.
+    log = fenced.stand_in.requests(since)
+    assert fenced.site.exposed() and [one for one in log if one["status"] in (401, 403)]
+    assert [one for one in log if one.get("key_id") == fenced.token_id and one["status"] < 400] == []
     assert fenced.down() and fenced.host().returncode == 0
     fenced.site.assert_locked()
-    # Whatever the host asked for while something was open was refused.
-    exposed = fenced.site.exposed()
-    log = [one for one in fenced.stand_in.requests(since) if one.get("key_id") == fenced.token_id]
-    assert exposed and log
-    assert [one for one in log if one["kind"] == "DeleteObject" and one["status"] < 400] == [] or fenced.down()
 
 
 def test_token_disabled_by_hand_stays_disabled(fenced: Fenced) -> None:
@@ -155,6 +154,16 @@ def test_token_disabled_by_hand_stays_disabled(fenced: Fenced) -> None:
     assert "failed" not in result and result["removed"]
     assert "it is left so" in str(result["warnings"])
     assert fenced.token().status == "disabled"
+
+
+def test_token_that_would_not_be_enabled_again_is_not_disabled(fenced: Fenced) -> None:
+    token, account_id = fenced.token(), fenced.stand_in.account_id
+    cloudflare_client(fenced.stand_in).accounts.tokens.update(
+        fenced.token_id, account_id=account_id, name="renamed by hand", policies=token.policies
+    )
+    result = fenced.site.prune()
+    assert result["failed"] and "none that this collection made" in result["msg"]
+    assert fenced.site.exposed() == [] and fenced.down()
 
 
 STEPS = {
