@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
+from botocore.exceptions import ClientError
 
 from tests.attacks import garbage, indexes, keys, snapshots
 from tests.attacks.attack import POLICIES
 from tests.attacks.host import Host
 from tests.attacks.scene import Copy, Template, copy_of, make_template, stage
 from tests.stand_in.client import StandIn
+from tests.support.running import Run
 
 POLICY = "daily"
 
@@ -120,3 +122,52 @@ def test_what_was_there_before_is_never_removed(copy: Copy) -> None:
     assert "is in the record" in old["msg"]
     assert "write it like" in remove(copy, [planted], stored_since="yesterday")["msg"]
     assert {**before, planted: copy.objects()[planted]} == copy.objects() and exposed(copy) == []
+
+
+def playbook(copy: Copy, step: str, *arguments: str, **variables: Any) -> Run:
+    """The recover playbook, for the host of the copy."""
+    bed = copy.bed
+    inventory = {
+        "holdfast": {
+            "hosts": {bed.bucket: {}},
+            "vars": {
+                "holdfast_account_id": bed.stand_in.account_id,
+                "holdfast_api_token": bed.stand_in.api_token,
+                "holdfast_api_url": bed.stand_in.api_url,
+                "holdfast_s3_endpoint": bed.stand_in.s3_endpoint,
+                "holdfast_token_id": bed.stand_in.token_id,
+                "holdfast_bucket": bed.bucket,
+                "holdfast_password": bed.options["password"],
+                "holdfast_record_dir": str(bed.record_dir),
+                "holdfast_restic_path": bed.restic_path,
+                "repository_token_name": bed.bucket,
+            },
+        }
+    }
+    wanted = {"holdfast_recover": step, **variables}
+    return bed.ansible.playbook("holdfast.restic_r2.recover", inventory, *arguments, variables=wanted)
+
+
+def test_the_playbook_goes_step_by_step(copy: Copy) -> None:
+    before = copy.objects()
+    host = copy.host()
+    snapshots.missing_tree(host)
+    planted = sorted(host.added)
+
+    assert playbook(copy, "remove").exit_code != 0  # without a list
+    frozen = playbook(copy, "freeze")
+    assert frozen.exit_code == 0, frozen.output
+    with pytest.raises(ClientError):
+        host.put("junk", b"")
+
+    judged = playbook(copy, "judge")
+    assert judged.exit_code == 0, judged.output
+    rows = judged.of(task="Show them")[0].result["msg"]
+    forged = planted[0].removeprefix("snapshots/")[:8]
+    assert len(rows) == 1 + len(copy.template.contents) + 1 and rows[-1].split()[1] == forged
+
+    listed = {"holdfast_remove_keys": planted, "holdfast_remove_stored_since": before_the_attack()}
+    dry = playbook(copy, "remove", "--check", **listed)
+    assert dry.exit_code == 0 and planted[0] in copy.objects(), dry.output
+    removed = playbook(copy, "remove", **listed)
+    assert removed.exit_code == 0 and copy.objects() == before, removed.output
