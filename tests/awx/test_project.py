@@ -34,6 +34,7 @@ def test_every_playbook_of_the_collection_can_be_chosen_in_a_job_template() -> N
     """All but preflight, which others import."""
     ours = {path.name for path in (ROOT / "playbooks").glob("*.yml")} - {"preflight.yml"}
     # It takes the inventory for one too.
+    assert not ours - set(playbooks(PROJECT)), "copy one of the others in examples/awx, and change the name in it"
     assert set(playbooks(PROJECT)) == ours | {"alarm.yml", "configure.yml", "inventory/hosts.yml"}
     for name in sorted(ours):
         plays = yaml.safe_load((PROJECT / name).read_text(encoding="utf-8"))
