@@ -34,7 +34,7 @@ def test_canary_then_the_others_then_a_new_host_then_one_is_gone(
     fleet.host("web1")["restic_file"] = path
     done = ansible.playbook(SITE, fleet.inventory, variables=batches)
     assert done.exit_code == 0, done.output
-    first = [number for number, one in enumerate(done.results) if one.host == "web2"][0]
+    first = next(number for number, one in enumerate(done.results) if one.host == "web2")
     assert not [one for one in done.results[first:] if one.host == "web1"], "the batches were mixed"
 
     hosts.update(later)
