@@ -169,6 +169,44 @@ def test_a_host_backs_up_while_it_is_maintained(running: Site, fleet: Fleet) -> 
         assert {rule["enabled"] for rule in running.stand_in.rules(running.bucket(host.name))} == {True}, output
 
 
+def test_hosts_that_are_cut_off_while_they_are_maintained(running: Site, fleet: Fleet) -> None:
+    dead, lonely = fleet.hosts["h1"], fleet.hosts["h2"]
+    for host in fleet:
+        back_up(host)
+        newest, bucket = running.stand_in.last_request(), running.bucket(host.name)
+        running.stand_in.fault(method="PUT", path=f"/{bucket}/data/", delay=10)
+        host.run(
+            "head -c 400000 /dev/urandom | base64 >/srv/blob; systemctl start --no-block holdfast-backup@data.service"
+        )
+        running.stand_in.wait_for_request(60, since=newest, arrived=True, method="PUT", path=f"/{bucket}/data/")
+    dead.power_off()
+    lonely.unplug()
+    newest = running.stand_in.last_request()
+    started, _record = running.start("maintenance")
+    with started:
+        # It sees that somebody was at work, and opens nothing for as long as nobody knows that this is over.
+        for host in fleet:
+            key = next(key for key in running.stand_in.objects(running.bucket(host.name)) if key.startswith("locks/"))
+            running.stand_in.wait_for_request(
+                120, since=newest, method="GET", path=f"/{running.bucket(host.name)}/{key}"
+            )
+            assert {rule["enabled"] for rule in running.stand_in.rules(running.bucket(host.name))} == {True}
+        dead.power_on()
+        lonely.plug()
+        # The first run after the power cut takes the lock of the one before away, whatever comes of it itself.
+        dead.ssh("systemctl start holdfast-backup@data.service")
+        output, _nothing = started.communicate(timeout=300)
+    assert started.returncode == 0, output
+    for host in fleet:
+        host.await_success(
+            "systemctl show --value -p ActiveState holdfast-backup@data | grep -qE '^(inactive|failed)$'"
+        )
+        host.run("systemctl reset-failed; systemctl start holdfast-backup@data.service")
+        assert "no errors were found" in running.restic_run(host, "check", "--read-data")
+        assert running.restic_run(host, "dump", "latest", "/srv/blob").strip() == host.run("cat /srv/blob")
+        assert {rule["enabled"] for rule in running.stand_in.rules(running.bucket(host.name))} == {True}
+
+
 def test_a_deleted_host_comes_back_on_a_fresh_one(running: Site, fleet: Fleet, tmp_path: Path) -> None:
     for host in fleet:
         host.write("/var/tmp/manifest.py", MANIFEST)
