@@ -18,7 +18,8 @@ from tests.support.repositories import PASSWORD, Bed
 from tests.support.running import COLLECTION, Ansible
 
 SNAPSHOTS = 3
-_OLD = "2026-01-01T00:00:00Z"
+# When the old ones were uploaded, and a time that they claim, which is before that in every time zone.
+_OLD, _OLD_CLAIM = "2026-01-01T00:00:00Z", "2025-12-31 06:00:00"
 
 
 def host_name(number: int) -> str:
@@ -86,7 +87,7 @@ def _make_template(stand_in: StandIn, home: Path) -> None:
         for path in files.iterdir():
             path.unlink()
         (files / f"{number}").write_bytes(os.urandom(2000))
-        newest = bed.backup(files)
+        newest = bed.backup(files, *([] if number == SNAPSHOTS - 1 else [f"--time={_OLD_CLAIM}"]))
     for key in stand_in.objects(bed.bucket):
         if key.startswith("snapshots/") and newest not in key:
             stand_in.set_upload_time(bed.bucket, key, _OLD)
