@@ -72,7 +72,7 @@ def test_maintenance_tells_the_next_node_of_the_workflow_and_no_secret(there: Jo
     job = there.run("maintenance", cmdline="-vvv")
     assert (job.status, job.rc) == ("failed", "2"), job.output
     records = job.stats["holdfast_maintenance"]
-    assert [records[host]["done"] for host in sorted(records)] == [True, False, True]
+    assert [records[host]["done"] for host in sorted(records)] == [True, False, True], records
     well = records["web0001"]
     assert (len(well["removed"]), well["kept"]) == (2, 1)
     assert well["bytes_removed"] > 0

@@ -50,6 +50,8 @@ def variables(stand_in: StandIn, home: Path) -> dict[str, Any]:
         "holdfast_cache_dir": str(home / "cache"),
         "holdfast_restic_path": restic_path(),
         "holdfast_password": PASSWORD,
+        # Copies would share one token, and a fence would disable it for all.
+        "holdfast_manage_tokens": False,
         "holdfast_retention": {"keep_last": 1, "max_remove": "100%"},
         "holdfast_max_age": 10**6,
     }
