@@ -71,7 +71,8 @@ def template(**settings: Any) -> Iterator[Template]:
                 (files / f"{name}{number}").write_bytes(os.urandom(100_000))
             if number:
                 (files / f"a{number - 1}").unlink()
-            newest = bed.backup(files)
+            # The old ones claim a time that fits the one at which they are said to have been uploaded.
+            newest = bed.backup(files, *([] if number == 2 else ["--time=2025-12-31 06:00:00"]))
         stand_in.settings(latency=LATENCY, rate_limit=10**6, **settings)
         yield Template(bed, newest)
 
