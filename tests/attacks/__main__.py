@@ -63,7 +63,7 @@ class Outcome:
     def row(self) -> str:
         sides = (self.plain, self.ours)
         cells = (f"{side.ended}, {len(side.lost)} of {side.of} lost" for side in sides)
-        found = ", ".join(self.ours.codes) or ("every attempt was refused" if self.attack.named is None else "-")
+        found = ", ".join(self.ours.codes) or ("nothing came of it" if self.attack.named is None else "-")
         wrong = f"  WRONG: {self.problem[:100]}" if self.problem else ""
         return ROW.format(self.attack.name, *cells, f"{found} ({self.seconds:.0f} s){wrong}")
 

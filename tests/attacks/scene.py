@@ -110,6 +110,8 @@ def take_baseline(bed: Bed) -> None:
     """What the maintenance node knows of the repository, two backups before the attack."""
     assert "failed" not in bed.repository()
     bed.lock()
+    taken = bed.module("restic_audit", record_dir=str(bed.record_dir), baseline="update")
+    assert taken.get("changed") and not taken["findings"], taken
 
 
 def back_up(template: Template, bed: Bed, number: int, now: datetime) -> str:

@@ -162,7 +162,9 @@ def test_the_playbook_goes_step_by_step(copy: Copy) -> None:
 
     judged = playbook(copy, "judge")
     assert judged.exit_code == 0, judged.output
-    rows = judged.of(task="Show them")[0].result["msg"]
+    findings = judged.of(task="Show the findings")[0].result["msg"]
+    assert {finding["code"]: finding["objects"] for finding in findings}["missing_tree"] == planted
+    rows = judged.of(task="Show the snapshots")[0].result["msg"]
     forged = planted[0].removeprefix("snapshots/")[:8]
     assert len(rows) == 1 + len(copy.template.contents) + 1 and rows[-1].split()[1] == forged
 
