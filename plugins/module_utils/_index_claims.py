@@ -91,7 +91,7 @@ def _held(blobs: list[dict[str, Any]]) -> Held:
             not _BLOB <= blob.keys() <= _BLOB | {_SIZE}
             or not _ID.fullmatch(blob["id"])
             or blob["type"] not in ("data", "tree")
-            or any(type(number) is not int or number < 0 for number in numbers)
+            or any(isinstance(number, bool) or not isinstance(number, int) or number < 0 for number in numbers)
         ):
             raise ValueError("a blob that restic does not write")
         lines.append(f"{blob['id']} {blob['type']} {' '.join(map(str, numbers))}")

@@ -88,7 +88,7 @@ def test_a_second_run_changes_nothing(configured: Configured, record_property: C
     record_property("second_run_changed", len(run.changed))
     assert run.exit_code == 0, run.output
     assert run.changed == []
-    assert {method for method, _ in configured.requests_of_second} == {"GET"}
+    assert {method for method, _path in configured.requests_of_second} == {"GET"}
 
 
 def test_no_secret_is_told(configured: Configured) -> None:

@@ -125,7 +125,7 @@ def fixture_mirror(tmp_path_factory: pytest.TempPathFactory, restic_path: str) -
             "url": f"http://127.0.0.1:{server.server_port}",
             "version": version,
             "key": str(folder / "key.asc"),
-            "fingerprint": next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr")),
+            "fingerprint": re.findall(r"^fpr:.*:([0-9A-F]{40}):", listed, re.MULTILINE)[0],
         }
         server.shutdown()
     subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)

@@ -34,7 +34,7 @@ class Host:
         self.arguments = {"name": BUCKET, "bucket": BUCKET, "record_dir": str(self.records)}
 
     def run(self, state: str = "present", **more: Any) -> dict[str, Any]:
-        result = self.modules.run("r2_host_token", **self.arguments, state=state, **more)
+        result = self.modules.run("r2_host_token", **{**self.arguments, "state": state, **more})
         for name in ("host_keys.json", "host_keys.next.json"):
             assert self.pair(name).get("secret_access_key", "no secret") not in str(result)
         return result
