@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -14,13 +17,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
 from botocore.exceptions import ClientError
 
 from tests.attacks import garbage, indexes, keys, snapshots
 from tests.attacks.attack import POLICIES
 from tests.attacks.host import Host
-from tests.attacks.scene import Copy, Template, copy_of, make_template, stage
+from tests.attacks.scene import Copy, Template, contents, copy_of, make_template, stage
 from tests.stand_in.client import StandIn
+from tests.support.repositories import Bed
 from tests.support.running import Run
 
 POLICY = "daily"
@@ -173,3 +178,46 @@ def test_the_playbook_goes_step_by_step(copy: Copy) -> None:
     assert dry.exit_code == 0 and planted[0] in copy.objects(), dry.output
     removed = playbook(copy, "remove", **listed)
     assert removed.exit_code == 0 and copy.objects() == before, removed.output
+
+
+def test_what_is_trusted_moves_to_a_new_repository(copy: Copy, tmp_path: Path) -> None:
+    """As docs/recovery.md has it: copied under the lock, accepted by a person, maintained by the times that they claim."""
+    trusted = sorted(copy.template.contents, key=list(copy.template.contents).index)[-8:]
+    old = copy.bed
+    new = Bed(old.stand_in, old.ansible, old.restic_path, tmp_path / "new")
+    assert "failed" not in new.repository(password="another one")
+    new.lock()
+    copied = subprocess.run(
+        [old.restic_path, "copy", "--from-repo", old.restic.repository.address, *trusted],
+        env={
+            "PATH": os.defpath,
+            "HOME": str(tmp_path),
+            "AWS_ACCESS_KEY_ID": old.stand_in.token_id,
+            "AWS_SECRET_ACCESS_KEY": old.stand_in.secret_access_key,
+            "AWS_DEFAULT_REGION": "auto",
+            "RESTIC_FROM_PASSWORD": old.options["password"],
+            "RESTIC_FROM_KEY_HINT": copy.key_id,
+            "RESTIC_REPOSITORY": new.restic.repository.address,
+            "RESTIC_PASSWORD": "another one",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert copied.returncode == 0, copied.stderr
+    options = {"record_dir": str(new.record_dir), "password": "another one"}
+    by_claims = {**options, "lock_wait": 0, "retention_time": "snapshot", "keep_daily": 3}
+    refused = new.module("restic_prune", **by_claims)
+    assert [finding["code"] for finding in refused["findings"]] == ["claimed_time"]
+    accepted = new.module("restic_audit", baseline="rebuild", **options)
+    assert accepted["changed"] is True, accepted
+    done = new.module("restic_prune", **by_claims)
+    assert "failed" not in done and len(done["kept"]) == 3 and len(done["removed"]) == 5, done
+    # Of the same days, and whole: copies have other ids.
+    program = Restic(replace(new.restic.repository, password="another one"), path=old.restic_path)
+    found = {snapshot["original"]: snapshot["id"] for snapshot in program.snapshots()}
+    assert set(found) == set(trusted[-3:])
+    for original, name in found.items():
+        target = tmp_path / original
+        program.succeed(["restore", f"{name}:{copy.template.paths}", "--target", str(target), "--no-lock"])
+        assert contents(target) == copy.template.contents[original]
