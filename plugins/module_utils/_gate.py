@@ -95,7 +95,8 @@ class Gate:
         self.findings: list[audit.Finding] = []
         self.described: dict[str, dict[str, Any]] = {}
         self.looked_into = Contents(restic, s3, {}, wanted.read_duplicates, wanted.scratch_dir)
-        # As it was found; with everything that was verified since; and what its file was when it was read.
+        # As it was found; as far as it counts; with everything that was verified since; and what its file was when read.
+        self.stored: Optional[Baseline] = None
         self.old: Optional[Baseline] = None
         self.baseline: Optional[Baseline] = None
         self.version = ""
@@ -170,7 +171,7 @@ class Gate:
         repository_id = self.restic.open()
         self.version = _baseline.digest(self.wanted.folder)
         try:
-            self.old = _baseline.load(self.wanted.folder, repository_id)
+            self.stored = self.old = _baseline.load(self.wanted.folder, repository_id)
         except BaselineError as error:
             if not self.wanted.rebuild:
                 self._note(_audit_contents.damaged_baseline(str(error)))

@@ -46,7 +46,7 @@ class RepositoryAudit:
             "findings": [finding.as_dict() for finding in gate.findings],
             "baseline": counts(gate.baseline),
             "read": {**asdict(gate.looked_into.figures), "requests": gate.s3.requests},
-            "diff": {"before": counts(gate.old), "after": counts(gate.baseline if self.changed else gate.old)},
+            "diff": {"before": counts(gate.stored), "after": counts(gate.baseline if self.changed else gate.stored)},
         }
 
     def run(self) -> None:
@@ -79,7 +79,7 @@ class RepositoryAudit:
             evidence = "A maintenance of this repository runs, or ended halfway; the baseline was left as it is."
             gate.findings.append(Finding("maintenance_pending", WARN, evidence, "Run maintenance again."))
             return
-        self.changed = baseline != gate.old
+        self.changed = baseline != gate.stored
         if self.changed and not self.check_mode and not gate.remember_unless_changed():
             self.changed = False
 

@@ -55,7 +55,7 @@ class Site:
         before = self.bed.keys()
         result = self.bed.module("restic_audit", **{"record_dir": str(self.bed.record_dir), **arguments})
         assert not [secret for secret in self.bed.secrets() if secret in json.dumps(result)]
-        assert self.bed.keys() == before and self.exposed() == []
+        assert self.bed.keys() == before and self.exposed(closed=False) == []
         return result
 
     def assert_locked(self) -> None:
