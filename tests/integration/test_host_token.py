@@ -80,9 +80,11 @@ class Host:
             process.stdin.close()
             # The log has the path without its query.
             wanted = {"method": fault["method"], "path": fault["path"].replace(r"\?", "$")}
-            self.stand_in.wait_for_request(arrived=True, since=since, **wanted)
+            for _request in range(fault.get("skip", 0) + 1):
+                arrived = self.stand_in.wait_for_request(arrived=True, since=since, **wanted)["n"]
+                since, before = arrived, since
             process.kill()
-        self.stand_in.wait_for_request(since=since, **wanted)
+        self.stand_in.wait_for_request(since=before, **wanted)
         self.stand_in.clear_faults()
 
 
@@ -171,7 +173,8 @@ def test_rotation_that_dies_can_be_repeated(host: Host, state: str, fault: dict[
     host.run("promoted")
     assert host.pair()["access_key_id"] != old["access_key_id"]
     assert [host.answer(keys) for keys in (old, host.pair())] == ["ok", "ok"]
-    assert len(host.names()) == 2 and host.run()["changed"] is False
+    # The last request of a rotation was carried out although nobody heard the answer: then this was another rotation.
+    assert len(host.names()) == (3 if fault.get("skip") else 2) and host.run()["changed"] is False
 
 
 def test_disabled_host_gets_no_new_keys(host: Host) -> None:
