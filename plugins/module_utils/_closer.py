@@ -169,6 +169,7 @@ class Closer:
                 patience=patience,
                 ready=mine.ready,
             )
+            mine.unanswered = update.unanswered
         if update.written:
             self.lifted = True  # the write that was refused was not
         else:

@@ -79,11 +79,15 @@ class LockConflict(CloudflareError):
 
 @dataclass(frozen=True)
 class LockUpdate:
-    """What a change of a lock document did: the rules first read, those read last, and whether a PUT was sent."""
+    """What a change of a lock document did: the rules first read, those read last, and whether a PUT was sent.
+
+    unanswered: A PUT had no answer and was not seen to take effect, so that it may do so later.
+    """
 
     before: list[Rule]
     after: list[Rule]
     written: bool
+    unanswered: bool = False
 
 
 class Cloudflare(Transport):
@@ -170,7 +174,11 @@ class Cloudflare(Transport):
         except Unreachable as error:
             failure = error
             self._sleep(wait_before_retry(error, 1))
-        found = self.lock_rules(bucket, patience=patience)
+        try:
+            found = self.lock_rules(bucket, patience=patience)
+        except CloudflareError as error:
+            # That reading was refused says nothing about the write.
+            raise failure or error from None
         if same(found, rules):
             return found
         if failure is not None:
@@ -201,12 +209,12 @@ class Cloudflare(Transport):
             write: False for check mode: nothing is written, after is what would be.
             ready: Asked before every write, with the rules that there are and would be; False means to read again.
         """
-        started, conflicts, failures, written = self._monotonic(), 0, 0, False
+        started, conflicts, failures, written, unanswered = self._monotonic(), 0, 0, False, False
         before = current = self.lock_rules(bucket, patience=patience)
         while True:
             wanted = change(current)
             if same(current, wanted) or not write:
-                return LockUpdate(before, wanted, written)
+                return LockUpdate(before, wanted, written, unanswered)
             is_ready = ready([*current, *wanted])
             left = None if patience is None else max(started + patience - self._monotonic(), 0.0)
             if not is_ready:
@@ -216,14 +224,14 @@ class Cloudflare(Transport):
             written = True
             try:
                 after = self.replace_lock_rules(bucket, wanted, patience=left, allow_empty=allow_empty)
-                return LockUpdate(before, after, True)
+                return LockUpdate(before, after, True, unanswered)
             except LockConflict as conflict:
                 conflicts += 1
                 if conflicts == _LOCK_ATTEMPTS:
                     raise
                 self._sleep(wait_before_retry(conflict, conflicts))
             except (Throttled, Unreachable) as error:
-                failures += 1
+                failures, unanswered = failures + 1, unanswered or isinstance(error, Unreachable)
                 wait = wait_before_retry(error, failures)
                 if self._monotonic() - started + wait > self._limit(error, patience):
                     raise given_up(error, failures, self._monotonic() - started) from None

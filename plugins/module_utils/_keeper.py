@@ -179,6 +179,8 @@ class Keeper(Closer):
             self._take_turn(self.spec.lease_seconds / 8)
             rules = cloudflare.lock_rules(self.spec.bucket)
             lease = self._lease(cloudflare)
+            if self.spec.shared and not self.turn.ours:
+                raise TurnTaken(self.spec.bucket)  # reading took so long that somebody else may be writing by now
             self._write(cloudflare, self.spec.extended(rules, self.holder, lease))
         except (CloudflareError, S3Error, TurnTaken) as error:
             self.journal.line(f"the lease could not be extended: {error}", urgent=True)

@@ -14,8 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare, LockUpdate
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule, repositories
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import LockRulesError, Rule, repositories
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, endpoint, key_pair
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import InTurn, Turn
 
@@ -23,8 +22,10 @@ Turns = Callable[[Cloudflare, str], Turn]
 
 # How long to wait for the turn, in seconds: longer than one that died keeps it.
 _PATIENCE = 90.0
-# A writer whom a hostile host robbed of its turn may overwrite what was just read back; after this it has.
+# A writer whom a hostile host robbed of its turn may overwrite what was just read back; after this it has. When others
+# were at it, one of them may have closed a window without its turn, by a write that takes effect late.
 _SECOND_LOOK = 2.0
+_LATE_LOOK = 31.0
 # What may be spent on finding the keys of the turn's object.
 _KEYS_PATIENCE = 3.0
 
@@ -69,18 +70,22 @@ def change_rules(
 ) -> LockUpdate:
     """Change a lock document for good: nobody's rule is lost by it, and it stays as it was read back.
 
-    Raises TurnTaken or S3Error, and has changed nothing, when the bucket is shared and the turn is not to be had.
+    Raises TurnTaken or S3Error when the bucket is shared and the turn is not to be had. Also when the second look fails:
+    then the change was there, and it is not known whether it stayed.
     """
 
-    def once() -> LockUpdate:
+    def once() -> tuple[LockUpdate, bool]:
         with InTurn(bucket, lambda: turns(cloudflare, bucket), _PATIENCE, insist=True) as mine:
-            return cloudflare.update_lock_rules(bucket, change, allow_empty=allow_empty, write=write, ready=mine.ready)
+            settings: dict[str, Any] = {"allow_empty": allow_empty, "write": write, "ready": mine.ready}
+            update = cloudflare.update_lock_rules(bucket, change, **settings)
+            mine.unanswered = update.unanswered
+            return update, mine.contended
 
-    update = once()
+    update, contended = once()
     if update.written and any(repositories([*update.before, *update.after])):
-        time.sleep(_SECOND_LOOK)
+        time.sleep(_LATE_LOOK if contended else _SECOND_LOOK)
         try:
-            return LockUpdate(update.before, once().after, True)
-        except HoldfastError:
-            pass  # such as a window that somebody opened since: the change is there
+            return LockUpdate(update.before, once()[0].after, True)
+        except LockRulesError:
+            pass  # a window that somebody opened since, of rules that are there
     return update

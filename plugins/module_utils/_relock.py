@@ -92,7 +92,7 @@ def relock(
     try:
         with InTurn(bucket, turn, _TURN, insist=False) as mine:
             update = cloudflare.update_lock_rules(bucket, change, write=write, ready=ready)
-            result.alone = mine.alone
+            result.alone, mine.unanswered = mine.alone, update.unanswered
         result.before, result.after = update.before, update.after
     except HoldfastError as error:
         result.closed, result.fences = [], []

@@ -63,6 +63,8 @@ class Turn:
         self._pause = pause
         self._etag: str | None = None
         self._taken = 0.0
+        # Whether somebody else had it, who may have written something that takes effect only later.
+        self.contended = False
         self._doubted_until = 0.0
         # The ETags of all objects that we may have left: R2 makes them as S3 does, from the content.
         self._marks: set[str] = set()
@@ -109,6 +111,7 @@ class Turn:
         etag = s3.put_if(KEY, body)
         if etag is None:
             found = s3.head(KEY)
+            self.contended = self.contended or found is None or found.etag not in self._marks
             if found is None or not (found.etag in self._marks or self._old(found.last_modified)):
                 return None
             moment = elapsed()
@@ -130,6 +133,8 @@ class InTurn:
         patience: Seconds to wait for it.
         insist: Raise TurnTaken when it is not to be had. Otherwise go on without: what locks must not wait for long.
         limited: Bounds the seconds that all requests for it may take.
+
+    Set unanswered when a write had no answer, so that the turn is kept until it has either taken effect or never will.
     """
 
     def __init__(
@@ -145,6 +150,7 @@ class InTurn:
         self.patience = patience
         self.insist = insist
         self.alone: Exception | None = None
+        self.unanswered = False
         self._make = make
         self._limited = limited
         self._turn: Turn | None = None
@@ -157,8 +163,8 @@ class InTurn:
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         if self._turn is not None:
-            if self._writes > 1 or (self._writes and error is not None):
-                self._turn.doubt()  # a write that was followed by another one had no clear answer
+            if self.unanswered or (self._writes and error is not None):
+                self._turn.doubt()
             with suppress(OSError), self._limited(2 * self.patience):
                 self._turn.give_back()
 
@@ -172,6 +178,11 @@ class InTurn:
 
     def _ours(self) -> bool:
         return self._turn is not None and self._turn.ours
+
+    @property
+    def contended(self) -> bool:
+        """Whether somebody else had the turn when we asked for it."""
+        return self._turn is not None and self._turn.contended
 
     def take(self) -> None:
         """Take the turn if it is not ours."""

@@ -203,8 +203,8 @@ def play(decisions: bytes) -> World:
 
 def _settle(world: World) -> None:
     """Everybody is done or dead: what was under way arrives, the leases run out, and the guard runs twice."""
-    for _moment, rules, writer in world.late:
-        world.put(rules, writer)
+    for _moment, *late in world.late:
+        world.put(*late)
     world.late.clear()
     world.now += 1000.0
     world.decisions = iter(b"")

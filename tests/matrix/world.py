@@ -91,8 +91,9 @@ class World:
         # The clocks of the nodes have nothing to do with that of the server, which alone counts.
         self.offset = timedelta(hours=self.decide(3) - 1)
         self.hostile = False
-        self.late: list[tuple[float, list[Rule], str]] = []
+        self.late: list[tuple[float, list[Rule], str, bool]] = []
         self.turn_object: tuple[str, float] | None = None
+        self.turn_owner = ""
         self.actors: list[Actor] = []
         self.back = threading.Semaphore(0)
         self.current: Actor | None = None
@@ -159,13 +160,20 @@ class World:
 
     # The document ----------------------------------------------------------------------------------------------------
 
-    def put(self, rules: list[Rule], writer: str) -> None:
-        """Take over a document, and look whether it may be so."""
+    def put(self, rules: list[Rule], writer: str, late_and_alone: bool = False) -> None:
+        """Take over a document, and look whether it may be so.
+
+        A write without its turn, as whoever closes may make one, that takes effect long after its answer was lost can
+        undo anything: nobody can know of it. Windows that it opens are for the guard, lost rules are for verify.
+        """
         disabled = {rule["id"] for rule in rules if is_ours(rule) and not rule["enabled"]}
         leased = {f"holdfast/{window.prefix}" for window in windows(rules) if window.lease is not None}
         for name in sorted(disabled):
             if not any(name.startswith(prefix) for prefix in leased):
                 self.violations.append(f"{name} is disabled without a lease")
+        if late_and_alone:
+            self.needed &= {rule["id"] for rule in rules}
+            self.closed.clear()
         if self.needed - {rule["id"] for rule in rules}:
             self.violations.append(f"{writer} lost a rule")
         for window in windows(rules):
@@ -212,7 +220,9 @@ class World:
                 self.put(rules, actor.name)
             elif 220 <= fault < 230:
                 # Up to 30 seconds late: a keeper looks again for as long, and what comes later is the guard's.
-                self.late.append((self.now + 3.0 * (fault - 219), rules, actor.name))
+                # A hostile host may take the turn away while such a write is on its way, which is the same.
+                alone = self.hostile or self.turn_owner != actor.name or self.turn_object is None
+                self.late.append((self.now + 3.0 * (fault - 219), rules, actor.name, alone))
         if 200 <= fault < 230:
             raise TimeoutError("timed out")
         if 230 <= fault < 240:
@@ -271,6 +281,7 @@ class Bucket:
         if (found[0] if found else None) != etag:
             return None
         self.world.turn_object = (hashlib.md5(body).hexdigest(), self.world.now)
+        self.world.turn_owner = self.world.current.name if self.world.current else ""
         return self.world.turn_object[0]
 
     def head(self, key: str) -> S3Object | None:
