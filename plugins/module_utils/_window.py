@@ -96,8 +96,9 @@ class Window:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        self._send("close")
-        self._finish()
+        with signals_wait():
+            self._send("close")
+            self._finish()
         if not self.report.get("in_force"):
             raise WindowError(str(self.report.get("error")), window=self.report) from error
 
