@@ -11,6 +11,7 @@ of many hosts is more than it would be elsewhere. Each host has two jobs; the fi
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import tempfile
@@ -50,7 +51,7 @@ def _plain(site: Site) -> Run:
 
 def _measured(size: int, provision: Callable[[Site], Run]) -> dict[str, Any]:
     """A first and a second run on freshly booted hosts."""
-    fleet = Fleet("bench")
+    fleet = Fleet(f"p{os.getpid() % 100000}")
     try:
         fleet.up(*(SUITES[number % len(SUITES)] for number in range(size)))
         with fleet.network(), tempfile.TemporaryDirectory() as folder:
