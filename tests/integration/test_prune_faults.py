@@ -50,7 +50,9 @@ def test_deletes_that_are_refused_silently_are_told(site: Site) -> None:
     assert "failed" not in done, done["msg"]
     assert [(one["code"], one["severity"]) for one in done["findings"]] == [("leftovers", "warn")]
     again = site.prune()
-    assert (again["changed"], again["packs_removed"], again["findings"]) == (True, 1, [])
+    assert (again["changed"], again["packs_removed"]) == (True, 1)
+    # What was in the pack that stayed may have been repacked already: then it is there twice, was read, and is said.
+    assert {(one["code"], one["severity"]) for one in again["findings"]} <= {("index_claims_known_blobs", "warn")}
 
 
 def filtered(folder: Path, restic_path: str, version: str, hidden: str) -> str:
