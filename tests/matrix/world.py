@@ -24,6 +24,7 @@ from urllib.error import HTTPError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import windows
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import is_ours, lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Object
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import FRESH
 
 Rule = dict[str, Any]
 
@@ -31,6 +32,8 @@ EPOCH = datetime(2026, 11, 1, tzinfo=timezone.utc)
 FOREIGN = {"id": "logs", "enabled": True, "prefix": "logs/", "condition": {"type": "Age", "maxAgeSeconds": 1}}
 LATENCY = 0.05
 TOO_LONG = 20000
+# Who shares a bucket looks again for so many seconds after closing; what was read before that is stale.
+STALLED = 2.0
 # The lease of the maintainers here, in seconds; the server tells its time to the second.
 LONGEST = 61
 
@@ -48,6 +51,7 @@ class Actor:
         self.wake = start
         self.dead = self.done = False
         self.seen: list[Rule] = []
+        self.seen_at = start
         self.error: BaseException | None = None
         self.turn = threading.Semaphore(0)
         self._work = work
@@ -163,8 +167,9 @@ class World:
     def put(self, rules: list[Rule], writer: str, late_and_alone: bool = False) -> None:
         """Take over a document, and look whether it may be so.
 
-        A write without its turn, as whoever closes may make one, that takes effect long after its answer was lost can
-        undo anything: nobody can know of it. Windows that it opens are for the guard, lost rules are for verify.
+        A write without its turn, as whoever closes may make one, that takes effect long after its answer was lost, or
+        whose process stood still after it had read, can undo anything: nobody can know of it. Windows that it opens have
+        a lease and are for the guard, lost rules are for verify.
         """
         disabled = {rule["id"] for rule in rules if is_ours(rule) and not rule["enabled"]}
         leased = {f"holdfast/{window.prefix}" for window in windows(rules) if window.lease is not None}
@@ -183,6 +188,11 @@ class World:
             if window.lease is not None and window.lease > self.server_now() + timedelta(seconds=LONGEST):
                 self.violations.append(f"{writer} wrote a lease beyond the longest")
         self.rules = [dict(rule) for rule in rules]
+
+    def has_turn(self, actor: Actor) -> bool:
+        """Whether the turn is the actor's, and fresh: whoever stood still with it since may not begin a write any more."""
+        taken = self.turn_object[1] if self.turn_object else self.now - 2 * FRESH
+        return self.turn_owner == actor.name and self.now - taken <= FRESH
 
     def locked(self) -> bool:
         enabled = {rule["id"] for rule in self.rules if rule["enabled"]}
@@ -216,12 +226,12 @@ class World:
             foreign = [rule for rule in actor.seen if not is_ours(rule)]
             if [rule for rule in rules if not is_ours(rule)] != foreign:
                 self.violations.append(f"{actor.name} changed a foreign rule")
+            # A hostile host may take the turn away while a write is on its way, which is the same as having none.
+            alone = self.hostile or not self.has_turn(actor)
             if fault < 200 or 210 <= fault < 220:
-                self.put(rules, actor.name)
+                self.put(rules, actor.name, alone and self.now - actor.seen_at > STALLED)
             elif 220 <= fault < 230:
                 # Up to 30 seconds late: a keeper looks again for as long, and what comes later is the guard's.
-                # A hostile host may take the turn away while such a write is on its way, which is the same.
-                alone = self.hostile or self.turn_owner != actor.name or self.turn_object is None
                 self.late.append((self.now + 3.0 * (fault - 219), rules, actor.name, alone))
         if 200 <= fault < 230:
             raise TimeoutError("timed out")
@@ -229,7 +239,8 @@ class World:
             raise self._refusal(url, 500, 10001)
         if 240 <= fault < 245:
             raise self._refusal(url, 429, 971)
-        actor.seen = [dict(rule) for rule in self.rules] if method == "GET" else actor.seen
+        if method == "GET":
+            actor.seen, actor.seen_at = [dict(rule) for rule in self.rules], self.now
         return Answer({"rules": self.rules} if method == "GET" else {}, self._headers())
 
     def _headers(self) -> Message:
