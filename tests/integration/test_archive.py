@@ -61,7 +61,7 @@ def test_the_archive_holds_what_is_used_and_nothing_else(installed: Ansible) -> 
         "FILES.json",
     }
     assert needed <= top
-    assert top - needed <= {"docs", "changelogs", "examples"}
+    assert top - needed <= {"docs", "changelogs"}
     assert not list(folder.rglob("*.pyc"))
 
 
