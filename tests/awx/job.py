@@ -64,6 +64,7 @@ class Job:
         self.ansible = Ansible(folder / "ansible", {"CLOUDFLARE_API_BASE_URL": stand_in.api_url}, collections)
         self.tokens = {
             "Holdfast lock token": stand_in.api_token,
+            "Holdfast site token": stand_in.create_token("awx-site", write=True)["value"],
             "Holdfast read token": stand_in.create_token("awx-read", write=False)["value"],
         }
         fleet.secrets += self.tokens.values()

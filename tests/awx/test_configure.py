@@ -23,7 +23,7 @@ from tests.awx.fake.store import Store
 from tests.support.running import ROOT, Ansible, Run
 
 PROJECT = ROOT / "examples" / "awx"
-LOCK, READ, SECRET = "lock-token-6f1d", "read-token-77aa", "secret-key-c0de"
+LOCK, SITE, READ, SECRET = "lock-token-6f1d", "site-token-41be", "read-token-77aa", "secret-key-c0de"
 REPOSITORIES = f"web1: {{access_key_id: key, secret_access_key: {SECRET}, password: 'it is # a secret'}}\n"
 TEMPLATES = {"site", "maintenance", "verify", "restore", "guard", "relock", "alarm"}
 
@@ -63,7 +63,8 @@ def fixture_configured(tmp_path_factory: pytest.TempPathFactory, awx_collection:
         awx.store.create("credentials", {"name": "Holdfast hosts", "organization": 1, "credential_type": machine})
         awx.store.create("notification_templates", {"name": "Pager", "organization": 1})
         secrets = {
-            "CLOUDFLARE_ACCOUNT_ID": "0" * 32, "CLOUDFLARE_API_TOKEN": LOCK, "CLOUDFLARE_READ_TOKEN": READ
+            "CLOUDFLARE_ACCOUNT_ID": "0" * 32, "CLOUDFLARE_API_TOKEN": LOCK, "CLOUDFLARE_SITE_TOKEN": SITE,
+            "CLOUDFLARE_READ_TOKEN": READ,
         }  # fmt: skip
         ansible = Ansible(folder / "ansible", {**awx.environment, **secrets}, awx_collection)
         variables = {"awx_repositories_file": str(folder / "repositories.yml"), "awx_notifications": ["Pager"]}
@@ -93,7 +94,7 @@ def test_a_second_run_changes_nothing(configured: Configured, record_property: C
 
 def test_no_secret_is_told(configured: Configured) -> None:
     for run in (configured.first, configured.second):
-        assert [secret for secret in (LOCK, READ, SECRET, "it is # a secret") if secret in run.output] == []
+        assert [secret for secret in (LOCK, SITE, READ, SECRET, "it is # a secret") if secret in run.output] == []
 
 
 def test_secrets_reach_jobs_as_environment_and_file_and_nothing_else(configured: Configured) -> None:
@@ -103,7 +104,7 @@ def test_secrets_reach_jobs_as_environment_and_file_and_nothing_else(configured:
     )
     assert set(token["injectors"]) == {"env"}
     assert set(repositories["injectors"]) == {"env", "file"}
-    for name, value in (("lock", LOCK), ("read", READ)):
+    for name, value in (("lock", LOCK), ("site", SITE), ("read", READ)):
         inputs = store.named("credentials", f"Holdfast {name} token")["inputs"]
         assert render(token["injectors"], inputs, "/run") == (
             {"CLOUDFLARE_ACCOUNT_ID": "0" * 32, "CLOUDFLARE_API_TOKEN": value},
@@ -123,7 +124,8 @@ def test_secrets_reach_jobs_as_environment_and_file_and_nothing_else(configured:
 
 def test_only_what_changes_locks_gets_the_token_that_can(configured: Configured) -> None:
     holders = {name for name in TEMPLATES if "Holdfast lock token" in configured.credentials(name)}
-    assert holders == {"site", "maintenance", "guard", "relock"}
+    assert holders == {"maintenance", "guard", "relock"}
+    assert {name for name in TEMPLATES if "Holdfast site token" in configured.credentials(name)} == {"site"}
     assert {name for name in TEMPLATES if "Holdfast hosts" in configured.credentials(name)} == {"site", "restore"}
     for name in ("guard", "relock"):
         assert configured.credentials(name) == {"Holdfast lock token"}
@@ -235,6 +237,7 @@ def test_what_somebody_ticked_by_hand_is_undone(configured: Configured) -> None:
 
 
 def test_credentials_are_not_made_without_content(configured: Configured) -> None:
-    run = configured.run(awx_lock_token="")
-    assert run.exit_code == 2
-    assert "Set CLOUDFLARE_ACCOUNT_ID" in run.output
+    for wrong in ({"awx_lock_token": ""}, {"awx_site_token": LOCK}, {"awx_read_token": LOCK}):
+        run = configured.run(**wrong)
+        assert run.exit_code == 2
+        assert "Set CLOUDFLARE_ACCOUNT_ID" in run.output
