@@ -16,7 +16,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils import _closer, _window
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import windows
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import Interrupted, signals_raise
@@ -32,6 +32,12 @@ from tests.support.window_world import World, gone, in_a_process_of_one_thread, 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path / "world.json")
+
+
+@pytest.fixture(autouse=True)
+def quick_aftershocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever closes without a turn looks again for half a minute; what it looks for is in test_window_ends.py."""
+    monkeypatch.setattr(_closer, "_AFTERSHOCKS", (0.1, 0.5))
 
 
 # --- the normal course -----------------------------------------------------------------------------------------------
