@@ -38,6 +38,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error, endpoint
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._token_plan import ACTIVE, DISABLED, Token, is_ours
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens import Tokens
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import InTurn
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window_spec import WindowSpec
 
@@ -128,10 +129,17 @@ class FenceKeeper(Keeper):
         if self.disabled:
             self._tokens().enable(spec.token_id)
         # Unlike a window, a fence may stay up for longer: its writes must not undo what others write.
-        self._take_turn(min(patience, _CLOSING_TURN))
-        update = cloudflare.update_lock_rules(
-            spec.bucket, lambda rules: fences.take_down(rules, spec.prefix, self.holder), patience=patience
-        )
+        seconds, limited = min(patience, _CLOSING_TURN), self.control.limited
+        with InTurn(spec.bucket, lambda: self.turn, seconds, insist=True, limited=limited) as mine:
+            if spec.shared:
+                mine.take()
+            update = cloudflare.update_lock_rules(
+                spec.bucket,
+                lambda rules: fences.take_down(rules, spec.prefix, self.holder),
+                patience=patience,
+                ready=mine.ready,
+            )
+            mine.unanswered = update.unanswered
         self.report["closed_by_other"] = not (update.written or self.doubtful)
 
     def _give_up(self, problem: Exception) -> None:

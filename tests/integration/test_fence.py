@@ -20,6 +20,7 @@ import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._fences import fences, put_up
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import problems
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import KEY
 
 from tests.stand_in.client import StandIn
 from tests.stand_in.others import cloudflare_client
@@ -144,6 +145,7 @@ def test_nothing_is_open_to_the_host_while_its_repository_is_maintained(fenced: 
     assert fenced.site.exposed() and [one for one in log if one["status"] in (401, 403)]
     assert [one for one in log if one.get("key_id") == fenced.token_id and one["status"] < 400] == []
     assert fenced.down() and fenced.host().returncode == 0
+    assert KEY not in fenced.stand_in.objects(fenced.site.bed.bucket)
     fenced.site.assert_locked()
 
 
@@ -229,6 +231,15 @@ def keepers(pid: int) -> list[int]:
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as stream:
         children = [int(child) for child in stream.read().split()]
     return [*children, *(found for child in children for found in keepers(child))]
+
+
+def test_turn_is_kept_when_a_write_that_takes_the_fence_down_had_no_answer(fenced: Fenced) -> None:
+    """It may yet take effect, and would undo what somebody else has written meanwhile."""
+    fenced.stand_in.fault(**STEPS["taking-down"], cut="before")
+    result = fenced.site.prune()
+    assert "failed" not in result and len(result["removed"]) == 3, result
+    assert fenced.down()
+    assert KEY in fenced.stand_in.objects(fenced.site.bed.bucket)
 
 
 def test_fence_whose_keeper_died_is_taken_over(fenced: Fenced) -> None:
