@@ -107,6 +107,26 @@ def test_power_cut_while_backing_up(running: Site) -> None:
         assert len(running.snapshots(host)) == count
 
 
+def test_reboot_while_backing_up(running: Site) -> None:
+    soon = "/etc/systemd/system/holdfast-backup-resume.timer.d/soon.conf"
+    for host in running.fleet:
+        count = len(running.snapshots(host))
+        host.write(soon, "[Timer]\nOnBootSec=\nOnBootSec=1s\nAccuracySec=1us\n")
+        backup_until(running, host)
+        host.reboot()
+        # Nothing was left to tell of it then, so that the journal does, and the job runs again by itself.
+        assert "interrupted, no snapshot was made" in host.run(f"journalctl -b -1 -u {SERVICE}")
+        host.await_success(f"journalctl -b -u {SERVICE} | grep -q 'snapshot .* saved'")
+        assert finished(host) == "success"
+        assert len(running.snapshots(host)) == count + 1
+        assert "was cut off" in host.journal("holdfast-backup-resume")
+        # What has come to its end does not run again.
+        host.reboot()
+        host.await_success("journalctl -b -u holdfast-backup-resume | grep -q Finished")
+        assert host.property_of(SERVICE, "ExecMainStartTimestampMonotonic") == "0"
+        host.run(f"rm {soon}; systemctl daemon-reload")
+
+
 def test_a_missed_run_is_caught_up_after_power_was_off(running: Site) -> None:
     for host in running.fleet:
         count = len(running.snapshots(host))
@@ -172,6 +192,21 @@ def test_disk_full(running: Site) -> None:
         is_heard(host)
         assert "no space left on device" in host.journal(SERVICE)
         assert len(running.snapshots(host)) == count
+
+
+def test_the_disk_of_the_cache_is_full(running: Site) -> None:
+    """restic takes a cache that it cannot write to for a failure, and it is told as one."""
+    for host in running.fleet:
+        count = len(running.snapshots(host))
+        host.run("mount -t tmpfs -o size=64k tmpfs /var/cache/private/holdfast")
+        host.ssh("head -c 1M /dev/zero >/var/cache/private/holdfast/full")
+        change(host)
+        failed = host.ssh(f"systemctl start {SERVICE}").returncode != 0
+        host.run("umount -l /var/cache/private/holdfast")
+        assert failed == (len(running.snapshots(host)) == count), host.journal(SERVICE)
+        if failed:
+            is_heard(host)
+            assert "no space left on device" in host.journal(SERVICE)
 
 
 @pytest.mark.parametrize("days", [1, -1])

@@ -195,6 +195,8 @@ def test_a_renamed_job_takes_its_units_along(jobs: Site) -> None:
         units = host.run("ls /etc/systemd/system /etc/systemd/system/timers.target.wants | grep holdfast | sort -u")
         assert units.split() == [
             "holdfast-backup-failed@.service",
+            "holdfast-backup-resume.service",
+            "holdfast-backup-resume.timer",
             "holdfast-backup@people.service",
             "holdfast-backup@people.timer",
         ]
