@@ -135,6 +135,41 @@ def test_what_cannot_be_trusted_replaces_nothing(site: Site, mirror: Mirror, fle
     assert installed(fleet) == before
 
 
+def test_a_release_that_is_kept_is_verified_again_by_other_pins(site: Site, mirror: Mirror, fleet: Fleet) -> None:
+    packed = (mirror.releases / "v0.20.0" / "restic_0.20.0_linux_amd64.bz2").read_bytes()
+    checksum = hashlib.sha256(packed).hexdigest()
+    mirror.asked.clear()
+    run = install(site, mirror, "0.20.0", restic_release_fingerprint="CF8F18F2" * 5)
+    assert run.exit_code != 0
+    assert "nothing was installed" in run.output
+    run = install(site, mirror, "0.20.0", restic_checksums={"amd64": checksum})
+    assert ["Download and verify" in result.task for result in run.changed] == [True]
+    assert mirror.asked.count("/v0.20.0/restic_0.20.0_linux_amd64.bz2") == 1
+    assert installed(fleet) == {"restic 0.20.0 compiled for a test"}
+
+
+@pytest.mark.parametrize("wrong", ["old", "foreign", "no restic"])
+def test_what_does_not_do_replaces_nothing(
+    site: Site, mirror: Mirror, fleet: Fleet, tmp_path: Path, wrong: str
+) -> None:
+    """That it does not is found out on the host, where another architecture is another answer."""
+    before = installed(fleet)
+    assert before == {"restic 0.20.0 compiled for a test"}
+    program = tmp_path / "restic"
+    if wrong == "old":
+        mirror.release("0.17.0")
+        run = install(site, mirror, "0.17.0")
+    else:
+        program.write_text("#!/no/such/program" if wrong == "foreign" else "#!/bin/sh\necho 1.0\n", encoding="utf-8")
+        run = install(site, mirror, "", restic_method="file", restic_file=str(program))
+    told = "it is restic 0.17.0, and at least 0.17.1" if wrong == "old" else "it is no restic that runs here"
+    for host in fleet:
+        assert run.recap[host.name]["failures"] == 1
+        assert f"Nothing was replaced: {told}" in run.of(task="Copy restic", host=host.name)[-1].result["stderr"]
+        assert host.run("find /usr/local/bin -name '*restic*'") == "/usr/local/bin/restic"
+    assert installed(fleet) == before
+
+
 def test_up_and_down_change_one_file(site: Site, mirror: Mirror, fleet: Fleet) -> None:
     mirror.release("0.19.7")
     mirror.release("0.20.1")

@@ -68,7 +68,7 @@ class Mirror:
         listed = gpg(self.keys, "--with-colons", "--fingerprint", "signer")
         fingerprint = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr"))
         command = [
-            f"--url={self.url}", "--version=9.9.9", "--architecture=amd64", f"--directory={self.cache}",
+            f"--url={self.url}", "--version=9.9.9", "--architecture=amd64", f"--target={self.cache / NAME}",
             f"--key={key}", f"--fingerprint={fingerprint}", *more,
         ]  # fmt: skip
         return subprocess.run([sys.executable, str(SCRIPT), *command], capture_output=True, text=True, check=False)

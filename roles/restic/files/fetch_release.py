@@ -88,10 +88,10 @@ def alone(directory: pathlib.Path) -> Iterator[None]:
 
 
 def fetch(options: argparse.Namespace) -> str:
-    target = options.directory / f"restic_{options.version}_linux_{options.architecture}"
+    target: pathlib.Path = options.target
     if target.exists():
         return "present"
-    name = f"{target.name}.bz2"
+    name = f"restic_{options.version}_linux_{options.architecture}.bz2"
     base = f"{options.url.rstrip('/')}/v{options.version}"
     wanted = {options.checksum.lower()} if options.checksum else set()
     if options.key:
@@ -107,7 +107,7 @@ def fetch(options: argparse.Namespace) -> str:
         raise Refused(
             f"{name} has the SHA-256 {found}, expected {' and '.join(sorted(wanted))}: nothing was installed."
         )
-    with tempfile.NamedTemporaryFile(dir=options.directory, delete=False) as partial:
+    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as partial:
         partial.write(bz2.decompress(packed))
     os.chmod(partial.name, 0o755)
     os.replace(partial.name, target)
@@ -121,10 +121,10 @@ def main() -> int:
     parser.add_argument("--checksum", default="")
     parser.add_argument("--key", default="", help="armoured public key; empty: no signature is asked for")
     parser.add_argument("--fingerprint", default=FINGERPRINT)
-    parser.add_argument("--directory", type=pathlib.Path, required=True)
+    parser.add_argument("--target", type=pathlib.Path, required=True, help="the name that what is verified gets")
     options = parser.parse_args()
     try:
-        with alone(options.directory):
+        with alone(options.target.parent):
             print(fetch(options))
     except Refused as error:
         print(error, file=sys.stderr)
