@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,25 @@ def test_a_window_that_does_not_open_leaves_everything(site: Site) -> None:
     assert "is still enforced after 2 seconds" in result["msg"] and result["failed"]
     assert set(site.snapshots()) == set(site.ids) and site.destroyed() == []
     assert not [key for key in site.bed.stand_in.objects(site.bed.bucket) if "/locks/" in key]
+
+
+# To the write that opens a window.
+ANSWERS: dict[str, dict[str, Any]] = {
+    "denied": {"status": 403, "code": 10000},
+    "refused": {"status": 400, "code": 10001},
+    "failed": {"status": 500, "times": 0},
+    "no answer": {"cut": "before", "times": 0},
+    "its answer is no success": {"status": 200, "body": '{"success": false, "errors": [], "result": null}'},
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_opening_that_failed_is_never_taken_for_a_success(site: Site, answer: str) -> None:
+    site.bed.stand_in.fault(method="PUT", path=f".*/buckets/{site.bed.bucket}/lock", **ANSWERS[answer])
+    result = site.prune(open_patience=2)
+    assert result["failed"] and result["msg"] and not result["changed"] and result["removed"] == []
+    assert set(site.snapshots()) == set(site.ids) and site.destroyed() == []
+    assert site.exposed() == []
 
 
 def test_the_second_window_does_not_open(site: Site) -> None:

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import LockUpdate, Unreachable
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Denied, LockUpdate, Unreachable
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Object
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window, WindowSpec, open_window
@@ -82,6 +82,8 @@ class FakeCloudflare:
             time.sleep(60)
         if happens == "lost":
             raise Unreachable("No answer.")
+        if happens == "denied":
+            raise Denied("The token may not do this.")
 
     def lock_rules(self, bucket: str, *, patience: float | None = None) -> list[dict[str, Any]]:
         self._call("GET")

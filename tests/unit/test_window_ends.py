@@ -23,7 +23,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window, WindowError, open_window
 
-from tests.support.window_world import World, gone, in_child, spec_of
+from tests.support.window_world import FakeS3, World, gone, in_child, spec_of
 
 
 @pytest.fixture
@@ -188,6 +188,20 @@ def test_lost_answer_to_the_opening_write_ends_locked(world: World, when: str) -
         state["faults"][when] = ["lost"] * 2
     with pytest.raises(WindowError, match="No answer"), open_window(spec_of(world, open_patience=0.4)):
         pytest.fail("the block must not run")
+    assert world.disabled == []
+
+
+@pytest.mark.parametrize("when", ["PUT", "after PUT", "denied"])
+def test_opening_write_that_failed_is_no_success_where_no_probe_can_tell(
+    world: World, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """What needs the window must not begin, although nothing is there whose lock could be probed."""
+    monkeypatch.setattr(FakeS3, "first_key", lambda _s3, _prefix: None)
+    with world.change() as state:
+        state["faults"] = {"PUT": ["denied"]} if when == "denied" else {when: ["lost"] * 2}
+    with pytest.raises(WindowError, match="may not" if when == "denied" else "No answer"):
+        with open_window(spec_of(world, open_patience=0.4)):
+            pytest.fail("the block must not run")
     assert world.disabled == []
 
 
