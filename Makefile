@@ -5,8 +5,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-# Checks share caches, and tests measure time.
+# Tests measure time, so one thing after the other; the official checks measure nothing and run side by side.
+ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
+endif
 
 CACHE := .cache
 VENV := $(CACHE)/venv
@@ -94,8 +96,12 @@ changelog: env  ## write CHANGELOG.rst anew, with the modules and roles that the
 
 # --- The official bars of Ansible collections -----------------------------------------------------------------------
 
+OFFICIAL := sanity sanity-oldest sanity-next docs-lint importer
+
 .PHONY: checks sanity sanity-oldest sanity-next docs-lint importer unit-oldest unit-next
-checks: sanity sanity-oldest sanity-next docs-lint importer unit-oldest unit-next  ## all official checks
+checks: env env-oldest env-next env-importer shellcheck stage  ## all official checks
+	@$(MAKE) --jobs=2 --output-sync=target SIDE_BY_SIDE=yes $(OFFICIAL)
+	@$(MAKE) unit-oldest unit-next
 
 sanity: env shellcheck stage  ## ansible-test sanity with the ansible-core of the environment
 	@tools/sanity.sh $(VENV) $(COPY)
@@ -114,7 +120,9 @@ unit-next: env-next restic  ## unit tests with the newest ansible-core, where th
 	@if [[ -x $(CACHE)/venv-next/bin/python ]]; then $(CACHE)/venv-next/bin/python -m pytest -q --numprocesses 4 tests/unit; fi
 
 docs-lint: env  ## antsibull-docs: documentation of every plugin and role
-	@cd $(CACHE)/collections/ansible_collections/holdfast/restic_r2 && antsibull-docs lint-collection-docs \
+	@# It logs into the home folder.
+	@mkdir -p $(CACHE)/home
+	@cd $(CACHE)/collections/ansible_collections/holdfast/restic_r2 && HOME=$(CURDIR)/$(CACHE)/home antsibull-docs lint-collection-docs \
 	    --plugin-docs --validate-collection-refs=all --disallow-unknown-collection-refs .
 
 importer: env-importer build  ## galaxy-importer on the built collection

@@ -28,7 +28,7 @@ INVENTORY = ROOT / "demo" / "inventory.yml"
 # Real files: parts of Python's standard library, different ones on each host.
 HOSTS = {"web1": ("email", "http", "json"), "web2": ("asyncio", "logging"), "db1": ("sqlite3", "xml", "unittest")}
 # How long one playbook may take, in seconds.
-PATIENCE = 120
+PATIENCE = 600
 
 
 class Broken(Exception):

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run ansible-test sanity: sanity.sh VENV COPY [ARGUMENT...]
 #   VENV  a virtual environment with the ansible-core to use
-#   COPY  the collection, in a folder called ansible_collections/NAMESPACE/NAME
+#   COPY  the collection, in a folder called ansible_collections/NAMESPACE/NAME; several may run on it at a time
 # SPDX-License-Identifier: GPL-3.0-or-later
 set -euo pipefail
 
@@ -19,9 +19,15 @@ for minor in 8 9 10 11 12 13 14 15; do
     fi
 done
 
+# ansible-test keeps its environments in the home folder and its results in the collection: both are this run's own.
+export HOME=$cache/home-${venv##*/}
+rm -rf "$HOME/stage"
+mkdir -p "$HOME/stage"
+cp -a "${copy%/ansible_collections/*}/ansible_collections" "$HOME/stage/"
+copy=$HOME/stage/ansible_collections/${copy##*/ansible_collections/}
+
 # ansible-test downloads a script that brings pip, unless it finds one in its cache. This one takes pip from the
-# package index. The cache lies in the home folder, so that gets one of its own.
-export HOME=$cache/home
+# package index.
 bootstrap=$HOME/.ansible/test/cache
 mkdir -p "$bootstrap"
 for version in 24.2 25.2; do

@@ -143,7 +143,10 @@ class Restic:
         """The full path of restic."""
         found = shutil.which(self.path)
         if found is None:
-            raise ResticError(f"restic was not found as {self.path!r}; install restic or set restic_path.")
+            raise ResticError(
+                f"restic was not found as {self.path!r} on the machine that runs this module: install restic there, or set "
+                "restic_path (holdfast_restic_path for the maintenance node)."
+            )
         return found
 
     def start(self, args: Iterable[str], **popen: Any) -> subprocess.Popen[str]:

@@ -115,7 +115,10 @@ def _filled(target: str, overwrite: bool) -> bool:
     except OSError as error:
         raise RestoreError(f"The target {target} is not a folder that can be read: {error.strerror}.") from error
     if filled and not overwrite:
-        raise RestoreError(f"The target {target} is not empty: choose an empty folder, or set overwrite to true.")
+        raise RestoreError(
+            f"The target {target} is not empty: choose an empty folder, or set overwrite to true (for the playbook restore "
+            "holdfast_restore_overwrite)."
+        )
     return filled
 
 

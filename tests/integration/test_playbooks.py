@@ -151,6 +151,60 @@ def test_run_that_would_do_nothing_is_not_green(ansible: Ansible, fleet: Fleet, 
     assert rest_calls(fleet) == []
 
 
+@pytest.mark.parametrize(
+    ("playbook", "switches", "told"),
+    [
+        ("relock", ["--tags", "nothing"], "leave out --tags"),
+        ("relock", ["--limit", "web1"], "choose hosts of localhost"),
+        ("restore", ["-e", "holdfast_restore_host=web9", "-e", "holdfast_restore_target=/nowhere"], "hosts of web9"),
+        ("recover", ["--limit", "other", "-e", "holdfast_recover=freeze"], "choose hosts of holdfast"),
+        ("recover", ["--limit", "web1", "-e", "holdfast_recover=freeze", "--tags", "nothing"], "leave out --tags"),
+        ("unlock", ["--limit", "other"], "choose hosts of holdfast"),
+    ],
+)
+def test_neither_guard_nor_recovery_is_green_without_doing_anything(
+    ansible: Ansible, fleet: Fleet, playbook: str, switches: list[str], told: str
+) -> None:
+    fleet.inventory["others"] = {"hosts": {"other": {}}}
+    run = ansible.playbook(f"holdfast.restic_r2.{playbook}", fleet.inventory, *switches, variables=fleet.common)
+    assert run.exit_code != 0, run.output
+    assert told in run.output
+    assert rest_calls(fleet) == []
+
+
+@pytest.mark.parametrize(
+    ("slip", "told"),
+    [
+        ({"holdfast_retention": {"keep_last": 1, "keep_weeekly": 5}}, "keep_weeekly"),
+        ({"holdfast_retention": {"keep_daily": "seven"}}, "keep_daily"),
+    ],
+)
+def test_slip_in_the_retention_deletes_nothing(
+    ansible: Ansible, history: Fleet, slip: dict[str, object], told: str
+) -> None:
+    history.inventory["holdfast"]["vars"].update(slip)
+    before = history.stand_in.objects("backup-web1")
+    run = maintain(ansible, history)
+    assert run.exit_code == 2
+    assert told in run.output
+    assert table(run) == {"web1": "FAILED", "web2": "FAILED"}
+    assert history.stand_in.objects("backup-web1") == before
+
+
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [("backup_jobs", "has no backup_jobs"), ("holdfast_access_key_id", "holdfast_access_key_id")],
+)
+def test_variable_whose_name_was_mistyped_is_missed(ansible: Ansible, fleet: Fleet, lost: str, told: str) -> None:
+    for scope in (fleet.common, fleet.host("web1")):
+        if lost in scope:
+            scope[f"{lost}_mistyped"] = scope.pop(lost)
+    run = ansible.playbook(SITE, fleet.inventory, "--limit", "web1")
+    assert run.exit_code == 2, run.output
+    assert told in run.output
+    assert not [path for method, path in rest_calls(fleet) if method == "POST" and path.endswith("/tokens")]
+
+
 def test_node_that_cannot_be_reached_is_told(ansible: Ansible, fleet: Fleet) -> None:
     fleet.inventory["nodes"] = {"hosts": {"node": {"ansible_host": "127.0.0.1", "ansible_port": 9}}}
     fleet.host("web1")["holdfast_node"] = "node"
