@@ -80,6 +80,17 @@ def test_changes_are_written_and_what_is_not_named_stays(modules: Modules, stand
     assert "_eu_backup-web2" in str(moved["token"]["policies"])
 
 
+def test_source_addresses_are_those_that_the_keys_work_from(modules: Modules, stand_in: StandIn) -> None:
+    keys = modules.run("r2_api_token", **WEB1, allowed_addresses=["192.0.2.0/24"])
+    assert answer(stand_in, keys) == "AccessDenied"
+    modules.run("r2_api_token", **WEB1, allowed_addresses=["192.0.2.0/24", "127.0.0.0/8"])
+    assert answer(stand_in, keys) == "ok"
+    modules.run("r2_api_token", **WEB1, denied_addresses=["127.0.0.1"])
+    assert answer(stand_in, keys) == "AccessDenied"
+    modules.run("r2_api_token", **WEB1, allowed_addresses=[], denied_addresses=[])
+    assert answer(stand_in, keys) == "ok"
+
+
 def test_disabled_stays_disabled_until_enabled(modules: Modules, stand_in: StandIn) -> None:
     keys = modules.run("r2_api_token", **WEB1, expires_on="2099-01-31")
     modules.four_steps("r2_api_token", name="web1", state="disabled")

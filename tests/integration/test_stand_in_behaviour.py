@@ -51,6 +51,40 @@ def test_lock_changes_take_effect_late(stand_in: StandIn) -> None:
     assert 1.4 < exposure["seconds"] < 3
 
 
+def answer(stand_in: StandIn, token: dict[str, str], bucket: str) -> str:
+    """What a listing with the keys of a token comes to."""
+    try:
+        s3_client(stand_in, token).list_objects_v2(Bucket=bucket)
+    except ClientError as error:
+        return code_of(error)[0]
+    return "ok"
+
+
+def test_changes_of_tokens_take_effect_late(stand_in: StandIn) -> None:
+    bucket, tokens = new_bucket(stand_in, "late"), cloudflare_client(stand_in).accounts.tokens
+    account, day = {"account_id": stand_in.account_id}, 1000.0
+    stand_in.settings(token_delay=100.0, max_skew=10**6)
+    token = stand_in.create_token("web1", bucket)
+    found = tokens.get(token["id"], **account)
+    seen = [answer(stand_in, token, bucket)]
+    for change in ("none", "disable", "enable", "roll", "remove"):
+        if change in ("disable", "enable"):
+            status = "disabled" if change == "disable" else "active"
+            tokens.update(token["id"], **account, name=found.name, policies=found.policies, status=status)
+        elif change == "roll":
+            tokens.value.update(token["id"], **account)
+        elif change == "remove":
+            tokens.delete(token["id"], **account)
+        before = answer(stand_in, token, bucket)
+        stand_in.settings(clock_offset=day)
+        day += 1000.0
+        seen += [f"{change}: {before}", answer(stand_in, token, bucket)]
+    assert seen == [
+        "Unauthorized", "none: Unauthorized", "ok", "disable: ok", "Unauthorized", "enable: Unauthorized", "ok",
+        "roll: ok", "SignatureDoesNotMatch", "remove: SignatureDoesNotMatch", "Unauthorized",
+    ]  # fmt: skip
+
+
 def test_ledger_tells_what_was_open_and_what_was_destroyed(stand_in: StandIn) -> None:
     s3, bucket = s3_client(stand_in), new_bucket(stand_in, "ledger", "data/", "index/")
     s3.put_object(Bucket=bucket, Key="locks/1", Body=b"x")

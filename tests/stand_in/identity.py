@@ -90,7 +90,7 @@ def _from_jwt(state: State, jwt: str, token: Token, host: str) -> dict[str, Any]
 
 
 def _usable_token(state: State, token_id: str) -> Token:
-    token = state.tokens.get(token_id)
+    token = state.token_for_s3(token_id)
     if token is None or not token.usable(state.now()):
         raise S3Error("Unauthorized")
     return token
@@ -99,9 +99,10 @@ def _usable_token(state: State, token_id: str) -> Token:
 class Keyring:
     """Finds the secret of an access key and remembers whose it is."""
 
-    def __init__(self, state: State, host: str) -> None:
+    def __init__(self, state: State, host: str, address: str) -> None:
         self.state = state
         self.host = host
+        self.address = address
         self.identity: Optional[Identity] = None
 
     def secret_of(self, claimed: Signature) -> str:
@@ -110,6 +111,8 @@ class Keyring:
         if temporary:
             return self._temporary(claimed, temporary)
         token = _usable_token(self.state, claimed.access_key_id)
+        if not token.works_from(self.address):
+            raise S3Error("AccessDenied")
         if claimed.session_token:
             return self._signed_locally(claimed, token)
         self.identity = Identity(token.id, token)

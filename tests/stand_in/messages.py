@@ -18,13 +18,14 @@ class Cut(Exception):
 
 @dataclass
 class Request:
-    """One HTTP request; header names are lower case, the path is as it was sent."""
+    """One HTTP request; header names are lower case, the path is as it was sent, the address is the sender's."""
 
     method: str
     raw_path: str
     raw_query: str
     headers: dict[str, str]
     body: bytes
+    address: str = "127.0.0.1"
 
     @property
     def path(self) -> str:

@@ -160,6 +160,8 @@ class RestSide:
         verifying = request.path.endswith("/tokens/verify")
         if not verifying and not token.usable(self.state.now()):
             raise RestError(401, 9109, "Invalid access token")
+        if not token.works_from(request.address):
+            raise RestError(403, 9109, f"Cannot use the access token from location: {request.address}")
         return token
 
     def _dispatch(self, request: Request, token: Token, entry: dict[str, Any]) -> Response:

@@ -123,6 +123,7 @@ def update_token(call: Call, owner: str) -> Response:
     """Replace what a token is but for its value."""
     token = _token(call, owner)
     values = _checked(call.document())
+    call.state.changing(token.id)
     for name in CHANGEABLE:
         setattr(token, name, values.get(name, "active" if name == "status" else None))
     token.dates["modified_on"] = iso(call.state.now())
@@ -134,6 +135,7 @@ def update_token(call: Call, owner: str) -> Response:
 def roll_token(call: Call, owner: str) -> Response:
     """Give a token a new value; the old one is worth nothing from now on."""
     token = _token(call, owner)
+    call.state.changing(token.id)
     token.value = new_value()
     call.state.save()
     return success(token.value)
@@ -143,6 +145,7 @@ def roll_token(call: Call, owner: str) -> Response:
 def delete_token(call: Call, owner: str) -> Response:
     """Remove a token and with it everything derived from it."""
     token = _token(call, owner)
+    call.state.changing(token.id)
     del call.state.tokens[token.id]
     call.state.save()
     return success({"id": token.id})

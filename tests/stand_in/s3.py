@@ -73,7 +73,7 @@ class S3Side:
         state = self.state
         host = request.headers.get("host", "")
         jurisdiction = jurisdiction_of(host)
-        keyring = Keyring(state, host)
+        keyring = Keyring(state, host, request.address)
         claimed = verify(request, keyring.secret_of, state.now(), state.settings.max_skew)
         identity = keyring.identity
         assert identity
@@ -193,9 +193,13 @@ class S3Side:
         operation: str = "PutObject",
         prefix: str = "",
     ) -> Response:
-        self._refuse_if_held(bucket, key)
         found = self.state.objects.find(bucket.jurisdiction, bucket.name, key)
+        if not self.state.settings.conditions_first:
+            self._refuse_if_held(bucket, key)
         check_conditions(request, found, self.state.settings.missing_key_if_match, prefix)
+        if operation == "CopyObject":
+            self._check_source_conditions(request, bucket)
+        self._refuse_if_held(bucket, key)
         response = self._pass(request, bucket, key)
         if response.status == 200:
             self._stored(bucket, key, found is not None, operation, identity)
@@ -213,6 +217,11 @@ class S3Side:
             raise S3Error("AccessDenied")
         if (bucket.jurisdiction, source) not in self.state.buckets:
             raise S3Error("NoSuchBucket")
+
+    def _check_source_conditions(self, request: Request, bucket: Bucket) -> None:
+        source, key = split_path(unquote(request.headers["x-amz-copy-source"].partition("?")[0]))
+        found = self.state.objects.find(bucket.jurisdiction, source, key)
+        check_conditions(request, found, 404, "x-amz-copy-source-")
 
     def _copy_object(self, request: Request, bucket: Bucket, key: str, identity: Identity) -> Response:
         self._check_source(request, bucket, identity)

@@ -80,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
             parts = urlsplit(target)
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         path, _unused, query = target.partition("?")
-        return Request(self.command, path, query, headers, self._read_body())
+        return Request(self.command, path, query, headers, self._read_body(), self.client_address[0])
 
     def _cut(self) -> None:
         # A reset instead of an orderly end, as a lost connection looks to the client.

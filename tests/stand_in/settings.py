@@ -17,6 +17,8 @@ class Settings:
     Attributes:
         lock_delay: Seconds until rules that were added or enabled are in force.
         unlock_delay: Seconds until rules that were removed or disabled stop being in force; None: as lock_delay.
+        token_delay: Seconds until S3 requests notice that a token was made, changed, rolled or removed.
+        conditions_first: Whether conditions of a write are looked at before the lock rules.
         latency: Seconds that every S3 and REST request takes on top.
         rate_limit: REST calls allowed in a period.
         rate_period: Length of that period in seconds.
@@ -33,6 +35,8 @@ class Settings:
 
     lock_delay: float = 0.0
     unlock_delay: Optional[float] = None
+    token_delay: float = 0.0
+    conditions_first: bool = False
     latency: float = 0.0
     rate_limit: int = 1200
     rate_period: float = 300.0

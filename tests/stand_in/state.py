@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import secrets
 import threading
@@ -68,6 +69,8 @@ class State:
     lock: threading.RLock = field(default_factory=threading.RLock)
     objects: Objects = field(default_factory=Objects)
     tokens: dict[str, Token] = field(default_factory=dict)
+    # What S3 takes a token for, and until when; not kept on disk.
+    lagging: dict[str, list[tuple[float, Optional[Token]]]] = field(default_factory=dict)
     buckets: dict[tuple[str, str], Bucket] = field(default_factory=dict)
     deleted_buckets: list[Bucket] = field(default_factory=list)
     locations: dict[str, str] = field(default_factory=dict)
@@ -89,6 +92,7 @@ class State:
         )
         stamp = iso(self.now())
         token.dates = {"issued_on": stamp, "modified_on": stamp}
+        self.changing(token.id)
         self.tokens[token.id] = token
         return token
 
@@ -101,6 +105,20 @@ class State:
         user = f"com.cloudflare.api.user.{secrets.token_hex(16)}"
         policies.append({"effect": "allow", "resources": {user: "*"}, "permission_groups": [{"id": group}]})
         return self.add_token("root", policies, value=value)
+
+    def changing(self, token_id: str) -> None:
+        """A token is about to be made, changed or removed: S3 takes a while to notice."""
+        delay = self.settings.token_delay
+        if delay:
+            before = copy.copy(self.tokens.get(token_id))
+            self.lagging.setdefault(token_id, []).append((self.now() + delay, before))
+
+    def token_for_s3(self, token_id: str) -> Optional[Token]:
+        """What S3 takes a token for right now."""
+        now = self.now()
+        return next(
+            (token for until, token in self.lagging.get(token_id, ()) if now < until), self.tokens.get(token_id)
+        )
 
     def token_by_value(self, value: str) -> Optional[Token]:
         """The token that a bearer shows."""

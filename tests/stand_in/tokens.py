@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 import secrets
 import string
@@ -85,6 +86,12 @@ class Token:
         begun = not self.not_before or parse_instant(self.not_before) <= now
         return begun and self.state(now) == "active"
 
+    def works_from(self, address: str) -> bool:
+        """Whether requests with it are accepted from this address."""
+        networks = (self.condition or {}).get("request_ip") or {}
+        allowed, denied = networks.get("in") or [], networks.get("not_in") or []
+        return (not allowed or _within(address, allowed)) and not _within(address, denied)
+
     def to_json(self) -> dict[str, Any]:
         """As it is written to disk."""
         return asdict(self)
@@ -110,6 +117,10 @@ class Token:
                     return False
                 verdict = True
         return verdict
+
+
+def _within(address: str, networks: list[str]) -> bool:
+    return any(ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in networks)
 
 
 def _rights(group: dict[str, Any]) -> set[str]:
