@@ -45,9 +45,9 @@ class Outcome:
 
     @property
     def named(self) -> bool:
-        """Whether a finding names the attack; without an attack, whether none is named."""
+        """Whether a finding names the attack, or where it left nothing, whether it was refused; without one, that none is."""
         if self.attack.named is None:
-            return True
+            return bool(self.ours.refused)
         return not self.ours.codes if self.attack.control else bool(self.attack.named & set(self.ours.codes))
 
     @property
@@ -58,12 +58,13 @@ class Outcome:
             return self.ours.problem
         if self.attack.control and self.ours.ended != "done":
             return "nobody attacks, and it is refused"
-        return "" if self.named else "no finding names it"
+        return "" if self.named else "no finding names it, and nothing was refused"
 
     def row(self) -> str:
         sides = (self.plain, self.ours)
         cells = (f"{side.ended}, {len(side.lost)} of {side.of} lost" for side in sides)
-        found = ", ".join(self.ours.codes) or ("nothing came of it" if self.attack.named is None else "-")
+        refused = sum(self.ours.refused.values()) if self.attack.named is None else 0
+        found = ", ".join([*self.ours.codes, *([f"all {refused} requests refused"] if refused else [])]) or "-"
         wrong = f"  WRONG: {self.problem[:100]}" if self.problem else ""
         return ROW.format(self.attack.name, *cells, f"{found} ({self.seconds:.0f} s){wrong}")
 
@@ -115,6 +116,8 @@ def main() -> None:
             "lost_plain": sum(bool(outcome.plain.lost) for outcome in attacks),
             "lost_ours": sum(bool(outcome.ours.lost) for outcome in attacks),
             "unnamed": sum(not outcome.named for outcome in attacks),
+            # Named by their refusal alone, for they left nothing behind.
+            "only_refused": sum(outcome.attack.named is None for outcome in attacks),
             "seconds": round(time.monotonic() - began),
         },
     )

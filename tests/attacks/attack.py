@@ -37,8 +37,8 @@ class Attack:
     Args:
         name: For the table.
         named: Codes of findings, of which any names this attack. None when all that was tried must be refused, by the
-            lock or because the host's token is disabled, so that nothing of it is there to be found. Empty when nobody
-            attacks and nothing must be found.
+            lock or because the host's token is disabled, and refused requests leave nothing in a bucket that could be
+            found: then the refusal is what is told. Empty when nobody attacks and nothing must be found.
         before: What is done before maintenance, with what a host has. Done once, for both sides.
         meanwhile: What is done while maintenance runs, until the event says that it has ended. Done on each side.
         policy: What maintenance keeps.

@@ -27,6 +27,7 @@ class Verdict:
         of: How many should have been kept.
         ended: How maintenance ended, shortly.
         codes: The codes of all findings.
+        refused: What the service refused to the host, and how often.
         problem: What must not be, besides a loss.
     """
 
@@ -34,6 +35,7 @@ class Verdict:
     of: int
     ended: str
     codes: list[str] = field(default_factory=list)
+    refused: dict[str, int] = field(default_factory=dict)
     problem: str = ""
 
 
@@ -91,6 +93,7 @@ def ours(attack: Attack, copy: Copy, host: Host, before: dict[str, Any]) -> Verd
     bad = copy.unrestorable(kept) if changed else []
     verdict = Verdict(bad, len(kept), "refused" if "failed" in result else "done")
     verdict.codes = sorted({finding["code"] for finding in result.get("findings", ())})
+    verdict.refused = dict(host.refused)
     worked = sorted(set(host.done) - {LOCK_REMOVED})
     verdict.problem = f"not refused: {', '.join(worked)}" if worked else problem(copy, result, changed, verdict)
     return verdict
