@@ -62,7 +62,14 @@ def wish_of(params: Mapping[str, Any], account_id: str) -> Wish:
 
 
 def ensure(
-    tokens: Tokens, wish: Wish, state: str, *, roll: bool = False, write: bool, hide: Callable[[str], Any]
+    tokens: Tokens,
+    wish: Wish,
+    state: str,
+    *,
+    roll: bool = False,
+    write: bool,
+    hide: Callable[[str], Any],
+    listed: list[Token] | None = None,
 ) -> TokenResult:
     """Make the token present, enabled, disabled or absent.
 
@@ -73,9 +80,10 @@ def ensure(
         roll: Give it another value.
         write: False for check mode.
         hide: Told every value that is learned.
+        listed: The tokens that there are, when they have just been listed.
     """
     full_name(wish.name)
-    before = find(tokens.all(), wish.name)
+    before = find(tokens.all() if listed is None else listed, wish.name)
     if state == "absent":
         if before and write:
             tokens.delete(checked_id(before))

@@ -30,6 +30,13 @@ S3 = {
     "session_token": {"type": "str", "no_log": True},
 }
 
+# doc fragment: host_keys
+HOST_KEYS = {
+    "host_access_key_id": {"type": "str"},
+    "host_secret_access_key": {"type": "str", "no_log": True},
+    "host_session_token": {"type": "str", "no_log": True},
+}
+
 # doc fragment: restic
 RESTIC = {
     "bucket": {"type": "str", "required": True},

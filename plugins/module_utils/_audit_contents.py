@@ -114,6 +114,17 @@ def strangers(listed: Listing, top: Iterable[str]) -> list[Finding]:
     return found
 
 
+def uploads(keys: Collection[str]) -> list[Finding]:
+    """restic's objects are too small to be uploaded in parts: somebody else has tried to."""
+    if not keys:
+        return []
+    evidence = f"There are {some(keys, 'objects onto which an upload in parts was begun, which restic does not do')}."
+    what = (
+        "Look at the host: that is how somebody may have tried to replace them. The parts are removed after some days."
+    )
+    return [Finding("unfinished_uploads", WARN, evidence, what, tuple(sorted(keys)))]
+
+
 def shrunk(listed: Listing, baseline: Baseline) -> list[Finding]:
     """What the baseline has must still be there, unchanged; but for what an interrupted maintenance of ours removed."""
     removing = baseline.removing is not None

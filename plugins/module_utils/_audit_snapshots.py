@@ -169,5 +169,5 @@ def fresh(
         age = (now - max(genuine)).total_seconds() / 3600
         evidence = f"The newest snapshot was uploaded {age:.1f} hours ago, more than {limit:g}."
     else:
-        evidence = "There is no snapshot whose time fits its upload."
+        evidence = "There is no snapshot of an expected host whose time fits its upload."
     return [Finding("stale", WARN, evidence, "Find out why the host makes no backups.")]

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare, cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_keys import kept_pair
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise_prefix
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import LockProbe
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import MINIMUM, Repository, Restic
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, boto3_problem, endpoint, key_pair
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import PUT, S3, boto3_problem, endpoint, key_pair
 
 _ID = re.compile(r"[0-9a-f]{64}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -66,6 +68,25 @@ class Clients:
     @cached_property
     def s3(self) -> S3:
         return S3(endpoint(self.params), *self.keys, bucket=self.bucket)
+
+    @cached_property
+    def host_keys(self) -> tuple[str, str, str | None] | None:
+        """The host's own keys, as given or as they are kept beside the record; None where they are not known here."""
+        params = self.params
+        if params.get("host_secret_access_key"):
+            names = ("access_key_id", "secret_access_key", "session_token")
+            return key_pair({name: params.get(f"host_{name}") for name in names})
+        pair = kept_pair(params.get("record_dir"), self.bucket, self.prefix)
+        if pair:
+            self._hide(pair[1])
+        return pair
+
+    @property
+    def lock_probe(self) -> LockProbe:
+        """What asks whether the locks are in force."""
+        keys = self.host_keys
+        host = partial(S3, endpoint(self.params), *keys, bucket=self.bucket) if keys else None
+        return LockProbe(self.prefix, lambda: self.s3, host, self.params.get("probe_method") or PUT)
 
     def restic(self, key_id: str | None = None) -> Restic:
         """restic for the repository.

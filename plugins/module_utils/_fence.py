@@ -12,12 +12,12 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils import _fences as fences
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
@@ -31,10 +31,9 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare imp
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_token import FILE, KeyFile
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_keys import kept_pair
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._keeper import Keeper
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import folder
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error, endpoint
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._token_plan import ACTIVE, DISABLED, Token, is_ours
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens import Tokens
@@ -85,10 +84,15 @@ class FenceKeeper(Keeper):
         self.turn.give_back()
         token = self._token()
         if token.get("status") == ACTIVE:
+            host = self.spec.host_s3(timeout=5, attempts=2) if self.spec.host_s3 else None
+            # Keys that do not work from here at all, for want of the right address, would prove nothing by a refusal.
+            taken = host is not None and not _refused(host, self.spec.prefix)
             self._disable(token)
-        elif not self.disabled:
+        elif self.disabled:
+            taken = True
+        else:
             raise HoldfastError(f"The token of {self.spec.repository} was disabled by somebody else meanwhile.")
-        self._prove_disabled()
+        self._prove_disabled(taken)
         self.journal.line(f"the token {self.spec.token_id} of the host is disabled")
 
     def _disable(self, token: Token) -> None:
@@ -99,10 +103,10 @@ class FenceKeeper(Keeper):
             self.disabled = before
             raise
 
-    def _prove_disabled(self) -> None:
-        """Wait until R2 refuses the host's keys; where they are not known, for as long as that may take."""
+    def _prove_disabled(self, taken: bool) -> None:
+        """Wait until R2 refuses the host's keys; where it did not take them before, for as long as that may take."""
         spec = self.spec
-        if spec.host_s3 is None:
+        if spec.host_s3 is None or not taken:
             self._pause(spec.spread_seconds)
             return
         host = spec.host_s3(timeout=5, attempts=2)
@@ -171,6 +175,7 @@ class FenceHolder(Window):
     """One fence, as a context manager; inside its block the token is disabled."""
 
     keeper = FenceKeeper
+    spec: FenceSpec
 
 
 def _refused(s3: S3, prefix: str) -> bool:
@@ -189,7 +194,9 @@ def fence_for(clients: Clients, warn: Callable[[str], object]) -> AbstractContex
         warn: Told why there is none although there could be.
     """
     params = clients.params
-    keys = _host_keys(clients) if params["fence"] != "never" else None
+    keys = None
+    if params["fence"] != "never":
+        keys = kept_pair(params["record_dir"], clients.bucket, clients.prefix)
     if keys is None:
         if params["fence"] == "always":
             raise HoldfastError(
@@ -198,7 +205,7 @@ def fence_for(clients: Clients, warn: Callable[[str], object]) -> AbstractContex
             )
         return nullcontext()
     maker = {**params, "api_token": params["fence_api_token"] or params["api_token"]}
-    token = Tokens(cloudflare_client(maker)).get(keys["access_key_id"])
+    token = Tokens(cloudflare_client(maker)).get(keys[0])
     left = fences.fence_of(clients.cloudflare.lock_rules(clients.bucket), clients.prefix)
     if token is None or (token.get("status") != ACTIVE and left is None):
         state = "gone" if token is None else token.get("status")
@@ -211,7 +218,13 @@ def fence_for(clients: Clients, warn: Callable[[str], object]) -> AbstractContex
             "the time of maintenance, and nothing was unlocked: run the site playbook with holdfast_manage_tokens, or set "
             "fence to never."
         )
-    spec = FenceSpec(
+    return FenceHolder(_spec(clients, keys, maker))
+
+
+def _spec(clients: Clients, keys: tuple[str, str, str | None], maker: dict[str, Any]) -> FenceSpec:
+    """The fence for a host with these keys, whose token `maker` may change."""
+    params = clients.params
+    return FenceSpec(
         clients.bucket,
         clients.prefix,
         (),
@@ -223,17 +236,20 @@ def fence_for(clients: Clients, warn: Callable[[str], object]) -> AbstractContex
         close_patience=params["close_patience"],
         open_patience=params["open_patience"],
         log_path=params["log_path"],
-        token_id=keys["access_key_id"],
+        token_id=keys[0],
         makers=partial(cloudflare_client, maker),
-        host_s3=partial(S3, endpoint(params), keys["access_key_id"], keys["secret_access_key"], bucket=clients.bucket),
+        host_s3=partial(S3, endpoint(params), *keys, bucket=clients.bucket),
     )
-    return FenceHolder(spec)
 
 
-def _host_keys(clients: Clients) -> dict[str, str] | None:
-    """The host's own key pair, when it is kept here."""
-    record_dir = clients.params["record_dir"]
-    if not record_dir:
+def fence_told(fence: object) -> dict[str, Any] | None:
+    """What became of a fence, as the module returns it; None when it was none, or was never put up."""
+    if not isinstance(fence, FenceHolder) or not fence.report.get("opened"):
         return None
-    found = KeyFile(os.path.join(folder(record_dir, clients.bucket, clients.prefix), FILE)).read() or {}
-    return found if "secret_access_key" in found else None
+    report = fence.report
+    return {
+        "token_id": fence.spec.token_id,
+        "disabled": report["opened"],
+        "enabled": report["closed"],
+        "seconds": report["seconds"],
+    }

@@ -9,6 +9,7 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -28,6 +29,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._contents impor
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import format_date, lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._phases import Plan, read_plan
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import LockProbe
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import Record
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import (
@@ -38,7 +40,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention impo
     decide,
     group_of,
 )
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Object
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error, S3Object
 
 Objects = Mapping[str, S3Object]
 
@@ -85,10 +87,11 @@ class Wanted:
 class Gate:
     """The gate of one repository. Everything that it found is in `findings`."""
 
-    def __init__(self, restic: Restic, s3: S3, cloudflare: Cloudflare, wanted: Wanted) -> None:
+    def __init__(self, restic: Restic, s3: S3, cloudflare: Cloudflare, wanted: Wanted, lock_probe: LockProbe) -> None:
         self.restic = restic
         self.s3 = s3
         self.cloudflare = cloudflare
+        self.lock_probe = lock_probe
         self.wanted = wanted
         self.prefix = restic.repository.prefix
         self.name = restic.repository.name
@@ -124,12 +127,9 @@ class Gate:
 
     def probe(self) -> list[audit.Finding]:
         """Whether R2 enforces every rule."""
-        states = {}
-        for rule in lock_set(self.prefix):
-            key = self.s3.first_key(rule["prefix"])
-            # Nothing to hold is no danger; what must be there is looked for elsewhere.
-            states[rule["prefix"]] = self.s3.probe(key) if key else "locked"
-        return audit.enforcement(states)
+        states = self.lock_probe.states()
+        # Nothing to hold is no danger; what must be there is looked for elsewhere.
+        return audit.enforcement({prefix: state for prefix, state in states.items() if state != "missing"})
 
     def identified(self, objects: Objects) -> None:
         """The same repository, with the same keys, as was recorded; and every prefix is really locked."""
@@ -154,7 +154,8 @@ class Gate:
     def contents(self, objects: Objects) -> None:
         """What is there against the baseline; new packs are read. Without a record only what is out of place is seen."""
         listed = listing(objects.values(), self.prefix)
-        self._note(_audit_contents.strangers(listed, self.s3.folders(self.prefix)))
+        self._note(_audit_contents.strangers(listed, [*self.s3.folders(self.prefix), *self._odd_locks()]))
+        self._note(_audit_contents.uploads(self._uploads()))
         known = self.baseline or (self._begin(listed) if self.wanted.folder else None)
         if known is None:
             return
@@ -165,6 +166,20 @@ class Gate:
         found, verified = self.looked_into.inspect(listed, known, trusted=self.wanted.rebuild)
         self._note(found)
         self.baseline = verified
+
+    def _uploads(self) -> list[str]:
+        """Onto what uploads were begun and not ended; keys that may only read may not be told, and nothing hangs on it."""
+        try:
+            return [key[len(self.prefix) :] for key in self.s3.uploads(self.prefix)]
+        except S3Error as error:
+            if error.status in (401, 403):
+                return []
+            raise
+
+    def _odd_locks(self) -> list[str]:
+        """Objects among restic's locks that restic does not write."""
+        names = self.names(self.objects("locks"), "locks")
+        return [f"locks/{name}" for name in names if not re.fullmatch(r"[0-9a-f]{64}", name)]
 
     def _begin(self, listed: Listing) -> Optional[Baseline]:
         """The baseline; without one an empty one, if everything may be read."""

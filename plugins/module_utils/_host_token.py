@@ -15,17 +15,22 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._api_token import ensure, wish_of
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_keys import (
+    FILE,
+    NEXT_FILE,
+    KeyFile,
+    refuse_frozen,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise_prefix
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import RecordError, folder, write_private
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import folder
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._token_plan import (
     DISABLED,
     Token,
@@ -40,41 +45,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._token_plan imp
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens import Tokens
 
-FILE, NEXT_FILE = "host_keys.json", "host_keys.next.json"
 # So that the longest name that is made of it is still one.
 _LONGEST = 80
-
-
-@dataclass
-class KeyFile:
-    """The file of one pair."""
-
-    path: str
-
-    def read(self) -> dict[str, str] | None:
-        """Return what is in it; None when there is no file."""
-        try:
-            with open(self.path, encoding="utf-8") as stream:
-                data = json.load(stream)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise RecordError(f"The keys {self.path} cannot be read: {error.strerror}.") from error
-        except ValueError:
-            data = None
-        if not isinstance(data, dict) or not all(isinstance(value, str) for value in data.values()):
-            raise RecordError(f"The keys {self.path} are not as they were written; restore the file from a copy.")
-        return data
-
-    def write(self, **data: str) -> None:
-        try:
-            write_private(self.path, (json.dumps(data, indent=2, sort_keys=True) + "\n").encode())
-        except OSError as error:
-            raise RecordError(f"{self.path} cannot be written: {error.strerror}.") from error
-
-    def remove(self) -> None:
-        if os.path.exists(self.path):
-            os.unlink(self.path)
 
 
 class HostToken:
@@ -92,6 +64,7 @@ class HostToken:
     ) -> None:
         self.cloudflare = cloudflare
         self.tokens = Tokens(cloudflare)
+        self.params = params
         self.wish = wish_of(params, cloudflare.account_id)
         self.former_seconds: int = params["former_seconds"]
         self.write = write
@@ -110,22 +83,25 @@ class HostToken:
 
     def present(self) -> str | None:
         """Have a token whose pair is in the file; returns its access key id, None if it is not known yet."""
+        self._refuse_frozen()
         pair = self.file.read()
         token = self.tokens.get(pair["access_key_id"]) if pair and "access_key_id" in pair else None
         if token is not None:
             if token.get("name") == full_name(self._next.name):
                 return self._settle(token)  # a rotation was interrupted after the pair had taken over
             return self._updated(token)
-        if pair is None and find(self.tokens.all(), self.wish.name):
+        listed = self._listed()
+        if pair is None and find(listed, self.wish.name):
             raise TokenError(
                 f"There is an API token {full_name(self.wish.name)!r}, but its keys are not in {self.file.path}: they "
                 "cannot be learned again. Restore the file from a copy, or run the rotate playbook for this host, which "
                 "gives it a new token."
             )
-        return self._make(self.wish, self.file)
+        return self._make(self.wish, self.file, listed)
 
     def stage(self) -> str | None:
         """Have a next token beside the one in use; returns its access key id."""
+        self._refuse_frozen()
         pair = self.file.read() or {}
         current = self.tokens.get(pair["access_key_id"]) if "access_key_id" in pair else None
         if current is not None and current.get("name") == full_name(self._next.name):
@@ -139,10 +115,11 @@ class HostToken:
         found = self.next_file.read() or {}
         if "access_key_id" in found and self.tokens.get(found["access_key_id"]) is not None:
             return found["access_key_id"]
-        return self._make(self._next, self.next_file)
+        return self._make(self._next, self.next_file, self.tokens.all())
 
     def promote(self) -> str | None:
         """Let the next token take over; returns its access key id. Without a next one, nothing is left to do."""
+        self._refuse_frozen()
         found = self.next_file.read() or {}
         if "access_key_id" not in found:
             return self.present()
@@ -185,12 +162,20 @@ class HostToken:
         self.before += [before] if before else []
         self.after += [after] if after else []
 
-    def _make(self, wish: Wish, file: KeyFile) -> str | None:
+    def _refuse_frozen(self) -> None:
+        refuse_frozen(self.params["record_dir"], self.params["bucket"], normalise_prefix(self.params["prefix"] or ""))
+
+    def _listed(self) -> list[Token]:
+        """Every token, or none, when somebody has looked already and found none of this name."""
+        known = self.params.get("known_tokens")
+        return [] if known is not None and self.wish.name not in known else self.tokens.all()
+
+    def _make(self, wish: Wish, file: KeyFile, listed: list[Token]) -> str | None:
         if self.write:
             file.write(name=full_name(wish.name), account_id=self.cloudflare.account_id)
         # A token that is there is of a run that died before it could keep the pair, so that nobody has it.
-        there = find(self.tokens.all(), wish.name) is not None
-        done = ensure(self.tokens, wish, "present", roll=there, write=self.write, hide=self.hide)
+        there = find(listed, wish.name) is not None
+        done = ensure(self.tokens, wish, "present", roll=there, write=self.write, hide=self.hide, listed=listed)
         self._note(shown(done.before), {**shown(done.after), "new_keys": True})
         if not self.write or done.secret is None:
             return None

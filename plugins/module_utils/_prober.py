@@ -9,26 +9,80 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import PUT, S3, S3Error
 
-
-def probe_all(s3: S3, prefix: str) -> dict[str, str]:
-    """What is found below each prefix of a repository's lock set, once: "locked", "open", or "missing"."""
-    found = {}
-    for rule in lock_set(prefix):
-        key = s3.first_key(rule["prefix"])
-        found[rule["prefix"]] = s3.probe(key) if key else "missing"
-    return found
+HOST, NODE = "host", "node"
 
 
 def in_force(prefixes: dict[str, str]) -> bool:
     """Whether no prefix is open, and those below which every repository has something are locked."""
     always = [state for prefix, state in prefixes.items() if prefix.endswith(("config", "keys/"))]
     return "open" not in prefixes.values() and set(always) == {"locked"}
+
+
+class LockProbe:
+    """Whether the locks of a repository are in force, asked with the host's own keys for as long as R2 takes them.
+
+    A lock holds against everybody alike, so that the node's keys will do where the host's are not known or not taken,
+    such as while its token is disabled. `asked_by` tells whose were used last.
+
+    Args:
+        prefix: The prefix of the repository.
+        node: Makes the client with the node's keys, when it is needed first.
+        host: Makes one with the host's own keys; None where they are not known.
+        method: How each object is probed, see S3.probe().
+    """
+
+    def __init__(
+        self, prefix: str, node: Callable[[], S3], host: Callable[[], S3] | None = None, method: str = PUT
+    ) -> None:
+        self.prefix = prefix
+        self.method = method
+        self.asked_by = NODE
+        self._node = node
+        self._host = host
+
+    def states(self) -> dict[str, str]:
+        """What is found below each prefix of the lock set: "locked", "open", or "missing" where there is nothing."""
+        if self._host is not None:
+            try:
+                self.asked_by = HOST
+                return self._states(self._host())
+            except S3Error as error:
+                if error.status not in (401, 403):
+                    raise
+        self.asked_by = NODE
+        return self._states(self._node())
+
+    def wait(self, seconds: float, pause: Callable[[float], None] = time.sleep) -> dict[str, str]:
+        """Ask until the locks are in force, also in the eyes of the host where its keys are known; then as states().
+
+        What R2 is told takes effect at once or a little later, rules and new keys alike.
+        """
+        deadline, step = elapsed() + seconds, 0.5
+        while True:
+            found = self.states()
+            wanted = NODE if self._host is None else HOST
+            if (in_force(found) and self.asked_by == wanted) or elapsed() + step > deadline:
+                return found
+            pause(step)
+            step = min(step * 2, 5.0)
+
+    def _states(self, s3: S3) -> dict[str, str]:
+        return {rule["prefix"]: self._state(s3, rule["prefix"]) for rule in lock_set(self.prefix)}
+
+    def _state(self, s3: S3, prefix: str) -> str:
+        key = s3.first_key(prefix)
+        if key is None:
+            return "missing"
+        state = s3.probe(key, method=self.method)
+        # It was there a moment ago, and only what is not held can go.
+        return "open" if state == "missing" else state
 
 
 class Prober:

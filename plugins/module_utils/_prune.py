@@ -25,7 +25,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import fence_for
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import fence_for, fence_told
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate import Gate, Objects, Wanted
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import expected_from, remembered
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._phases import Phase, Plan
@@ -87,6 +87,7 @@ class Maintenance:
         self.fence = fence
         self.changed = False
         self.windows: list[dict[str, Any]] = []
+        self.fences: list[AbstractContextManager[object]] = []
         self.warnings: list[str] = []
         self.snapshots: dict[str, list[dict[str, Any]]] = {"removed": [], "kept": []}
         self.figures = dict.fromkeys(("packs_removed", "bytes_removed", "packs_repacked", "bytes_repacked"), 0)
@@ -98,6 +99,7 @@ class Maintenance:
             **self.snapshots,
             **self.figures,
             "windows": [{name: window.get(name) for name in _WINDOW_FIELDS} for window in self.windows],
+            "fences": [told for told in map(fence_told, self.fences) if told],
             "findings": [finding.as_dict() for finding in self.gate.findings],
         }
 
@@ -132,7 +134,8 @@ class Maintenance:
             return
         for _attempt in range(_FENCE_ATTEMPTS):
             self._await_other_restics()
-            with self.fence(self.warnings.append):
+            self.fences.append(self.fence(self.warnings.append))
+            with self.fences[-1]:
                 # A backup that began before the fence was up is let go on, and waited for.
                 if not self._restic_locks():
                     self._remove(before, decisions, plan)
@@ -324,7 +327,7 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
             )
         )
 
-    gate = Gate(restic, clients.s3, clients.cloudflare, wanted)
+    gate = Gate(restic, clients.s3, clients.cloudflare, wanted, clients.lock_probe)
     return Maintenance(gate, window, fence=partial(fence_for, clients))
 
 

@@ -99,11 +99,16 @@ def counts(baseline: Optional[Baseline]) -> dict[str, Any]:
 def audit_for(clients: Clients, check_mode: bool) -> RepositoryAudit:
     """The audit that a module's parameters ask for."""
     mode = clients.params["baseline"]
+    if mode != "compare" and not clients.params["record_dir"]:
+        raise HoldfastError(
+            f"baseline is {mode}, but record_dir is empty: set it, for that is where the baseline is kept."
+        )
     wanted = Wanted(
         expected=expected_from(clients.params), rebuild=mode == "rebuild", stop=False, **remembered(clients)
     )
     restic = clients.restic(wanted.record.key_id if wanted.record else None)
-    return RepositoryAudit(Gate(restic, clients.s3, clients.cloudflare, wanted), mode, check_mode)
+    gate = Gate(restic, clients.s3, clients.cloudflare, wanted, clients.lock_probe)
+    return RepositoryAudit(gate, mode, check_mode)
 
 
 def verdict(findings: list[dict[str, str]], name: str) -> str:

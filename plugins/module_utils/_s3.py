@@ -38,6 +38,10 @@ LOCKED_CODE = "ObjectLockedByBucketPolicy"
 # Cannot be the ETag of any object: an ETag of a single upload is an MD5, this is one digit short.
 IMPOSSIBLE_ETAG = '"0000000000000000000000000000000"'
 
+# The ways to probe, and the codes by which a service says that it does not know a request.
+PUT, COPY = "conditional_put", "conditional_copy"
+_NOT_UNDERSTOOD = frozenset({"NotImplemented", "MethodNotAllowed", "InvalidRequest", "InvalidArgument"})
+
 _REFUSED_KEYS = frozenset(
     {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Unauthorized", "NotEntitled"}
 )
@@ -298,6 +302,11 @@ class S3:
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def uploads(self, prefix: str = "") -> tuple[str, ...]:
+        """The keys below the prefix onto which uploads in parts were begun and not ended; the first thousand will do."""
+        page = self._call("list_multipart_uploads", "IsTruncated", Prefix=prefix)
+        return tuple(sorted({item["Key"] for item in page.get("Uploads", []) if item["Key"].startswith(prefix)}))
+
     def delete(self, key: str) -> None:
         self._call("delete_object", Key=key)
 
@@ -315,18 +324,36 @@ class S3:
             raise
         return str(answer["ETag"]).strip('"')
 
-    def probe(self, key: str, *, present: bool = False) -> str:
+    def probe(self, key: str, *, present: bool = False, method: str = PUT) -> str:
         """Whether a lock is in force on an existing object: "locked", "open" or "missing". Changes nothing.
 
-        The lock is looked at before the condition of a conditional PUT, so a PUT whose condition cannot hold is
-        refused either by the lock or by its condition.
+        The lock is looked at before the condition of a request, so one whose condition cannot hold is refused either by
+        the lock or by its condition. Should R2 look at the condition first, a locked object is taken for open: that is
+        told as a failure, and never the other way round.
 
         Args:
             key: The object.
             present: It is certain that the object exists, which spares the request that tells "open" from "missing".
+            method: PUT, or COPY, which is also tried when the service does not know what to make of a conditional PUT.
         """
         try:
-            self._call("put_object", Key=key, Body=b"", IfMatch=IMPOSSIBLE_ETAG)
+            return self._probe(key, present, method)
+        except S3Error as error:
+            if method == COPY or error.code not in _NOT_UNDERSTOOD:
+                raise
+            try:
+                return self._probe(key, present, COPY)
+            except S3Error:
+                raise error from None
+
+    def _probe(self, key: str, present: bool, method: str) -> str:
+        try:
+            if method == COPY:
+                # Without another directive, R2 may refuse a copy onto itself before it looks at anything else.
+                source = {"CopySource": {"Bucket": self.bucket, "Key": key}, "CopySourceIfMatch": IMPOSSIBLE_ETAG}
+                self._call("copy_object", Key=key, MetadataDirective="REPLACE", **source)
+            else:
+                self._call("put_object", Key=key, Body=b"", IfMatch=IMPOSSIBLE_ETAG)
         except S3Error as error:
             if error.locked and error.status in (403, 409):
                 return "locked"
@@ -336,23 +363,9 @@ class S3:
                 return "open" if present or self.head(key) else "missing"
             raise
         raise S3Error(
-            f"The service at {self.endpoint} ignored the condition of a conditional PUT, which has replaced {key} in "
+            f"The service at {self.endpoint} ignored the condition of a conditional request, which has replaced {key} in "
             f"bucket {self.bucket}; this service cannot be used."
         )
-
-    def probe_by_copy(self, key: str) -> str:
-        """The second way to probe: copy the object onto itself. An open object gets a new upload time by it."""
-        try:
-            self._call(
-                "copy_object", Key=key, CopySource={"Bucket": self.bucket, "Key": key}, MetadataDirective="REPLACE"
-            )
-        except S3Error as error:
-            if error.locked and error.status in (403, 409):
-                return "locked"
-            if error.code == "NoSuchKey":
-                return "missing"
-            raise
-        return "open"
 
     def lifecycle_rules(self) -> Rules:
         try:

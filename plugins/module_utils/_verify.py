@@ -21,7 +21,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._fences import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import window_of
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_plan import plan
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule, lock_set, problems, same
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import in_force, probe_all
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import in_force
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._repository import ensure
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._snapshots import stored_times
 
@@ -33,6 +33,7 @@ class Verified:
     findings: list[str] = field(default_factory=list)
     window: dict[str, Any] | None = None
     prefixes: dict[str, str] = field(default_factory=dict)
+    probed_with: str | None = None
     public: bool | None = None
     snapshots: int | None = None
     newest: str | None = None
@@ -88,7 +89,9 @@ def _rules(found: Verified, rules: list[Rule], prefix: str, now: datetime) -> No
 
 
 def _locks(found: Verified, clients: Clients) -> None:
-    found.prefixes = probe_all(clients.s3, clients.prefix)
+    probe = clients.lock_probe
+    found.prefixes = probe.states()
+    found.probed_with = probe.asked_by
     if not in_force(found.prefixes):
         states = ", ".join(f"{prefix} {state}" for prefix, state in found.prefixes.items())
         found.findings.append(f"The locks are not in force, whatever the rules say: {states}.")

@@ -14,6 +14,8 @@ description:
     lives. It makes the token, keeps the S3 key pair in a file that only its owner can read, and replaces token and pair in
     steps between which both work.
   - The file is C(host_keys.json) beside the record of the repository. No secret is returned.
+  - A host that was frozen, which means that there is a file C(frozen) beside its record, gets no token. The C(recover)
+    playbook makes that file and removes it.
   - A run that dies at any point can be repeated. A pair that nobody could keep is worth nothing, because its token is
     given another value.
   - The role P(holdfast.restic_r2.repository#role) and the C(rotate) playbook run it.
@@ -73,6 +75,13 @@ options:
       - V(0) removes it at once, for when it may have been stolen.
     type: int
     default: 43200
+  known_tokens:
+    description:
+      - The names of all tokens that M(holdfast.restic_r2.r2_api_token_info) has listed, or of those that begin with O(name).
+        With many hosts, that spares each of them a listing of the tokens of all.
+      - Only O(state=present) goes by it, and only when O(name) is not among them.
+    type: list
+    elements: str
   permission:
     description:
       - See M(holdfast.restic_r2.r2_api_token).
@@ -154,6 +163,7 @@ ARGUMENTS: dict[str, Any] = {
     "prefix": {"type": "str", "default": ""},
     "state": {"type": "str", "choices": ["present", "staged", "promoted", "absent"], "default": "present"},
     "former_seconds": {"type": "int", "default": 43200},
+    "known_tokens": {"type": "list", "elements": "str"},
 }
 
 

@@ -13,12 +13,14 @@ description:
   - Takes one object below each locked prefix of a repository and tries to overwrite it on a condition that cannot hold.
     Where the lock is in force, R2 refuses with the lock's own error; where it is not, the condition fails. Either way
     nothing changes.
+  - Asks with the host's own keys where they are known, given or kept in O(record_dir), else with the node's.
   - The lock document says what should be, this module what is.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
   - holdfast.restic_r2.s3
+  - holdfast.restic_r2.host_keys
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.info_module
   - holdfast.restic_r2.attributes.actiongroup_r2
@@ -33,6 +35,25 @@ options:
       - The prefix of the repository in a shared bucket. Empty when the repository is the bucket.
     type: str
     default: ''
+  record_dir:
+    description:
+      - The folder of the records, in which M(holdfast.restic_r2.r2_host_token) keeps the keys of the host.
+    type: path
+  wait:
+    description:
+      - For how many seconds to ask again when a lock is not in force, or R2 does not take the host's keys. Rules take effect
+        at once or a little later, and new keys may take a minute.
+    type: int
+    default: 0
+  probe_method:
+    description:
+      - V(conditional_put) tries to replace the object, V(conditional_copy) to copy it onto itself. The condition of neither
+        can hold, so that neither changes anything.
+      - Which is the better one is for R2 to say, see C(docs/live-r2.md). When R2 answers that it does not know the first, the
+        second is tried anyhow.
+    type: str
+    choices: [conditional_put, conditional_copy]
+    default: conditional_put
 seealso:
   - module: holdfast.restic_r2.r2_bucket_lock_info
   - module: holdfast.restic_r2.restic_verify
@@ -44,6 +65,16 @@ EXAMPLES = r"""
     account_id: 0123456789abcdef0123456789abcdef
     api_token: "{{ vault_api_token }}"
     bucket: backup-web1
+  register: probe
+  failed_when: not probe.locked
+
+- name: Can web1 itself overwrite or delete anything
+  holdfast.restic_r2.r2_lock_probe:
+    account_id: 0123456789abcdef0123456789abcdef
+    api_token: "{{ vault_api_token }}"
+    bucket: backup-web1
+    record_dir: /var/lib/holdfast/records
+    wait: 60
   register: probe
   failed_when: not probe.locked
 """
@@ -60,28 +91,54 @@ locked:
     - Whether no prefix is open and C(config) and C(keys/), which every repository has, are locked.
   returned: success
   type: bool
+probed_with:
+  description: Whose keys R2 was asked with in the end, V(host) or V(node).
+  returned: success
+  type: str
+  sample: host
+msg:
+  description: What is wrong, in a sentence.
+  returned: when RV(locked) is false
+  type: str
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, HOST_KEYS, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import in_force, probe_all
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import in_force
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import COPY, PUT
+
+ARGUMENTS: dict[str, Any] = {
+    **CLOUDFLARE,
+    **S3,
+    **HOST_KEYS,
+    "bucket": {"type": "str", "required": True},
+    "prefix": {"type": "str", "default": ""},
+    "record_dir": {"type": "path"},
+    "wait": {"type": "int", "default": 0},
+    "probe_method": {"type": "str", "choices": [PUT, COPY], "default": PUT},
+}
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec=dict(
-            CLOUDFLARE, **S3, bucket={"type": "str", "required": True}, prefix={"type": "str", "default": ""}
-        ),
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
         clients = Clients(module.params, hide=module.no_log_values.add)
-        found = probe_all(clients.s3, clients.prefix)
+        probe = clients.lock_probe
+        found = probe.wait(module.params["wait"])
     except HoldfastError as error:
         module.fail_json(msg=str(error), **error.details)
-    module.exit_json(prefixes=found, locked=in_force(found))
+    result = {"prefixes": found, "locked": in_force(found), "probed_with": probe.asked_by}
+    if not result["locked"]:
+        states = ", ".join(f"{prefix} {state}" for prefix, state in found.items())
+        result["msg"] = (
+            f"The locks of {clients.bucket}/{clients.prefix} are not in force, whatever its rules say: {states}. Look at the "
+            "rules, and do not back up into it until they are."
+        )
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

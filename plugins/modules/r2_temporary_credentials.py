@@ -54,6 +54,11 @@ options:
     type: str
     choices: [read_write, read_only]
     default: read_write
+  record_dir:
+    description:
+      - The folder of the records. A host that was frozen, which means that there is a file C(frozen) beside its record, gets
+        no credentials.
+    type: path
   valid_seconds:
     description:
       - For how long they are valid, from 900 seconds to 7 days.
@@ -111,6 +116,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments impo
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import format_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_keys import refuse_frozen
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import endpoint
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._temporary import (
     SCOPES,
@@ -125,6 +131,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._temporary impo
 def made(clients: Clients, now: float) -> Credentials:
     """The credentials that the parameters ask for."""
     params = clients.params
+    refuse_frozen(params["record_dir"], clients.bucket, clients.prefix)
     period = period_of(now, params["valid_seconds"], params["refresh_seconds"])
     if not params["account_id"]:
         raise TemporaryError("account_id is missing: set it, or the environment variable CLOUDFLARE_ACCOUNT_ID.")
@@ -142,6 +149,7 @@ def main() -> None:
             **S3,
             bucket={"type": "str", "required": True},
             prefix={"type": "str", "default": ""},
+            record_dir={"type": "path"},
             permission={"type": "str", "choices": list(SCOPES), "default": "read_write"},
             valid_seconds={"type": "int", "default": 604800},
             refresh_seconds={"type": "int", "default": 86400},

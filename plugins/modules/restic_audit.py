@@ -23,6 +23,7 @@ author: The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
   - holdfast.restic_r2.s3
+  - holdfast.restic_r2.host_keys
   - holdfast.restic_r2.restic
   - holdfast.restic_r2.gate
   - holdfast.restic_r2.attributes
@@ -95,7 +96,8 @@ findings:
         - 'Locks: V(lock_document), V(lock_set), V(window_open), V(window_left_open), V(not_enforced), V(lock_not_indefinite).'
         - 'Identity: V(repository_id), V(foreign_key), V(key_gone), V(content_changed).'
         - 'Objects: V(misplaced_object), V(unexpected_object), V(index_unreadable), V(index_contradicts), V(pack_missing),
-          V(bogus_pack), V(index_claims_known_blobs), V(unreferenced_packs), V(not_sound), V(unused).'
+          V(bogus_pack), V(index_claims_known_blobs), V(unreferenced_packs), V(unfinished_uploads), V(not_sound),
+          V(unused).'
         - 'Snapshots: V(no_snapshots), V(snapshots_unreadable), V(missing_tree), V(claimed_time), V(unexpected_host),
           V(unexpected_paths), V(stale).'
         - 'Baseline: V(snapshots_gone), V(snapshot_replaced), V(index_gone), V(packs_gone), V(pack_replaced),
@@ -159,7 +161,7 @@ read:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, RESTIC, S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import GATE
@@ -169,7 +171,7 @@ BASELINE = {"type": "str", "choices": ["compare", "update", "rebuild"], "default
 
 
 def main() -> None:
-    spec = {**CLOUDFLARE, **S3, **RESTIC, **GATE, "baseline": BASELINE}
+    spec = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **GATE, "baseline": BASELINE}
     needed = [("baseline", mode, ["record_dir"]) for mode in ("update", "rebuild")]
     module = AnsibleModule(argument_spec=spec, required_if=needed, supports_check_mode=True)
     audit = None

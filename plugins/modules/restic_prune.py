@@ -25,6 +25,7 @@ author: The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
   - holdfast.restic_r2.s3
+  - holdfast.restic_r2.host_keys
   - holdfast.restic_r2.restic
   - holdfast.restic_r2.gate
   - holdfast.restic_r2.attributes
@@ -276,6 +277,29 @@ windows:
     in_force:
       description: Whether a probe has proved that the lock is in force again.
       type: bool
+fences:
+  description:
+    - Each time that the token of the host was disabled while its repository was maintained, see O(fence). Empty when it never
+      was. More than one when somebody else began to work in the repository before the first was up.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    token_id:
+      description: The id of the token.
+      type: str
+    disabled:
+      description: When it was disabled, by Cloudflare's clock.
+      type: str
+      sample: '2026-11-23T04:10:00Z'
+    enabled:
+      description: When it was enabled again. V(null) when that failed; then the module fails, and says what to do.
+      type: str
+      sample: '2026-11-23T04:12:10Z'
+    seconds:
+      description: How long the host could make no backups.
+      type: float
+      sample: 130.2
 findings:
   description: What was not as it should be. When one of them has the severity V(block), the module fails.
   returned: always
@@ -305,7 +329,7 @@ findings:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, RESTIC, S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import GATE
@@ -329,6 +353,7 @@ OPTIONS = {
     "fence_api_token": {"type": "str", "no_log": True},
     "log_path": {"type": "path"},
 }
+SPEC = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **GATE, **OPTIONS}
 
 
 def finish(module: AnsibleModule, maintenance: Maintenance) -> dict[str, Any]:
@@ -342,7 +367,7 @@ def finish(module: AnsibleModule, maintenance: Maintenance) -> dict[str, Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**CLOUDFLARE, **S3, **RESTIC, **GATE, **OPTIONS}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     maintenance = None
     try:
         clients = Clients(module.params, module.no_log_values.add)

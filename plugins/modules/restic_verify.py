@@ -22,6 +22,7 @@ author: The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
   - holdfast.restic_r2.s3
+  - holdfast.restic_r2.host_keys
   - holdfast.restic_r2.restic
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.info_module
@@ -95,6 +96,12 @@ prefixes:
   returned: success
   type: dict
   sample: {"config": "locked", "data/": "locked", "index/": "locked", "keys/": "locked", "snapshots/": "locked"}
+probed_with:
+  description:
+    - Whose keys R2 was asked with, V(host) or V(node). V(null) when it could not be found out.
+  returned: success
+  type: str
+  sample: host
 public:
   description: Whether everybody may read the bucket through its C(r2.dev) address. V(null) when that is not known.
   returned: success
@@ -120,7 +127,7 @@ age_hours:
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, RESTIC, S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._verify import verify
@@ -129,7 +136,8 @@ OPTIONS = {"record_dir": {"type": "path"}, "max_age": {"type": "float", "default
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**CLOUDFLARE, **S3, **RESTIC, **OPTIONS}, supports_check_mode=True)
+    spec = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **OPTIONS}
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     clients = Clients(module.params, module.no_log_values.add)
     try:
         found = verify(clients, **{name: module.params[name] for name in OPTIONS})

@@ -78,7 +78,7 @@ def overwrite_meanwhile(host: Host, ended: Event) -> None:
 
 ATTACKS = [
     Attack("direct: delete", None, delete),
-    Attack("direct: overwrite, copy, multipart", None, overwrite),
+    Attack("direct: overwrite, copy, multipart", frozenset({"unfinished_uploads"}), overwrite),
     Attack("direct: lifecycle, bucket", None, configure),
     Attack("window: delete", None, meanwhile=delete_meanwhile),
     Attack("window: overwrite", None, meanwhile=overwrite_meanwhile),

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_token import FILE, KeyFile
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_keys import FILE, KeyFile
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._token_plan import NAMESPACE
 

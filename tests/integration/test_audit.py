@@ -111,6 +111,17 @@ def test_garbage_and_names_that_deceive(site: Site) -> None:
     assert "Traceback" not in json.dumps(found)
 
 
+def test_an_attempt_to_replace_something_leaves_a_trace(site: Site) -> None:
+    key = site.packs()[0]
+    site.bed.s3._client.create_multipart_upload(Bucket=site.bed.bucket, Key=key)
+    site.bed.s3._client.create_multipart_upload(Bucket=site.bed.bucket, Key="elsewhere/x")
+    site.add("locks/evil", b"")
+    found = site.audit()
+    assert codes(found) == set() and codes(found, "warn") == {"unfinished_uploads", "unexpected_object"}
+    assert objects(found, "unfinished_uploads") == [key]
+    assert objects(found, "unexpected_object") == [f"{PREFIX}locks/evil"]
+
+
 def test_forged_snapshots(site: Site) -> None:
     seal = master(site.bed.restic).seal_json
     snapshot = {"time": "2031-01-01T12:00:00Z", "tree": "7" * 64, "paths": ["/evil"], "hostname": "evil"}
@@ -177,6 +188,12 @@ def test_options_that_make_no_sense(site: Site, options: dict[str, Any], sentenc
 def test_what_is_not_recorded_cannot_be_remembered(ansible: Ansible) -> None:
     result = ansible.module("restic_audit", bucket="backup-web1", password="x", baseline="update")
     assert "missing: record_dir" in result["msg"]
+
+
+def test_a_baseline_that_has_no_place_is_refused(site: Site) -> None:
+    for mode in ("update", "rebuild"):
+        refused = site.audit(baseline=mode, record_dir=None)
+        assert refused["failed"] and f"baseline is {mode}, but record_dir is empty" in refused["msg"], refused
 
 
 def test_examples(site: Site) -> None:

@@ -11,8 +11,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -21,9 +23,10 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare imp
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._fences import fences, put_up
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import problems
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import KEY
+from botocore.exceptions import ClientError
 
 from tests.stand_in.client import StandIn
-from tests.stand_in.others import cloudflare_client
+from tests.stand_in.others import cloudflare_client, s3_client
 from tests.support.maintenance import PREFIX, Site
 from tests.support.repositories import PASSWORD
 from tests.support.running import COLLECTION
@@ -140,13 +143,52 @@ def test_nothing_is_open_to_the_host_while_its_repository_is_maintained(fenced: 
     result = json.loads(process.communicate(timeout=180)[0])
     assert "failed" not in result and len(result["removed"]) == 3, result
     assert fenced.keys["secret_access_key"] not in json.dumps(result)
-    # Whatever the host asked for while something was open was refused.
+    (told,) = result["fences"]
+    assert told["token_id"] == fenced.token_id and told["disabled"] <= told["enabled"] and told["seconds"] > 0
+    # Before the first window the locks were probed by the host's keys, and after it by the node's, for there was a fence.
+    probes = [one for one in fenced.stand_in.requests(since) if one["kind"] == "PutObject" and one["status"] == 409]
+    (first, last) = (probes[0]["key_id"], probes[-1]["key_id"])
+    assert (first, last) == (fenced.token_id, fenced.stand_in.token_id)
+    # From the fence on, whatever the host asked for was refused; before it, the gate has asked with its keys.
     log = fenced.stand_in.requests(since)
+    disabled = next(one["n"] for one in log if one["method"] == "PUT" and "/tokens/" in one["path"])
+    log = [one for one in log if one["n"] > disabled]
     assert fenced.site.exposed() and [one for one in log if one["status"] in (401, 403)]
     assert [one for one in log if one.get("key_id") == fenced.token_id and one["status"] < 400] == []
     assert fenced.down() and fenced.host().returncode == 0
     assert KEY not in fenced.stand_in.objects(fenced.site.bed.bucket)
     fenced.site.assert_locked()
+
+
+def asking(fenced: Fenced, ended: threading.Event) -> None:
+    """What the host does all the time, whether it is let in or not."""
+    client = s3_client(fenced.stand_in, fenced.keys)
+    while not ended.wait(0.1):
+        with suppress(ClientError):
+            client.list_objects_v2(Bucket=fenced.site.bed.bucket, MaxKeys=1)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["keys-work-here", "keys-work-elsewhere"])
+def test_nothing_opens_until_r2_has_noticed_that_the_token_is_disabled(fenced: Fenced, known: bool) -> None:
+    fenced.stand_in.settings(token_delay=5.0)
+    if not known:
+        # From the node, the keys are always refused: that proves nothing, and takes as long as it may.
+        path = fenced.site.bed.record_dir / fenced.site.bed.bucket / "web1" / "host_keys.json"
+        path.write_text(json.dumps({**fenced.keys, "secret_access_key": "0" * 64}), encoding="utf-8")
+    since, ended = fenced.stand_in.last_request(), threading.Event()
+    host = threading.Thread(target=asking, args=(fenced, ended))
+    host.start()
+    try:
+        result = fenced.site.prune()
+    finally:
+        ended.set()
+        host.join(timeout=60)
+    assert "failed" not in result and len(result["removed"]) == 3, result
+    asked = [one for one in fenced.stand_in.requests(since) if one["kind"] == "ListObjectsV2"]
+    let_in = [one["time"] for one in asked if one["key_id"] == fenced.token_id and one["status"] == 200]
+    windows = [(one["from"], one["to"]) for one in fenced.site.exposed()]
+    assert windows and min(let_in) < min(start for start, _end in windows)
+    assert [time for time in let_in for start, end in windows if start <= time <= end] == []
 
 
 def test_token_disabled_by_hand_stays_disabled(fenced: Fenced) -> None:

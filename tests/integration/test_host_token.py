@@ -128,6 +128,26 @@ def test_lost_file_is_no_reason_to_take_the_keys_from_the_host(host: Host) -> No
     assert host.answer(host.pair()) == "ok" and host.answer(keys) == "ok"
 
 
+def test_what_was_listed_for_all_hosts_is_not_listed_for_each(host: Host) -> None:
+    since = host.stand_in.last_request()
+    host.run(known_tokens=["backup-web2"])
+    calls = [one for one in host.stand_in.requests(since) if one["kind"] == "rest"]
+    assert [one for one in calls if one["method"] == "GET" and one["path"].endswith("/tokens")] == []
+    assert host.answer(host.pair()) == "ok"
+    (host.records / BUCKET / "host_keys.json").unlink()
+    assert "run the rotate playbook" in host.modules.fail("r2_host_token", **host.arguments, known_tokens=[BUCKET])
+    assert host.names() == ["holdfast/backup-web1"]
+
+
+def test_frozen_host_gets_no_keys(host: Host) -> None:
+    host.run()
+    (host.records / BUCKET / "frozen").write_text("Since yesterday.\n")
+    for state in ("present", "staged", "promoted"):
+        assert "was frozen after a break-in" in host.modules.fail("r2_host_token", **{**host.arguments, "state": state})
+    assert host.run("absent")["changed"] and host.names() == []
+    assert "was frozen" in host.modules.fail("r2_host_token", **host.arguments)
+
+
 def test_rotation(host: Host) -> None:
     host.run()
     old = host.pair()

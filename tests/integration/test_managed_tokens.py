@@ -87,6 +87,8 @@ def test_site_then_rotation_while_a_backup_runs(ansible: Ansible, fleet: Fleet) 
     first = play(ansible, fleet, SITE, "-vvv", "--diff")
     old = kept(fleet)
     assert first.changed and names(fleet) == ["holdfast/backup-web1"]
+    (probed,) = first.of(task="Prove that the locks are in force")
+    assert (probed.result["locked"], probed.result["probed_with"]) == (True, "host")
     assert old["access_key_id"] in on_host(fleet) and fleet.backup("web1").returncode == 0
     assert play(ansible, fleet, SITE).changed == []
 
@@ -140,6 +142,7 @@ def test_temporary_credentials_are_refreshed_below_a_running_backup(ansible: Ans
     )
     first = play(ansible, fleet, SITE, "-vvv", "--diff")
     secrets = [line.partition(" = ")[2] for line in on_host(fleet).splitlines() if " = " in line][1:]
+    assert first.of(task="Prove that the locks are in force")[0].result["probed_with"] == "host"
     assert len(secrets) == 2 and not [secret for secret in secrets if secret in first.output]
     assert names(fleet) == [] and fleet.backup("web1").returncode == 0
     old = on_host(fleet)

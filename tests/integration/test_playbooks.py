@@ -53,6 +53,25 @@ def test_site_from_nothing_to_a_backup_and_again(ansible: Ansible, fleet: Fleet)
     for name in ("web1", "web2"):
         assert len([path for method, path in calls if f"/backup-{name}/" in path]) == 2, calls
     assert len(calls) == 2 * 2 + 2, calls
+    # All that was tried in the buckets could not succeed: that is how the locks were proved, by the host's own keys.
+    tried = [one for one in fleet.stand_in.requests(since) if one["kind"] == "PutObject"]
+    assert {(one["key_id"], one["status"]) for one in tried} == {
+        (fleet.host(name)["holdfast_access_key_id"], 409) for name in ("web1", "web2")
+    }
+
+
+def test_site_fails_where_the_locks_are_not_in_force(ansible: Ansible, fleet: Fleet) -> None:
+    fleet.stand_in.settings(lock_delay=4.0)
+    site(ansible, fleet, "--limit", "web1")
+    fleet.stand_in.settings(lock_delay=10.0**6)
+    fleet.common["holdfast_probe_wait"] = 1
+    run = ansible.playbook(SITE, fleet.inventory, "--limit", "web2")
+    (failed,) = run.failed
+    assert failed.host == "web2" and failed.result["msg"] == (
+        "The locks of backup-web2/ are not in force, whatever its rules say: config open, data/ missing, index/ missing, "
+        "keys/ open, snapshots/ missing. Look at the rules, and do not back up into it until they are."
+    )
+    assert not (fleet.home("web2") / "etc" / "s3").exists(), "the host has keys for what is not locked"
 
 
 def test_dry_run_on_nothing_predicts(ansible: Ansible, fleet: Fleet) -> None:
@@ -223,6 +242,13 @@ def test_verify_tells_well_from_ill_and_relock_closes(ansible: Ansible, history:
     assert table(run) == {"web1": "ok", "web2": "ok"}
     assert run.changed == []
     assert {call[0] for call in rest_calls(history, since)} == {"GET"}
+
+    # Fresh, but of somebody else: the host makes no backups.
+    history.common["holdfast_expected_hosts"] = ["web2"]
+    run = ansible.playbook(VERIFY, history.inventory)
+    assert table(run) == {"web1": "FAILED", "web2": "ok"}, run.output
+    assert "There is no snapshot of an expected host" in "\n".join(run.of(task="Show the table")[-1].result["msg"])
+    del history.common["holdfast_expected_hosts"]
 
     rules = history.stand_in.rules("backup-web1")
     set_rules(history, "web1", [{**rule, "enabled": not rule["id"].endswith("data")} for rule in rules])

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_keys import FILE
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
 from botocore.exceptions import ClientError
@@ -129,10 +130,10 @@ def test_what_was_there_before_is_never_removed(copy: Copy) -> None:
     assert {**before, planted: copy.objects()[planted]} == copy.objects() and exposed(copy) == []
 
 
-def playbook(copy: Copy, step: str, *arguments: str, **variables: Any) -> Run:
-    """The recover playbook, for the host of the copy."""
+def inventory_of(copy: Copy) -> dict[str, Any]:
+    """The host of the copy, whose token is managed."""
     bed = copy.bed
-    inventory = {
+    return {
         "holdfast": {
             "hosts": {bed.bucket: {}},
             "vars": {
@@ -149,8 +150,13 @@ def playbook(copy: Copy, step: str, *arguments: str, **variables: Any) -> Run:
             },
         }
     }
+
+
+def playbook(copy: Copy, step: str, *arguments: str, **variables: Any) -> Run:
+    """The recover playbook, for the host of the copy."""
+    bed = copy.bed
     wanted = {"holdfast_recover": step, **variables}
-    return bed.ansible.playbook("holdfast.restic_r2.recover", inventory, *arguments, variables=wanted)
+    return bed.ansible.playbook("holdfast.restic_r2.recover", inventory_of(copy), *arguments, variables=wanted)
 
 
 def test_the_playbook_goes_step_by_step(copy: Copy) -> None:
@@ -164,6 +170,7 @@ def test_the_playbook_goes_step_by_step(copy: Copy) -> None:
     assert frozen.exit_code == 0, frozen.output
     with pytest.raises(ClientError):
         host.put("junk", b"")
+    refused_everything(copy)
 
     judged = playbook(copy, "judge")
     assert judged.exit_code == 0, judged.output
@@ -178,6 +185,31 @@ def test_the_playbook_goes_step_by_step(copy: Copy) -> None:
     assert dry.exit_code == 0 and planted[0] in copy.objects(), dry.output
     removed = playbook(copy, "remove", **listed)
     assert removed.exit_code == 0 and copy.objects() == before, removed.output
+
+    thawed = playbook(copy, "thaw")
+    assert thawed.exit_code == 0 and thawed.changed, thawed.output
+    made = copy.bed.ansible.playbook([PROVISION], inventory_of(copy))
+    assert made.exit_code == 0, made.output
+    assert made.of(action="holdfast.restic_r2.r2_host_token")[0].changed and (copy.record / FILE).exists()
+
+
+PROVISION = {"hosts": "holdfast", "gather_facts": False, "roles": ["holdfast.restic_r2.repository"]}
+
+
+def refused_everything(copy: Copy) -> None:
+    """Nobody gives a frozen host keys: not the repository's side of site, not rotate, not refresh."""
+    steps: list[Any] = [[PROVISION]]
+    for step in ("stage_token", "promote_token", "temporary"):
+        role = {"name": "holdfast.restic_r2.repository", "tasks_from": step}
+        tasks = [{"name": step, "ansible.builtin.include_role": role}]
+        steps.append([{"hosts": "holdfast", "gather_facts": False, "tasks": tasks}])
+    for play in steps:
+        run = copy.bed.ansible.playbook(play, inventory_of(copy))
+        (failed,) = run.failed
+        # Credentials are registered without being shown.
+        hidden = "temporary" in str(play)
+        assert hidden or "was frozen after a break-in" in failed.result["msg"], run.output
+    assert not (copy.record / FILE).exists()
 
 
 def test_what_is_trusted_moves_to_a_new_repository(copy: Copy, tmp_path: Path) -> None:
