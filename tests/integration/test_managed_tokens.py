@@ -11,6 +11,7 @@ import os
 import random
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,20 @@ def test_site_then_rotation_while_a_backup_runs(ansible: Ansible, fleet: Fleet) 
     (fleet.folder / "records" / "backup-web1" / "host_keys.json").unlink()
     refused = ansible.playbook(SITE, fleet.inventory)
     assert refused.exit_code != 0 and "run the rotate playbook" in refused.output
+
+
+def test_rotation_waits_until_r2_knows_the_new_keys(ansible: Ansible, fleet: Fleet) -> None:
+    play(ansible, fleet, SITE)
+    fleet.stand_in.settings(token_delay=10.0**6, max_skew=10.0**9)
+    old, since = kept(fleet), fleet.stand_in.last_request()
+    with ThreadPoolExecutor(1) as pool:
+        rotation = pool.submit(play, ansible, fleet, ROTATE)
+        fleet.stand_in.wait_for_request(since=since, timeout=400, status=401)
+        # The new keys are beside those in use, and R2 has refused them: from now on it knows them.
+        assert old["access_key_id"] in on_host(fleet) and kept(fleet) == old
+        fleet.stand_in.settings(clock_offset=2 * 10.0**6)
+        rotation.result()
+    assert kept(fleet)["access_key_id"] != old["access_key_id"] and kept(fleet)["access_key_id"] in on_host(fleet)
 
 
 def test_keys_of_the_inventory_are_used_as_before(
