@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,14 @@ def test_it_waits_for_a_lock_that_takes_effect_late(probed: Probed) -> None:
     probed.bed.unlock()
     probed.bed.lock()
     assert probed.probe(**probed.given)["locked"] is False
-    probed.bed.unlock()
-    probed.bed.stand_in.settings(lock_delay=6.0)
-    probed.bed.lock()
-    assert probed.probe(**probed.given, wait=60)["locked"] is True
+    stand_in, since = probed.bed.stand_in, probed.bed.stand_in.last_request()
+    stand_in.settings(max_skew=10.0**9)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(probed.probe, **probed.given, wait=600)
+        # Seen open once; from now on the lock is in force.
+        stand_in.wait_for_request(since=since, timeout=200, method="PUT", status=412)
+        stand_in.settings(clock_offset=2 * 10.0**6)
+        assert waiting.result()["locked"] is True
     probed.bed.unlock()
     never = probed.probe(**probed.given, wait=1)
     assert never["locked"] is False
