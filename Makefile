@@ -36,7 +36,7 @@ demo: env restic  ## the whole story against a local stand-in: provision, attack
 	@$(PYTHON) -m demo
 
 # The tests with the real programs come last: their count is what a reader of the log looks for at its end.
-test: quick checks demo integration awx hosts model kill-matrix attacks  ## everything but the fault matrix: checks, unit and integration tests, hosts, the demo
+test: quick checks demo integration awx hosts model fault-matrix kill-matrix attacks  ## everything: checks, unit and integration tests, matrices, hosts, the demo
 
 quick: lint types unit  ## lint, types and unit tests: under two minutes
 

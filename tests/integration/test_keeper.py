@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import parse_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import close_window, open_window
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
@@ -152,6 +153,9 @@ def test_node_an_hour_off_neither_extends_nor_cuts_a_window(scene: Scene, stand_
     stand_in.settings(clock_offset=offset, max_skew=100000.0)
     with hold_window(scene.spec(lease_seconds=120)) as window:
         lease = scene.rules[-1]["condition"]["date"]
+        scene.cloudflare.lock_rules(scene.bucket)  # tells the server's time
+        left = parse_date(lease) - scene.cloudflare.server_time()
+        assert timedelta(seconds=60) < left <= timedelta(seconds=121)  # the server tells its time to the second
         assert window.over() is None
     assert window.report["opened"] < lease <= window.report["lease"]
     assert window.report["ended_by"] == "its work is done"

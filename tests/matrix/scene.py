@@ -6,25 +6,28 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 
+from tests.attacks.repository_format import Key, key_object, name_of
 from tests.stand_in.client import StandIn
 from tests.support import restic
-from tests.support.repositories import Bed
+from tests.support.repositories import PASSWORD, Bed
 from tests.support.running import COLLECTION, Ansible
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,36 +36,23 @@ SHARDS = 3
 INVENTORY = {"all": {"hosts": {"localhost": {"ansible_connection": "local"}}}}
 
 
-@dataclass
-class Template:
-    """A repository with something to forget and to repack."""
+@dataclass(frozen=True)
+class Original:
+    """A repository with something to forget and to repack, as it lies in a bucket."""
 
-    bed: Bed
+    objects: dict[str, bytes]
     newest: str
 
-    def copy(self, number: int) -> Case:
-        """The same repository in a bucket of its own, locked."""
-        home = self.bed.home / f"case-{number}"
-        home.mkdir()
-        bed = Bed(self.bed.stand_in, Ansible(home / "ansible"), self.bed.restic_path, home)
-        client = bed.s3._client
-        for key in self.bed.stand_in.objects(self.bed.bucket):
-            client.copy_object(Bucket=bed.bucket, Key=key, CopySource={"Bucket": self.bed.bucket, "Key": key})
-            if key.startswith("snapshots/") and self.newest not in key:
-                bed.stand_in.set_upload_time(bed.bucket, key, "2026-01-01T00:00:00Z")  # retention goes by it
-        bed.lock()
-        return Case(bed, self.newest)
 
-
-@contextmanager
-def template(**settings: Any) -> Iterator[Template]:
-    """A stand-in with the template in it."""
+def original() -> Original:
+    """Make one. Its key opens at once, which has nothing to do with what is tested and is most of restic's work."""
     found = restic.find()
     assert found, "There is no restic 0.19 or newer: run `make restic`."
     with tempfile.TemporaryDirectory() as folder, StandIn.start() as stand_in:
         home = Path(folder)
         bed = Bed(stand_in, Ansible(home / "ansible"), found, home)
         bed.restic.succeed(["init"])
+        _open_at_once(bed)
         files = home / "files"
         files.mkdir()
         newest = ""
@@ -73,8 +63,51 @@ def template(**settings: Any) -> Iterator[Template]:
                 (files / f"a{number - 1}").unlink()
             # The old ones claim a time that fits the one at which they are said to have been uploaded.
             newest = bed.backup(files, *([] if number == 2 else ["--time=2025-12-31 06:00:00"]))
-        stand_in.settings(latency=LATENCY, rate_limit=10**6, **settings)
-        yield Template(bed, newest)
+        s3 = bed.s3
+        return Original({item.key: s3.get(item.key) for item in s3.iterate() if "locks/" not in item.key}, newest)
+
+
+def _open_at_once(bed: Bed) -> None:
+    """Replace the key of the repository by one of the same password that costs nothing to try."""
+    master = Key.from_json(json.loads(bed.restic.succeed(["cat", "masterkey"]).stdout))
+    content = key_object(PASSWORD, master, n=2, r=1)
+    s3 = bed.s3
+    for item in s3.list("keys/"):
+        s3.delete(item.key)
+    s3.put_if(f"keys/{name_of(content)}", content)
+
+
+@dataclass
+class Template:
+    """The original in a bucket of a stand-in."""
+
+    bed: Bed
+    newest: str
+
+    def copy(self, number: int) -> Case:
+        """The same repository in a bucket of its own, locked."""
+        home = self.bed.home / f"case-{number}"
+        home.mkdir()
+        bed = Bed(self.bed.stand_in, Ansible(home / "ansible"), self.bed.restic_path, home)
+        bed.stand_in.copy_bucket(self.bed.bucket, bed.bucket)
+        bed.lock()
+        return Case(bed, self.newest)
+
+
+@contextmanager
+def template(source: Original, **settings: Any) -> Iterator[Template]:
+    """A stand-in with the original in it."""
+    found = restic.find()
+    assert found
+    with tempfile.TemporaryDirectory() as folder, StandIn.start(**settings) as stand_in:
+        home = Path(folder)
+        bed = Bed(stand_in, Ansible(home / "ansible"), found, home)
+        s3 = bed.s3
+        for key, content in source.objects.items():
+            s3.put_if(key, content)
+            if key.startswith("snapshots/") and source.newest not in key:
+                stand_in.set_upload_time(bed.bucket, key, "2026-01-01T00:00:00Z")  # retention goes by it
+        yield Template(bed, source.newest)
 
 
 @dataclass
@@ -140,6 +173,7 @@ class Case:
 
     def lost(self) -> str:
         """What is lost or broken; empty when nothing is."""
+        latency = self.bed.stand_in.settings()["latency"]
         self.bed.stand_in.settings(latency=0.0)
         try:
             check = self.bed.restic.run(["check", "--read-data", "--no-lock"])
@@ -148,7 +182,7 @@ class Case:
             found = [snapshot["id"] for snapshot in self.bed.restic.snapshots()]
             return "" if self.newest in found else "the newest snapshot is gone"
         finally:
-            self.bed.stand_in.settings(latency=LATENCY)
+            self.bed.stand_in.settings(latency=latency)
 
 
 def wait(condition: Any, seconds: float) -> bool:
@@ -169,6 +203,31 @@ def in_shards(work: Callable[[int, int], list[Any]], shards: int = SHARDS) -> li
     with ProcessPoolExecutor(shards, mp_context=get_context("fork")) as pool:
         parts = [pool.submit(work, shard, shards) for shard in range(shards)]
         return [outcome for part in parts for outcome in part.result()]
+
+
+_here: list[Template] = []
+_copies = itertools.count()
+
+
+def _settle(source: Original, settings: dict[str, Any]) -> None:
+    """Give this process its template, until it ends."""
+    stack = ExitStack()
+    _here.append(stack.enter_context(template(source, **settings)))
+    Finalize(None, stack.close, exitpriority=100)
+
+
+def _one(run: Callable[..., Any], case: tuple[Any, ...]) -> Any:
+    return run(_here[0].copy(next(_copies)), *case)
+
+
+def each(
+    run: Callable[..., Any], cases: Iterable[tuple[Any, ...]], source: Original, processes: int, **settings: Any
+) -> Iterator[Any]:
+    """Run all cases in so many processes, each with a stand-in of its own; yields what they return as it comes."""
+    initial = (source, {"rate_limit": 10**6, **settings})
+    with ProcessPoolExecutor(processes, get_context("fork"), initializer=_settle, initargs=initial) as pool:
+        for done in as_completed([pool.submit(_one, run, case) for case in cases]):
+            yield done.result()
 
 
 def write_result(name: str, result: dict[str, Any]) -> None:

@@ -54,6 +54,7 @@ class App:
             "method": request.method,
             "path": request.path,
             "query": request.raw_query,
+            "agent": request.headers.get("user-agent", ""),
         }
         if request.path.startswith(rest.PREFIX + "/"):
             return self.log.arrive(kind="rest", bucket=None, key=None, **values)

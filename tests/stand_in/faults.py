@@ -22,6 +22,7 @@ class Fault:
         method: HTTP method; None: any.
         path: Regular expression, searched for in path and query.
         kind: S3 operation or "rest"; None: any.
+        agent: Regular expression, searched for in the User-Agent header; None: any.
         status: Answer with this HTTP status instead of doing what is asked.
         code: Error code in that answer.
         body: Send this text instead of an error document.
@@ -36,6 +37,7 @@ class Fault:
     method: Optional[str] = None
     path: Optional[str] = None
     kind: Optional[str] = None
+    agent: Optional[str] = None
     status: Optional[int] = None
     code: Optional[Any] = None
     body: Optional[str] = None
@@ -51,11 +53,14 @@ class Fault:
         if self.cut not in (None, "before", "after"):
             raise ValueError("cut is neither before nor after")
         re.compile(self.path or "")
+        re.compile(self.agent or "")
 
     def _matches(self, request: Request, kind: str) -> bool:
         if self.method and self.method != request.method:
             return False
         if self.kind and self.kind != kind:
+            return False
+        if self.agent and not re.search(self.agent, request.headers.get("user-agent", "")):
             return False
         address = request.path + (f"?{request.raw_query}" if request.raw_query else "")
         return re.search(self.path, address) is not None if self.path else True
