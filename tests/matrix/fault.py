@@ -51,6 +51,9 @@ LONGEST = 300.0
 # What restic has written and got no answer for, it writes again, which the lock refuses for the 15 minutes that restic
 # then tries. So long nobody waits here: it is stopped as if it had taken too long.
 STUBBORN = 20
+# The names of new packs are random, and by them the order in which objects are listed: what has to be asked for once more
+# differs from run to run. A case whose request did not come this time counts for nothing, and only so many may be so.
+MISSED, MOST_MISSED = "missed", 0.05
 
 
 @dataclass(frozen=True)
@@ -200,14 +203,14 @@ def run(case: Case, step: Step, fault: str) -> Outcome:
     locked = wait(case.locked, 1)
     late = max([entry["to"] - ended for entry in case.exposures() if entry["to"]], default=0.0)
     problems = [] if locked else ["the locks are not back"]
-    if not step.is_in(stand_in.requests(since), bed.bucket):
-        problems.append("this request never came")
+    came = step.is_in(stand_in.requests(since), bed.bucket)
     if "Traceback" in errors + str(result):
         problems.append("a traceback")
     problems += [problem for problem in (untrue(case, before, status, result), case.lost()) if problem]
     if not case.locked():
         problems.append("the locks were lifted again")
-    return Outcome(name, "locked" if locked else "OPEN", max(late, 0.0), "; ".join(problems))
+    end = "OPEN" if not locked else "locked" if came or problems else MISSED
+    return Outcome(name, end, max(late, 0.0), "; ".join(problems))
 
 
 def _address(entry: dict[str, Any]) -> str:
@@ -240,7 +243,10 @@ def main(everything: bool) -> list[Outcome]:
     for outcome in each(run, cases(found, everything), source, PROCESSES):
         outcomes.append(outcome)
         print(f"{outcome.seconds:5.2f} {outcome.name:100} {outcome.end:7} {outcome.problem}", flush=True)
-    return outcomes
+    counted = [outcome for outcome in outcomes if outcome.end != MISSED]
+    if len(counted) < (1 - MOST_MISSED) * len(outcomes):
+        counted.append(Outcome("all cases", MISSED, None, f"only {len(counted)} of {len(outcomes)} requests came"))
+    return counted
 
 
 if __name__ == "__main__":
