@@ -82,9 +82,17 @@ class Site:
     def secrets(self) -> list[str]:
         """Everything that may never be seen anywhere."""
         found = [self.stand_in.api_token, self.stand_in.secret_access_key]
-        for variables in self.hosts.values():
-            found += [variables["holdfast_secret_access_key"], variables["holdfast_password"]]
+        for name, variables in self.hosts.items():
+            found += [self.keys(name)["secret_access_key"], variables["holdfast_password"]]
         return found
+
+    def keys(self, name: str) -> dict[str, str]:
+        """The S3 keys of a host: those of the inventory, or those that are kept beside its record."""
+        names = ("access_key_id", "secret_access_key")
+        if "holdfast_access_key_id" in self.hosts[name]:
+            return {key: self.hosts[name][f"holdfast_{key}"] for key in names}
+        kept = json.loads((self.node / "records" / self.bucket(name) / "host_keys.json").read_text(encoding="utf-8"))
+        return {key: kept[key] for key in names}
 
     def play(
         self,

@@ -17,7 +17,7 @@ from tests.hosts.site import Site
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(900)]
 
 # In seconds. restic gives up after a quarter of an hour; the other test files run meanwhile.
-OUTAGE = 150
+OUTAGE = 120
 PATIENT, HASTY = "holdfast-backup@patient.service", "holdfast-backup@hasty.service"
 JOBS = [{"name": "patient", "paths": ["/srv"]}, {"name": "hasty", "paths": ["/srv"], "timeout": "20s"}]
 
