@@ -95,8 +95,8 @@ def from_upstream(work: Path) -> Path:
     files = ROOT / "roles" / "restic" / "files"
     release = ["--url", RELEASES, "--version", RELEASE, "--architecture", machine]
     key: list[str | Path] = ["--key", files / "restic-release-key.asc"]
-    run(sys.executable, files / "fetch_release.py", *release, *key, "--directory", work)
-    return work / f"restic_{RELEASE}_linux_{machine}"
+    run(sys.executable, files / "fetch_release.py", *release, *key, "--target", work / "restic")
+    return work / "restic"
 
 
 def debian_mirrors() -> list[str]:

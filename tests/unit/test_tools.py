@@ -126,6 +126,21 @@ class TestRestic:
         assert "install one, or set RESTIC" in capsys.readouterr().err
         assert [path.name for path in cache.iterdir()] == ["bin"]
 
+    def test_upstream_release_with_a_false_signature_is_not_taken(
+        self, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        release = cache / "releases" / f"v{get_restic.RELEASE}"
+        release.mkdir(parents=True)
+        for name in ("SHA256SUMS", "SHA256SUMS.asc"):
+            (release / name).write_text("nothing that anybody has signed\n", encoding="utf-8")
+        monkeypatch.setattr(get_restic, "ROOT", Path(__file__).parents[2])
+        monkeypatch.setattr(get_restic, "RELEASES", (cache / "releases").as_uri())
+        monkeypatch.setattr(get_restic, "MINIMUM", (999,))  # whatever is on PATH is too old
+        monkeypatch.setattr(get_restic, "debian_mirrors", list)
+        assert get_restic.main() == 1
+        assert "signature of SHA256SUMS is not by the key" in capsys.readouterr().err
+        assert not (cache / "restic").exists()
+
     def test_a_recent_one_stays(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.restic(cache, "0.19.0")
         monkeypatch.setattr(get_restic, "from_path", lambda work: pytest.fail("it was there already"))
