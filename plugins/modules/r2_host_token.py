@@ -163,7 +163,7 @@ ARGUMENTS: dict[str, Any] = {
     "prefix": {"type": "str", "default": ""},
     "state": {"type": "str", "choices": ["present", "staged", "promoted", "absent"], "default": "present"},
     "former_seconds": {"type": "int", "default": 43200},
-    "known_tokens": {"type": "list", "elements": "str"},
+    "known_tokens": {"type": "list", "elements": "str", "no_log": False},
 }
 
 
