@@ -44,10 +44,10 @@ bench: env restic  ## measure exposure, API calls and memory; writes bench/resul
 	@$(PYTHON) -m bench
 
 hosts: env restic  ## tests on real Debian hosts with systemd, booted here (needs root)
-	@$(PYTEST) --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/hosts
+	@$(PYTEST) --durations 20 --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/hosts
 
 awx: env restic build  ## the AWX project, its set-up as code and its jobs, run by ansible-runner as AWX does; writes .results/awx.json
-	@$(PYTEST) --numprocesses 2 --dist loadfile tests/awx
+	@$(PYTEST) --durations 10 --numprocesses 2 --dist loadfile tests/awx
 
 # --- Checks ---------------------------------------------------------------------------------------------------------
 
@@ -69,7 +69,7 @@ unit: env restic  ## unit tests
 	@$(PYTEST) -q --numprocesses 4 tests/unit
 
 integration: env restic wrangler  ## integration tests: the real restic, Ansible and the stand-in
-	@$(PYTEST) --numprocesses 3 --ignore tests/unit --ignore tests/hosts --ignore tests/awx tests
+	@$(PYTEST) --durations 20 --numprocesses 3 --ignore tests/unit --ignore tests/hosts --ignore tests/awx tests
 
 .PHONY: attacks kill-matrix fault-matrix model
 attacks: env restic  ## what an owned host can do, against plain restic and against maintenance; writes .results/attacks.json
