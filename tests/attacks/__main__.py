@@ -64,7 +64,7 @@ class Outcome:
         sides = (self.plain, self.ours)
         cells = (f"{side.ended}, {len(side.lost)} of {side.of} lost" for side in sides)
         refused = sum(self.ours.refused.values()) if self.attack.named is None else 0
-        found = ", ".join([*self.ours.codes, *([f"all {refused} requests refused"] if refused else [])]) or "-"
+        found = ", ".join([*self.ours.codes, *([f"{refused} requests refused"] if refused else [])]) or "-"
         wrong = f"  WRONG: {self.problem[:100]}" if self.problem else ""
         return ROW.format(self.attack.name, *cells, f"{found} ({self.seconds:.0f} s){wrong}")
 

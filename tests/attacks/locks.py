@@ -33,11 +33,15 @@ def remove_and_back_up(host: Host, ended: Event) -> None:
     files.mkdir(exist_ok=True)
     (files / "new").write_bytes(b"new")
     while not ended.wait(0.01):
-        with suppress(ClientError, HoldfastError):  # it is refused everything once its token is disabled
+        try:
             found = host.sizes("locks/")
-            for key in found:
-                host.attempt(LOCK_REMOVED, host.s3.delete_object, Bucket=host.bucket, Key=key)
-            if found:
+        except ClientError:  # it is refused everything once its token is disabled, even to look
+            host.refused["look for locks"] = host.refused.get("look for locks", 0) + 1
+            continue
+        for key in found:
+            host.attempt(LOCK_REMOVED, host.s3.delete_object, Bucket=host.bucket, Key=key)
+        if found:
+            with suppress(HoldfastError):
                 host.restic.run(["backup", str(files)], timeout=20)
 
 
