@@ -154,9 +154,10 @@ def test_signals_in_the_middle_of_the_deletes(site: Site, number: signal.Signals
         output, _errors = module.communicate(timeout=30)
     lock = {"method": "PUT", "path": f".*/buckets/{site.bed.bucket}/lock"}
     if number == signal.SIGKILL:
+        since = stand_in.last_request()
         count = len([one for one in stand_in.requests() if one["method"] == "PUT" and one["path"].endswith("/lock")])
         if count < 4:
-            stand_in.wait_for_request(timeout=5, since=stand_in.last_request(), **lock)
+            stand_in.wait_for_request(timeout=5, since=since, **lock)
     else:
         result = json.loads(output)
         assert f"was ended by {number.name}" in result["msg"] and result["changed"]
