@@ -20,7 +20,14 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_keys impo
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise_prefix
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import LockProbe
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import MINIMUM, Repository, Restic
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import PUT, S3, boto3_problem, endpoint, key_pair
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import (
+    PUT,
+    S3,
+    S3Error,
+    boto3_problem,
+    endpoint,
+    key_pair,
+)
 
 _ID = re.compile(r"[0-9a-f]{64}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -74,6 +81,11 @@ class Clients:
         """The host's own keys, as given or as they are kept beside the record; None where they are not known here."""
         params = self.params
         if params.get("host_secret_access_key"):
+            if not params.get("host_access_key_id"):
+                raise S3Error(
+                    "The host's secret access key is set, but its access key id is not: set both or neither (in the playbooks "
+                    "holdfast_access_key_id and holdfast_secret_access_key)."
+                )
             names = ("access_key_id", "secret_access_key", "session_token")
             return key_pair({name: params.get(f"host_{name}") for name in names})
         pair = kept_pair(params.get("record_dir"), self.bucket, self.prefix)
