@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,12 @@ def table(run: Run) -> dict[str, str]:
     return {row.split()[0]: row.split()[1] for row in rows}
 
 
+def said(run: Run, name: str) -> str:
+    """What the table says of a host."""
+    rows = run.of(task="Show the table")[-1].result["msg"][1:]
+    return str(next(row.split(maxsplit=2)[2] for row in rows if row.split()[0] == name))
+
+
 def maintain(ansible: Ansible, fleet: Fleet, *arguments: str) -> Run:
     run = ansible.playbook(MAINTENANCE, fleet.inventory, *arguments)
     assert locked(fleet)
@@ -133,6 +140,7 @@ def test_maintenance_of_a_fleet(ansible: Ansible, history: Fleet) -> None:
     assert dry.exit_code == 0, dry.output
     assert {call[0] for call in rest_calls(history, since)} == {"GET"}
     assert (snapshots(history, "web1"), snapshots(history, "web2")) == (4, 4)
+    assert said(dry, "web1") == "would remove 3 of 4 snapshots"
 
     # The failure of one repository is told, stops no other, and unlocks none.
     password = history.host("web1").pop("holdfast_password")
@@ -148,6 +156,7 @@ def test_maintenance_of_a_fleet(ansible: Ansible, history: Fleet) -> None:
     limited = maintain(ansible, history, "--limit", "web1")
     assert limited.exit_code == 0, limited.output
     assert table(limited) == {"web1": "ok"}
+    assert re.fullmatch(r"removed 3 of 4 snapshots, [0-9.]+ MiB freed, unlocked for [0-9.]+ s", said(limited, "web1"))
     assert snapshots(history, "web1") == 1
     assert maintain(ansible, history).changed == []
 
