@@ -12,6 +12,7 @@ import os
 import secrets
 import subprocess
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,9 +21,18 @@ from tests.hosts.fleet import BED_ADDRESS, Fleet, Host
 from tests.stand_in.client import StandIn
 from tests.support.running import Ansible, Run
 
+
+def hour_in(hours: int) -> str:
+    """The hour of the day, such as `03`, that begins so many hours from now, or less than an hour before."""
+    return f"{datetime.now(UTC) + timedelta(hours=hours):%H}"
+
+
+# Jobs begin when a test says so: whatever the hour at which the tests run, their timers are hours away from it.
+UNTIL_TIMERS = 11
+CALENDAR = f"*-*-* {hour_in(UNTIL_TIMERS)}:00:00"
 JOBS: list[dict[str, Any]] = [
     {"name": "system", "paths": ["/etc", "/srv"]},
-    {"name": "home", "paths": ["/home"], "tags": ["people"], "on_calendar": "*-*-* 03:00:00"},
+    {"name": "home", "paths": ["/home"], "tags": ["people"]},
 ]
 COLLECTION = "holdfast.restic_r2"
 
@@ -111,12 +121,22 @@ class Site:
             more: Variables of all hosts in the inventory.
         """
         name = f"{COLLECTION}.{playbook}" if isinstance(playbook, str) else playbook
-        inventory = self.fleet.inventory({**self.common, **more}, self.hosts if hosts is None else hosts, user=user)
+        inventory = self._inventory(more, hosts, user)
         return self.ansible.playbook(name, inventory, *arguments, environment=environment, variables=extra)
 
     def start(self, playbook: str) -> tuple[subprocess.Popen[str], Path]:
         """Start a playbook of the collection, and do not wait for it."""
-        return self.ansible.start_playbook(f"{COLLECTION}.{playbook}", self.fleet.inventory(self.common, self.hosts))
+        return self.ansible.start_playbook(f"{COLLECTION}.{playbook}", self._inventory())
+
+    def _inventory(
+        self,
+        more: Mapping[str, Any] | None = None,
+        hosts: Mapping[str, Mapping[str, Any]] | None = None,
+        user: str = "root",
+    ) -> dict[str, Any]:
+        common = {**self.common, **(more or {})}
+        common["backup_jobs"] = [{"on_calendar": CALENDAR, **job} for job in common["backup_jobs"]]
+        return self.fleet.inventory(common, self.hosts if hosts is None else hosts, user=user)
 
     def provision(self, *arguments: str, **settings: Any) -> Run:
         """Run the site playbook, which must succeed."""

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from tests.hosts.fleet import Fleet, Host
 from tests.hosts.heartbeat import SECRET, Heartbeat
-from tests.hosts.site import Site
+from tests.hosts.site import CALENDAR, UNTIL_TIMERS, Site, hour_in
 from tests.stand_in.others import s3_client
 
 pytestmark = pytest.mark.hosts
@@ -83,7 +83,7 @@ def test_a_timer_is_what_was_asked_for(site: Site, fleet: Fleet) -> None:
     for host in fleet:
         names = "TimersCalendar,RandomizedDelayUSec,FixedRandomDelay,Persistent"
         shown = host.run(f"systemctl show -p {names} holdfast-backup@home.timer")
-        assert "OnCalendar=*-*-* 03:00:00" in shown
+        assert f"OnCalendar={CALENDAR}" in shown
         assert {"RandomizedDelayUSec=1h", "FixedRandomDelay=yes", "Persistent=yes"} <= set(shown.splitlines())
         for name in ("Wants", "After"):
             assert "network-online.target" in host.property_of("holdfast-backup@home.service", name)
@@ -145,7 +145,8 @@ def test_nothing_secret_is_told_to_people_or_left_on_the_controller(site: Site, 
     # One host goes without encryption, as one with an older systemd would.
     plain = fleet.hosts["h2"]
     site.hosts[plain.name]["credentials_encrypt"] = "never"
-    site.common["backup_jobs"][1]["on_calendar"] = "*-*-* 04:00:00"
+    later = hour_in(UNTIL_TIMERS + 1)
+    site.common["backup_jobs"][1]["on_calendar"] = f"*-*-* {later}:00:00"
     run = site.provision("-vvv", "--diff", user="admin")
     assert {result.host for result in run.changed} == set(fleet.hosts)
     facts = site.play([{"hosts": "holdfast", "gather_facts": True, "tasks": []}], "-vvv", user="admin")
@@ -155,8 +156,8 @@ def test_nothing_secret_is_told_to_people_or_left_on_the_controller(site: Site, 
     assert left_on_controller(site, {*old, *site.secrets(), SECRET}) == []
     for host in fleet:
         host.run("systemctl start holdfast-backup@home.service")
-        assert "*-*-* 04:00:00" in host.property_of("holdfast-backup@home.timer", "TimersCalendar")
-        assert " 04:" in host.property_of("holdfast-backup@home.timer", "NextElapseUSecRealtime")
+        assert f"*-*-* {later}:00:00" in host.property_of("holdfast-backup@home.timer", "TimersCalendar")
+        assert f" {later}:" in host.property_of("holdfast-backup@home.timer", "NextElapseUSecRealtime")
     assert plain.run("stat -c '%a %U %n' /etc/holdfast/*").splitlines() == [
         f"600 root /etc/holdfast/{name}" for name in ("heartbeat", "key_id", "password", "s3")
     ]
