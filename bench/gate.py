@@ -70,7 +70,7 @@ def _counted(there: Scene, name: str, **arguments: Any) -> dict[str, Any]:
 
 def _plant(there: Scene, count: int) -> None:
     """Packs and their indexes, written here: backups of so many would take hours."""
-    from tests.attacks.repository_format import Key, name_of
+    from tests.support.repository_format import Key, name_of
 
     bed, s3 = there.bed, there.bed.s3
     master = Key.from_json(bed.restic.parse("cat", bed.restic.succeed(["cat", "masterkey", "--no-lock"]).stdout))

@@ -18,7 +18,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import 
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.attacks.repository_format import Key, name_of
+from tests.support.repository_format import Key, name_of
 
 PARTS = ("config", "keys/", "data/", "index/", "snapshots/")
 # What no lock prevents, because every backup does it at its end.

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.attacks.attack import Attack
 from tests.attacks.host import Host
-from tests.attacks.repository_format import OVERHEAD, header_size, name_of, pack_size
+from tests.support.repository_format import OVERHEAD, header_size, name_of, pack_size
 
 Blobs = list[dict[str, Any]]
 NAMED = frozenset({"index_claims_known_blobs", "bogus_pack"})

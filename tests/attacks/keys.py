@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.attacks.attack import Attack
 from tests.attacks.host import Host
-from tests.attacks.repository_format import Key, key_object, name_of
+from tests.support.repository_format import Key, key_object, name_of
 
 NAMED = frozenset({"foreign_key"})
 

@@ -24,7 +24,6 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._token_plan imp
 
 from tests.attacks.attack import POLICIES
 from tests.attacks.host import Host
-from tests.attacks.repository_format import Key, key_object, name_of
 from tests.stand_in.client import StandIn
 from tests.support import restic
 from tests.support.repositories import PASSWORD, Bed
@@ -77,8 +76,7 @@ def make_template(home: Path) -> Template:
         bed = Bed(stand_in, Ansible(home / "ansible"), restic_path(), home)
         template = Template(home, bed.bucket, (stand_in.account_id, stand_in.api_token), home / "files")
         template.paths.mkdir()
-        bed.restic.succeed(["init"])
-        replace_key(bed)
+        bed.initialise(above="80")  # attackers want to come before the key
         for number in range(DAYS):
             days_ago = DAYS - number - 0.9
             if number == DAYS - MERGED:
@@ -92,18 +90,6 @@ def make_template(home: Path) -> Template:
             template.kept[name] = [snapshot["id"] for group in json.loads(answer) for snapshot in group["keep"]]
             assert 3 <= len(template.kept[name]) <= DAYS - 5, (name, len(template.kept[name]))
     return template
-
-
-def replace_key(bed: Bed) -> None:
-    """A key that opens in a moment, in place of one for which restic works half a second each time it starts."""
-    master = Key.from_json(json.loads(bed.restic.succeed(["cat", "masterkey", "-q"]).stdout))
-    old = bed.restic.key_ids()
-    content = key_object(PASSWORD, master)
-    while name_of(content) < "80":  # attackers want to come before it
-        content = key_object(PASSWORD, master)
-    bed.s3._client.put_object(Bucket=bed.bucket, Key=f"keys/{name_of(content)}", Body=content)
-    for name in old:
-        bed.s3.delete(f"keys/{name}")
 
 
 def take_baseline(bed: Bed) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
 
-from tests.attacks.repository_format import Key, header_size, name_of
 from tests.integration.examples import run_examples
 from tests.support.maintenance import PREFIX, Site
 from tests.support.repositories import PASSWORD
+from tests.support.repository_format import Key, header_size, name_of
 from tests.support.running import Ansible
 
 

@@ -26,6 +26,7 @@ class Probed:
 
     def __init__(self, bed: Bed, folder: Path) -> None:
         self.bed = bed
+        bed.initialise()
         assert "failed" not in bed.repository()
         bed.lock()
         (folder / "file").write_bytes(b"content")

@@ -36,6 +36,7 @@ class Backups:
 def backups(shared_stand_in: StandIn, restic_path: str, tmp_path_factory: pytest.TempPathFactory) -> Backups:
     home = tmp_path_factory.mktemp("backups")
     bed = Bed(shared_stand_in, Ansible(home / "ansible"), restic_path, home, prefix="web1/")
+    bed.initialise()
     bed.repository()
     files = sample(home / "files")
     first = bed.backup(files, "--tag=before")
@@ -213,6 +214,7 @@ def test_what_an_attacker_adds_is_named_and_stops_no_restore(
     shared_stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path
 ) -> None:
     bed = Bed(shared_stand_in, ansible, restic_path, tmp_path)
+    bed.initialise()
     made = bed.repository()
     files = sample(tmp_path / "files")
     bed.backup(files)
@@ -254,6 +256,7 @@ def test_examples(stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_pat
 
 def test_damage_is_found(shared_stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path) -> None:
     bed = Bed(shared_stand_in, ansible, restic_path, tmp_path)
+    bed.initialise()
     bed.repository()
     bed.backup(sample(tmp_path / "files"))
     pack = max(bed.s3.list("data/"), key=lambda item: item.size)

@@ -22,6 +22,7 @@ from tests.support.running import Ansible
 @pytest.fixture(name="bed")
 def fixture_bed(stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path) -> Bed:
     bed = Bed(stand_in, ansible, restic_path, tmp_path)
+    bed.initialise()
     assert "failed" not in bed.repository()
     bed.lock()
     return bed

@@ -24,10 +24,9 @@ from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 
-from tests.attacks.repository_format import Key, key_object, name_of
 from tests.stand_in.client import StandIn
 from tests.support import restic
-from tests.support.repositories import PASSWORD, Bed
+from tests.support.repositories import Bed
 from tests.support.running import COLLECTION, Ansible
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,14 +44,13 @@ class Original:
 
 
 def original() -> Original:
-    """Make one. Its key opens at once, which has nothing to do with what is tested and is most of restic's work."""
+    """Make one."""
     found = restic.find()
     assert found, "There is no restic 0.19 or newer: run `make restic`."
     with tempfile.TemporaryDirectory() as folder, StandIn.start() as stand_in:
         home = Path(folder)
         bed = Bed(stand_in, Ansible(home / "ansible"), found, home)
-        bed.restic.succeed(["init"])
-        _open_at_once(bed)
+        bed.initialise()
         files = home / "files"
         files.mkdir()
         newest = ""
@@ -65,16 +63,6 @@ def original() -> Original:
             newest = bed.backup(files, *([] if number == 2 else ["--time=2025-12-31 06:00:00"]))
         s3 = bed.s3
         return Original({item.key: s3.get(item.key) for item in s3.iterate() if "locks/" not in item.key}, newest)
-
-
-def _open_at_once(bed: Bed) -> None:
-    """Replace the key of the repository by one of the same password that costs nothing to try."""
-    master = Key.from_json(json.loads(bed.restic.succeed(["cat", "masterkey"]).stdout))
-    content = key_object(PASSWORD, master, n=2, r=1)
-    s3 = bed.s3
-    for item in s3.list("keys/"):
-        s3.delete(item.key)
-    s3.put_if(f"keys/{name_of(content)}", content)
 
 
 @dataclass

@@ -97,6 +97,7 @@ class Site:
 
 def make_site(stand_in: StandIn, ansible: Ansible, restic_path: str, home: Path, backups: int) -> Site:
     bed = Bed(stand_in, ansible, restic_path, home, prefix=PREFIX)
+    bed.initialise()
     assert "failed" not in bed.repository()
     bed.lock()
     files = home / "files"

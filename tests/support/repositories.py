@@ -20,6 +20,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
 
 from tests.stand_in.client import StandIn
+from tests.support.repository_format import Key, key_object, name_of
 from tests.support.running import Ansible
 
 PASSWORD = "a staple, quite correct"
@@ -98,6 +99,25 @@ class Bed:
     def repository(self, **arguments: Any) -> dict[str, Any]:
         """Run restic_repository with a record."""
         return self.module("restic_repository", **{"record_dir": str(self.record_dir), **arguments})
+
+    def initialise(self, above: str = "") -> None:
+        """Have restic make the repository, and give it a key of the same password that opens in a moment.
+
+        With its own, restic works for half a second each time that it starts, which has nothing to do with what is
+        tested.
+
+        Args:
+            above: What the key's name must be greater than, for those who want to come before it.
+        """
+        self.restic.succeed(["init"])
+        master = Key.from_json(json.loads(self.restic.succeed(["cat", "masterkey", "-q"]).stdout))
+        content = key_object(PASSWORD, master)
+        while name_of(content) < above:
+            content = key_object(PASSWORD, master)
+        old = self.restic.key_ids()
+        self.s3.put_if(f"{self.prefix}keys/{name_of(content)}", content)
+        for name in old:
+            self.s3.delete(f"{self.prefix}keys/{name}")
 
     def backup(self, folder: Path, *more: str, host: str = "web1") -> str:
         """Back up a folder as a host does; the id of the snapshot."""
