@@ -114,10 +114,10 @@ class Bed:
         content = key_object(PASSWORD, master)
         while name_of(content) < above:
             content = key_object(PASSWORD, master)
-        old = self.restic.key_ids()
-        self.s3.put_if(f"{self.prefix}keys/{name_of(content)}", content)
+        s3, old = self.s3, self.restic.key_ids()
+        s3.put_if(f"{self.prefix}keys/{name_of(content)}", content)
         for name in old:
-            self.s3.delete(f"{self.prefix}keys/{name}")
+            s3.delete(f"{self.prefix}keys/{name}")
 
     def backup(self, folder: Path, *more: str, host: str = "web1") -> str:
         """Back up a folder as a host does; the id of the snapshot."""
