@@ -98,13 +98,14 @@ class Ansible:
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment of every process that is started here."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+        # Else every process compiles all of the collection's code anew.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         if "AWS_CA_BUNDLE" in os.environ:
             environment["AWS_CA_BUNDLE"] = os.environ["AWS_CA_BUNDLE"]
         environment.update(
             # The interpreter's own programs first: ansible-playbook must be the one of this Python.
             PATH=os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]),
             PYTHONPATH=str(self.collections),
-            PYTHONDONTWRITEBYTECODE="1",
             ANSIBLE_CONFIG=str(self.home / "ansible.cfg"),
             ANSIBLE_HOME=str(self.home / "ansible"),
             ANSIBLE_LOCAL_TEMP=str(self.home / "local"),
