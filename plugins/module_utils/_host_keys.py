@@ -68,7 +68,8 @@ def kept_pair(record_dir: str | None, bucket: str, prefix: str) -> tuple[str, st
 def refuse_frozen(record_dir: str | None, bucket: str, prefix: str) -> None:
     """Raise FrozenError when somebody has frozen the host: then it gets no keys until somebody has thawed it."""
     if record_dir and os.path.exists(os.path.join(folder(record_dir, bucket, prefix), FROZEN_FILE)):
+        name = f"{bucket}/{prefix}".rstrip("/")
         raise FrozenError(
-            f"The host of {bucket}/{prefix} was frozen after a break-in, so that it gets no keys: once it is a new host, "
+            f"The host of {name} was frozen after a break-in, so that it gets no keys: once it is a new host, "
             "run the recover playbook with holdfast_recover=thaw, then this again."
         )
