@@ -99,7 +99,7 @@ changelog: env  ## write CHANGELOG.rst anew, with the modules and roles that the
 OFFICIAL := sanity sanity-oldest sanity-next docs-lint importer
 
 .PHONY: checks sanity sanity-oldest sanity-next docs-lint importer unit-oldest unit-next
-checks: env env-oldest env-next env-importer shellcheck stage  ## all official checks
+checks: env shellcheck stage  ## all official checks
 	@$(MAKE) --jobs=2 --output-sync=target SIDE_BY_SIDE=yes $(OFFICIAL)
 	@$(MAKE) unit-oldest unit-next
 
