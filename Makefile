@@ -101,7 +101,7 @@ OFFICIAL := sanity sanity-oldest sanity-next docs-lint importer
 .PHONY: checks sanity sanity-oldest sanity-next docs-lint importer unit-oldest unit-next
 checks: env shellcheck stage  ## all official checks
 	@$(MAKE) --jobs=2 --output-sync=target SIDE_BY_SIDE=yes $(OFFICIAL)
-	@$(MAKE) unit-oldest unit-next
+	@$(MAKE) --jobs=2 --output-sync=target SIDE_BY_SIDE=yes unit-oldest unit-next
 
 sanity: env shellcheck stage  ## ansible-test sanity with the ansible-core of the environment
 	@tools/sanity.sh $(VENV) $(COPY)
