@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-# Tests measure time, so one thing after the other; the official checks measure nothing and run side by side.
+# Tests measure time, so one thing after the other; the official checks, and the unit tests among them, run side by side.
 ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
 endif
