@@ -4,9 +4,10 @@
 
 """How long after a signal everything is locked again, when it hits maintenance while index/ and data/ are unlocked.
 
-Each signal goes to the module alone, to its keeper alone, to ansible-playbook alone, and to the process groups of
-ansible-playbook and its workers together, in which the module is too. Time runs from the signal to the moment in which
-the stand-in protects the last prefix again.
+Each signal goes to the module alone, to its keeper alone, to ansible-playbook alone, to the process groups of
+ansible-playbook and its workers together, in which the module is too, and to every process at once. Time runs from the
+signal to the moment in which the stand-in protects the last prefix again. Where SIGKILL to every process took the keeper
+along, nobody is left but the guard: there, time runs from its start, which comes at its next turn after the lease.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from typing import Any, Optional
 
 from bench._processes import Process, gone, groups, tree, wait
 from bench._scene import LATENCY, Scene, scene
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
-TARGETS = ("module", "keeper", "ansible", "groups")
+TARGETS = ("module", "keeper", "ansible", "groups", "everything")
 SIZE = 100_000
 # How long each delete in index/ takes: time enough to find the processes and to hit them.
 SLOW = 3.0
@@ -55,6 +57,11 @@ def _case(there: Scene, target: str, number: signal.Signals) -> Optional[float]:
         moment = time.time()
         _send(processes, target, number)
         stand_in.clear_faults()  # those deletes that came later need not be slow
+        if (target, number) == ("everything", signal.SIGKILL):
+            wait(lambda: all(gone(part.pid) for part in processes), "end of all processes")
+            assert not there.locked(), "somebody closed the window before the guard"
+            moment = time.time()
+            there.bed.run_guard_later()
         wait(there.locked, f"locked after {number.name} to {target}")
         process.communicate(timeout=120)
     wait(lambda: all(gone(part.pid) for part in processes), "end of all processes")
@@ -69,6 +76,8 @@ def _send(processes: list[Process], target: str, number: signal.Signals) -> None
         for group in groups(processes):
             os.killpg(group, number)
         return
-    hit = [part.pid for part in processes if part.role == target]
-    assert len(hit) == 1, f"one {target} was expected: {processes}"
-    os.kill(hit[0], number)
+    hit = [part.pid for part in processes if target in ("everything", part.role)]
+    assert target == "everything" or len(hit) == 1, f"one {target} was expected: {processes}"
+    for pid in hit:
+        with suppress(ProcessLookupError):  # one may end before its turn, because of the others
+            os.kill(pid, number)
