@@ -114,4 +114,4 @@ def farm(hosts: int) -> Iterator[Farm]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         collections = quicker_collection(home / "collections")
-        yield Farm(home, collections, hosts, *make_hosts(home, hosts))
+        yield Farm(home, collections, hosts, *make_hosts(home, hosts, quick=False))

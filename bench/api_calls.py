@@ -31,6 +31,7 @@ def measure() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, StandIn.start() as stand_in:
         home = Path(folder)
         fleet = Fleet(home / "fleet", stand_in, restic_path(), HOSTS)
+        fleet.common["holdfast_restic_path"] = restic_path()
         ansible = Ansible(home / "ansible")
         figures: dict[str, Any] = {"hosts": len(HOSTS)}
         figures["first_site"] = _run(ansible, fleet, "site")

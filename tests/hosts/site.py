@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from tests.hosts.fleet import BED_ADDRESS, Fleet, Host
 from tests.stand_in.client import StandIn
+from tests.support.quick_restic import quick_restic
 from tests.support.running import Ansible, Run
 
 
@@ -41,7 +42,7 @@ class Site:
     """Provisions and maintains the hosts of a fleet, as a user would.
 
     Args:
-        restic: The restic of the maintenance node, which the hosts get too.
+        restic: For the hosts as it is; what the maintenance node initialises has a key that opens quickly.
         node: The folder of the maintenance node.
         account_folder: Where the stand-in keeps what it holds.
     """
@@ -60,7 +61,7 @@ class Site:
             "holdfast_api_token": stand_in.api_token,
             "holdfast_api_url": stand_in.api_url,
             "holdfast_s3_endpoint": self.endpoint,
-            "holdfast_restic_path": restic,
+            "holdfast_restic_path": quick_restic(node / "bin", restic),
             "holdfast_record_dir": str(node / "records"),
             "holdfast_cache_dir": str(node / "cache"),
             "restic_method": "file",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.stand_in.client import StandIn
+from tests.support.quick_restic import quick_restic
 
 
 class Fleet:
@@ -19,7 +20,7 @@ class Fleet:
     Args:
         folder: An empty folder for hosts, records and cache.
         stand_in: Where the buckets are.
-        restic_path: The restic program.
+        restic_path: The restic program, for the hosts as it is; what the node initialises has a key that opens quickly.
         names: The names of the hosts.
     """
 
@@ -58,7 +59,7 @@ class Fleet:
             "holdfast_s3_endpoint": self.stand_in.s3_endpoint,
             "holdfast_record_dir": f"{self.folder}/records",
             "holdfast_cache_dir": f"{self.folder}/cache",
-            "holdfast_restic_path": restic_path,
+            "holdfast_restic_path": quick_restic(self.folder / "node", restic_path),
             "restic_method": "file",
             "restic_file": restic_path,
             "restic_path": f"{home}/bin/restic",

@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.stand_in.client import StandIn
 from tests.support import restic
+from tests.support.quick_restic import quick_restic
 from tests.support.repositories import PASSWORD, Bed
 from tests.support.running import COLLECTION, Ansible
 
@@ -68,19 +69,26 @@ def inventory_of(names: list[str], common: dict[str, Any]) -> dict[str, Any]:
     return {"holdfast": {"hosts": dict.fromkeys(names), "vars": common}}
 
 
-def make_hosts(home: Path, hosts: int) -> tuple[str, str]:
-    """Repositories for so many hosts in home/data, with their records in home/records; account id and API token."""
+def make_hosts(home: Path, hosts: int, *, quick: bool = True) -> tuple[str, str]:
+    """Repositories for so many hosts in home/data, with their records in home/records; account id and API token.
+
+    Args:
+        home: An empty folder.
+        hosts: How many.
+        quick: Whether their keys open in a moment, instead of what restic takes for that.
+    """
     with StandIn.start(home / "data") as stand_in:
-        _make_template(stand_in, home)
+        _make_template(stand_in, home, quick_restic(home / "bin", restic_path()) if quick else restic_path())
     _copy_template(home, hosts)
     return stand_in.account_id, stand_in.api_token
 
 
-def _make_template(stand_in: StandIn, home: Path) -> None:
+def _make_template(stand_in: StandIn, home: Path, program: str) -> None:
     """One repository with some snapshots, of which retention keeps the last, made by the role itself."""
     ansible = Ansible(home / "template")
     play = {"hosts": "holdfast", "gather_facts": False, "roles": [f"{COLLECTION}.repository"]}
-    run = ansible.playbook([play], inventory_of(["template"], variables(stand_in, home)))
+    common = {**variables(stand_in, home), "holdfast_restic_path": program}
+    run = ansible.playbook([play], inventory_of(["template"], common))
     assert run.exit_code == 0, run.output
     bed = Bed(stand_in, ansible, restic_path(), home, bucket="backup-template")
     files = home / "files"

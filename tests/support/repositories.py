@@ -20,7 +20,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
 
 from tests.stand_in.client import StandIn
-from tests.support.repository_format import Key, key_object, name_of
+from tests.support.quick_restic import replace_keys
+from tests.support.repository_format import Key
 from tests.support.running import Ansible
 
 PASSWORD = "a staple, quite correct"
@@ -103,21 +104,12 @@ class Bed:
     def initialise(self, above: str = "") -> None:
         """Have restic make the repository, and give it a key of the same password that opens in a moment.
 
-        With its own, restic works for half a second each time that it starts, which has nothing to do with what is
-        tested.
-
         Args:
             above: What the key's name must be greater than, for those who want to come before it.
         """
         self.restic.succeed(["init"])
         master = Key.from_json(json.loads(self.restic.succeed(["cat", "masterkey", "-q"]).stdout))
-        content = key_object(PASSWORD, master)
-        while name_of(content) < above:
-            content = key_object(PASSWORD, master)
-        s3, old = self.s3, self.restic.key_ids()
-        s3.put_if(f"{self.prefix}keys/{name_of(content)}", content)
-        for name in old:
-            s3.delete(f"{self.prefix}keys/{name}")
+        replace_keys(self.s3, self.prefix, PASSWORD, master, above)
 
     def backup(self, folder: Path, *more: str, host: str = "web1") -> str:
         """Back up a folder as a host does; the id of the snapshot."""
@@ -126,15 +118,6 @@ class Bed:
 
     def lock(self) -> None:
         self.cloudflare.replace_lock_rules(self.bucket, lock_set(self.prefix))
-
-    def run_guard_later(self) -> None:
-        """Run the guard at a time at which every lease of now is over."""
-        account = {name: self.account[name] for name in ("account_id", "api_token", "api_url")}
-        self.stand_in.settings(clock_offset=7200.0, max_skew=100000.0)
-        try:
-            self.ansible.module("r2_bucket_relock", buckets=[self.bucket], **account)
-        finally:
-            self.stand_in.settings(clock_offset=0.0)
 
     def unlock(self) -> None:
         self.cloudflare.replace_lock_rules(self.bucket, [], allow_empty=True)
