@@ -31,6 +31,7 @@ def measure() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, StandIn.start() as stand_in:
         home = Path(folder)
         fleet = Fleet(home / "fleet", stand_in, restic_path(), HOSTS)
+        # Measured with restic's own keys, not with those of the tests, which open in a moment.
         fleet.common["holdfast_restic_path"] = restic_path()
         ansible = Ansible(home / "ansible")
         figures: dict[str, Any] = {"hosts": len(HOSTS)}

@@ -58,6 +58,7 @@ def _measured(size: int, provision: Callable[[Site], Run]) -> dict[str, Any]:
             account = Path(folder) / "account"
             with StandIn.start(account, host="0.0.0.0") as stand_in:
                 site = Site(fleet, stand_in, restic_path(), Path(folder) / "node", account)
+                # Measured with restic's own keys, not with those of the tests, which open in a moment.
                 site.common["holdfast_restic_path"] = site.restic
                 site.ansible.extra["ANSIBLE_FORKS"] = str(max(SIZES))
                 return {run: _figures(site, provision) for run in ("first", "second")}
