@@ -157,17 +157,19 @@ class Maintenance:
     def _await_other_restics(self) -> None:
         """Wait until nobody works in the repository: waiting inside a window would keep it open."""
         deadline = elapsed() + self.wanted.lock_wait
-        if self._restic_locks():
-            # Removes only locks of processes that are certainly gone.
-            self.restic.run(["unlock"])
-        while True:
-            locks = {key: item.last_modified for key, item in self._restic_locks().items()}
-            if not locks:
-                return
-            if elapsed() >= deadline:
-                found = audit.other_restics(locks, self.wanted.lock_wait)
+        self._remove_stale_locks()
+        while locks := self._restic_locks():
+            if elapsed() >= deadline and (locks := self._remove_stale_locks()):
+                stored = {key: item.last_modified for key, item in locks.items()}
+                found = audit.other_restics(stored, self.wanted.lock_wait)
                 self.gate.note(found, f"No window is opened for {self.name}")
             self.sleep(2)
+
+    def _remove_stale_locks(self) -> dict[str, S3Object]:
+        """Remove the locks of processes that are certainly gone; returns the others."""
+        if self._restic_locks():
+            self.restic.run(["unlock"])
+        return self._restic_locks()
 
     def _restic_locks(self) -> dict[str, S3Object]:
         # restic ignores other names, and so a host that writes them must not hold up maintenance.

@@ -77,7 +77,7 @@ class WindowedRun:
         try:
             if self.whole:
                 self._open(self.parts)
-            self._process = self.restic.start(self.args, process_group=0, preexec_fn=dies_with_parent())
+            self._process = self._start()
             self._guard()
             self._follow(self._process)
             self._process.wait()
@@ -189,6 +189,33 @@ class WindowedRun:
                 self.windows.append(window.report)
 
     # The process -----------------------------------------------------------------------------------------------------
+
+    def _start(self) -> subprocess.Popen[str]:
+        """Start restic, with the reading ends of its own pipes.
+
+        When this process is killed, restic would else die of SIGPIPE at the first word that it says (Go, os/signal: a write
+        to a broken pipe on descriptor 1 or 2), and leave its lock behind, which keeps every backup out.
+        """
+        pipes = [os.pipe(), os.pipe()]
+        reading, (output, errors) = zip(*pipes, strict=True)
+        try:
+            process = self.restic.start(
+                self.args,
+                stdout=output,
+                stderr=errors,
+                pass_fds=reading,
+                process_group=0,
+                preexec_fn=dies_with_parent(),
+            )
+        except BaseException:
+            for descriptor in reading:
+                os.close(descriptor)
+            raise
+        finally:
+            os.close(output)
+            os.close(errors)
+        process.stdout, process.stderr = (os.fdopen(one, encoding="utf-8", errors="replace") for one in reading)
+        return process
 
     def _held(self, work: Callable[[], None]) -> None:
         """Do the work while restic stands still."""
