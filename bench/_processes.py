@@ -54,10 +54,8 @@ def _leads_session(pid: int) -> bool:
         return False
 
 
-def _role(pid: int, root: int, parent_role: str) -> str:
+def _role(pid: int, parent_role: str) -> str:
     command = _command(pid)
-    if pid == root:
-        return "ansible"
     if Path(command.partition(" ")[0]).name == "restic":
         return "restic"
     if parent_role in ("module", "keeper"):
@@ -66,16 +64,13 @@ def _role(pid: int, root: int, parent_role: str) -> str:
     return "module" if MODULE in command and "python" in command.partition(" ")[0] else "worker"
 
 
-def tree(root: int) -> list[Process]:
-    """ansible-playbook and everything below it, parents first."""
+def tree(root: int, role: str = "ansible") -> list[Process]:
+    """ansible-playbook, or whatever else the first process is, and everything below it, parents first."""
     parents = _parents()
-    found: list[Process] = []
-    queue = [(root, "")]
-    while queue:
-        pid, parent_role = queue.pop(0)
-        process = Process(pid, _role(pid, root, parent_role))
-        found.append(process)
-        queue += [(child, process.role) for child, parent in parents.items() if parent == pid]
+    found = [Process(root, role)]
+    for process in found:  # grows meanwhile
+        children = [child for child, parent in parents.items() if parent == process.pid]
+        found += [Process(child, _role(child, process.role)) for child in children]
     return found
 
 

@@ -35,7 +35,8 @@ if ! "$folder/bin/python" -c "import pip, sys; sys.exit('$version' != '%d.%d' % 
     "$python" -m venv --clear "$folder"
 fi
 echo "Installing into ${folder#"$PWD/"} (Python $version): ${*##*/} ..." >&2
+# Not compiled: of thousands of files some hundred are ever imported, and those then once.
 requirements=()
 for file in "$@"; do requirements+=(-r "$file"); done
-"$folder/bin/python" -m pip install -qq --disable-pip-version-check --no-input "${requirements[@]}" 9>&-
+"$folder/bin/python" -m pip install -qq --no-compile --disable-pip-version-check --no-input "${requirements[@]}" 9>&-
 echo "$stamp" >"$folder/stamp"

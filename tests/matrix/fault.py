@@ -14,17 +14,12 @@ that opens at once, which saves restic another few. Nothing else is quicker here
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import time
-import traceback
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from ansible_collections.holdfast.restic_r2.plugins.modules import restic_prune
 
 from tests.matrix.kill import Outcome, summary
 from tests.matrix.scene import Case, each, original, template, wait
@@ -108,60 +103,15 @@ class Step:
 
 def prune(case: Case, **more: Any) -> tuple[int, dict[str, Any], str]:
     """Run the module: its exit status, its result, and what it wrote besides."""
-    home = case.bed.home
-    arguments = {
-        **case.bed.options,
-        "keep_last": 1,
-        "max_remove": "100%",
-        "lock_wait": 0,
-        "api_timeout": API_TIMEOUT,
-        "open_patience": 20,
-        **more,
-        "_ansible_remote_tmp": str(home),
-        "_ansible_tmpdir": None,
-    }
-    given, told, wrong = (home / name for name in ("arguments", "result", "errors"))
-    given.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), encoding="utf-8")
-    pid = os.fork()
-    if pid == 0:
-        _become_module(case, given, told, wrong)
-    status: list[int] = []
-
-    def ended() -> bool:
-        found, code = os.waitpid(pid, os.WNOHANG)
-        status.extend([os.waitstatus_to_exitcode(code)] if found else [])
-        return bool(found)
-
-    if not wait(ended, LONGEST):
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
-    output = told.read_text(encoding="utf-8")
+    process = case.start_module(api_timeout=API_TIMEOUT, open_patience=20, **more)
+    wait(process.ended, LONGEST)
+    process.kill()
+    output = case.told()
     try:
         result = json.loads(output)
     except ValueError:
         result = {}
-    return status[0] if status else -9, result, wrong.read_text(encoding="utf-8") + ("" if result else output)
-
-
-def _become_module(case: Case, *files: Path) -> None:
-    status = 70
-    try:
-        for number, path in enumerate(files):
-            os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), number)
-        environment = case.bed.ansible.environment()
-        os.environ.clear()
-        os.environ.update(environment)
-        sys.argv = ["restic_prune"]
-        with open(0, encoding="utf-8", closefd=False) as sys.stdin:
-            restic_prune.main()
-    except SystemExit as end:
-        status = int(end.code or 0)
-    except BaseException:  # noqa: BLE001 - nothing of the matrix may go on here
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+    return process.status or 0, result, case.wrong() + ("" if result else output)
 
 
 def steps(case: Case) -> list[Step]:

@@ -4,7 +4,8 @@
 
 """Signals to everybody at every step of maintenance: whatever dies, the locks come back.
 
-`python -m tests.matrix.kill` takes every step with every target and one signal each, in turn; with --all, every signal.
+Every step is taken with every target and every signal. Where only the module or its keeper is hit, the module runs without
+ansible-playbook above it, in a fork that has loaded it already, as in the matrix of faults.
 
 Where the keeper lives, what was open must be locked a second after the signal, or after the end of the work that was let
 go on; where it was killed too, after the guard's next run.
@@ -15,18 +16,20 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-import sys
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from bench._processes import Process, gone, groups, tree
-from tests.matrix.scene import LATENCY, Case, each, fail, original, wait, write_result
+from tests.matrix.scene import LATENCY, Case, Fork, each, fail, original, wait, write_result
+
+Running = subprocess.Popen[str] | Fork
 
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TARGETS = ("module", "keeper", "ansible", "groups", "everything")
-PROCESSES = 5
+PROCESSES = 9
 # Seconds.
 LIMIT = 1.0
 # A request that is under way when the signal comes may open a window until then.
@@ -39,25 +42,49 @@ WRAPPERS = {
     "time-out": ("ansible-runner", "45"),
 }
 
-# name, which request, how many of them to let go by, and whether to wait for its answer
-STEPS: tuple[tuple[str, dict[str, Any], int, bool], ...] = (
-    ("first request", {}, 0, False),
-    ("gate", {"kind": "ListObjectsV2"}, 0, True),
-    ("unlock snapshots, sent", {"method": "PUT", "path": "/lock$"}, 0, False),
-    ("unlock snapshots, answered", {"method": "PUT", "path": "/lock$"}, 0, True),
-    ("forget", {"method": "DELETE", "path": "/snapshots/"}, 0, False),
-    ("forgotten", {"method": "DELETE", "path": "/snapshots/"}, 0, True),
-    ("lock snapshots, sent", {"method": "PUT", "path": "/lock$"}, 1, False),
-    ("lock snapshots, answered", {"method": "PUT", "path": "/lock$"}, 1, True),
-    ("repack", {"method": "PUT", "path": "/data/"}, 0, True),
-    ("unlock index and data, sent", {"method": "PUT", "path": "/lock$"}, 2, False),
-    ("unlock index and data, answered", {"method": "PUT", "path": "/lock$"}, 2, True),
-    ("delete index", {"method": "DELETE", "path": "/index/"}, 0, False),
-    ("delete packs", {"method": "DELETE", "path": "/data/"}, 0, False),
-    ("packs deleted", {"method": "DELETE", "path": "/data/"}, 0, True),
-    ("lock index and data, sent", {"method": "PUT", "path": "/lock$"}, 3, False),
-    ("lock index and data, answered", {"method": "PUT", "path": "/lock$"}, 3, True),
+
+@dataclass(frozen=True)
+class Step:
+    """A moment of maintenance, found in the stand-in's log.
+
+    Args:
+        wanted: Which request; None before the first one.
+        skip: How many of them to let go by.
+        sent: Whether to wait only until it came in, not for its answer.
+        after: Another step that comes before.
+    """
+
+    name: str
+    wanted: dict[str, Any] | None
+    skip: int = 0
+    sent: bool = False
+    after: Step | None = None
+
+
+_LOCK = {"method": "PUT", "path": "/lock$"}
+_LOCKED = Step("lock index and data, answered", _LOCK, 3)
+STEPS = (
+    Step("before the first request", None),
+    Step("first request", {}, sent=True),
+    Step("gate", {"kind": "ListObjectsV2"}),
+    Step("unlock snapshots, sent", _LOCK, sent=True),
+    Step("unlock snapshots, answered", _LOCK),
+    Step("forget", {"method": "DELETE", "path": "/snapshots/"}, sent=True),
+    Step("forgotten", {"method": "DELETE", "path": "/snapshots/"}),
+    Step("lock snapshots, sent", _LOCK, 1, sent=True),
+    Step("lock snapshots, answered", _LOCK, 1),
+    Step("repack", {"method": "PUT", "path": "/data/"}),
+    Step("unlock index and data, sent", _LOCK, 2, sent=True),
+    Step("unlock index and data, answered", _LOCK, 2),
+    Step("delete index", {"method": "DELETE", "path": "/index/"}, sent=True),
+    Step("delete packs", {"method": "DELETE", "path": "/data/"}, sent=True),
+    Step("packs deleted", {"method": "DELETE", "path": "/data/"}),
+    Step("lock index and data, sent", _LOCK, 3, sent=True),
+    _LOCKED,
+    # What the last restic check reads last.
+    Step("after the last request", {"kind": "GetObject", "path": "/data/"}, after=_LOCKED),
 )
+FORGET, DELETE_INDEX, LAST = STEPS[5], STEPS[12], STEPS[-1]
 
 
 @dataclass
@@ -85,20 +112,25 @@ def summary(name: str, outcomes: list[Outcome]) -> None:
     fail([f"{outcome.name.strip()}: {outcome.problem}" for outcome in outcomes if outcome.problem])
 
 
-def reach(case: Case, step: tuple[str, dict[str, Any], int, bool]) -> bool:
+def reach(case: Case, step: Step, process: Running, role: str) -> bool:
     """Wait until maintenance has come so far; False when it never does."""
-    _name, wanted, skip, answered = step
-    wanted = {**wanted, "path": f"{case.bed.bucket}.*{wanted.get('path', '')}"}
-    since = case.since
-    for left in range(skip, -1, -1):
-        try:
-            found = case.bed.stand_in.wait_for_request(
-                timeout=60, since=since, arrived=not answered or left > 0, **wanted
-            )
-        except TimeoutError:
-            return False
-        since = found["n"]
+    if step.wanted is None:
+        return wait(lambda: any(part.role == "module" for part in tree(process.pid, role)), 60)
+    try:
+        _await(case, step)
+    except TimeoutError:
+        return False
     return True
+
+
+def _await(case: Case, step: Step) -> int:
+    wanted = step.wanted or {}
+    wanted = {**wanted, "path": f"{case.bed.bucket}.*{wanted.get('path', '')}"}
+    since = _await(case, step.after) if step.after else case.since
+    for left in range(step.skip, -1, -1):
+        found = case.bed.stand_in.wait_for_request(timeout=60, since=since, arrived=step.sent or left > 0, **wanted)
+        since = int(found["n"])
+    return since
 
 
 def hit(processes: list[Process], target: str, number: signal.Signals) -> bool:
@@ -116,37 +148,55 @@ def hit(processes: list[Process], target: str, number: signal.Signals) -> bool:
     return bool(chosen)
 
 
-def run(case: Case, step: tuple[str, dict[str, Any], int, bool], target: str, number: signal.Signals) -> Outcome | None:
+def run(case: Case, step: Step, target: str, number: signal.Signals) -> Outcome | None:
     """One case; None when the target was not there at this step."""
-    name = f"{step[0]:34} {target:11} {number.name}"
+    name = f"{step.name:34} {target:11} {number.name}"
     if target == "time-out":
-        case.bed.stand_in.fault(**{**step[1], "path": f"{case.bed.bucket}{step[1]['path']}"}, delay=60.0)
-    with case.start(*WRAPPERS.get(target, ())) as process:
-        if not reach(case, step):
-            process.kill()
+        wanted = step.wanted or {}
+        case.bed.stand_in.fault(**{**wanted, "path": f"{case.bed.bucket}{wanted['path']}"}, delay=60.0)
+    alone = target in ("module", "keeper")
+    process: Running = case.start_module() if alone else case.start(*WRAPPERS.get(target, ()))
+    role = "module" if alone else "ansible"
+    try:
+        if not reach(case, step, process, role):
             return Outcome(name, "", None, "this step never came")
-        processes = tree(process.pid)
+        processes = tree(process.pid, role)
         if gone(process.pid):
-            return Outcome(name, "", None, "its end came before this step")
+            return None if step == LAST else Outcome(name, "", None, "its end came before this step")
         moment = time.time()
         if target == "time-out":
             wait(lambda: gone(process.pid), 60)
             moment = time.time()
         elif not hit(processes, ROLES.get(target, target), number):
             hit(processes, "everything", signal.SIGKILL)
-            process.communicate(timeout=300)
             return None
         # When the module lives on, it may go on with its work, and the window is rightly open.
         lived_on = target in ("ansible", "runner", "time-out") or (target == "groups" and number != signal.SIGKILL)
         wait(lambda: all(gone(part.pid) for part in processes), 300)
         left = [part for part in processes if not gone(part.pid)]
-        process.kill()
-        process.communicate(timeout=300)
+    finally:
+        end(process)
     killed = number == signal.SIGKILL and ROLES.get(target, target) in ("keeper", "everything")
-    return judge(case, name, moment, left, lived_on=lived_on, keeper_lived=not killed)
+    restic_hit = ROLES.get(target, target) in ("everything", "time-out")
+    return judge(case, name, moment, left, lived_on=lived_on, keeper_lived=not killed, restic_hit=restic_hit)
 
 
-def judge(case: Case, name: str, moment: float, left: list[Process], *, lived_on: bool, keeper_lived: bool) -> Outcome:
+def end(process: Running) -> None:
+    process.kill()
+    if isinstance(process, subprocess.Popen):
+        process.communicate(timeout=300)
+
+
+def judge(
+    case: Case,
+    name: str,
+    moment: float,
+    left: list[Process],
+    *,
+    lived_on: bool,
+    keeper_lived: bool,
+    restic_hit: bool,
+) -> Outcome:
     """What became of the locks and of the repository."""
     end, seconds = "locked", None
     if wait(case.locked, 1):
@@ -165,28 +215,29 @@ def judge(case: Case, name: str, moment: float, left: list[Process], *, lived_on
         problem = f"the keeper lived, and {seconds:.2f} s is more than {LIMIT:.0f} s"
     elif not keeper_lived and seconds:
         end = "another one"  # the module noticed, and its second keeper closed
+    if not problem and not restic_hit and case.restic_locks():
+        problem = "restic left a lock that keeps backups out"
     problem = problem or case.lost()
     if seconds is not None and lived_on:
         end, seconds = "work went on", None
     return Outcome(name, end, seconds, problem)
 
 
-def cases(everything: bool) -> Iterator[tuple[Any, str, signal.Signals]]:
+def cases() -> Iterator[tuple[Step, str, signal.Signals]]:
     """Those first that take long."""
-    for step in (STEPS[4], STEPS[11]):
+    for step in (FORGET, DELETE_INDEX):
         yield step, "time-out", signal.SIGKILL
         for number in (signal.SIGINT, signal.SIGTERM):
             yield step, "runner", number
-    for (row, step), (column, target) in itertools.product(enumerate(STEPS), enumerate(TARGETS)):
-        for number in SIGNALS if everything else (SIGNALS[(row + column) % len(SIGNALS)],):
-            yield step, target, number
-    for step in STEPS if everything else STEPS[1::3]:
+    for step in STEPS:
         yield step, "namespace", signal.SIGKILL
+    for step, number, target in itertools.product(STEPS, SIGNALS, TARGETS):
+        yield step, target, number
 
 
-def main(everything: bool) -> list[Outcome]:
+def main() -> list[Outcome]:
     outcomes = []
-    for outcome in each(run, cases(everything), original(), PROCESSES, latency=LATENCY):
+    for outcome in each(run, cases(), original(), PROCESSES, latency=LATENCY):
         if outcome is not None:
             outcomes.append(outcome)
             seconds = "" if outcome.seconds is None else f"{outcome.seconds:.2f} s"
@@ -195,4 +246,4 @@ def main(everything: bool) -> list[Outcome]:
 
 
 if __name__ == "__main__":
-    summary("kill-matrix", main("--all" in sys.argv))
+    summary("kill-matrix", main())

@@ -9,10 +9,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.modules import restic_prune
 
 from tests.stand_in.client import StandIn
 from tests.support import restic
@@ -98,6 +101,39 @@ def template(source: Original, **settings: Any) -> Iterator[Template]:
         yield Template(bed, source.newest)
 
 
+class Fork:
+    """A child that runs nothing but this work, whose result is its exit status.
+
+    Not one of multiprocessing: that would collect, and so clean up, what belongs to the parent.
+    """
+
+    def __init__(self, work: Callable[[], int]) -> None:
+        self.status: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            status = 70
+            try:
+                status = work()
+            except BaseException:  # noqa: BLE001 - nothing of the parent may go on here
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+
+    def ended(self) -> bool:
+        if self.status is None:
+            found, code = os.waitpid(self.pid, os.WNOHANG)
+            self.status = os.waitstatus_to_exitcode(code) if found else None
+        return self.status is not None
+
+    def kill(self) -> None:
+        """Kill it, if it is still there, and reap it."""
+        if not self.ended():
+            os.kill(self.pid, signal.SIGKILL)
+            wait(self.ended, 60)
+
+
 @dataclass
 class Case:
     """One repository, maintained once."""
@@ -106,14 +142,59 @@ class Case:
     newest: str
     since: int = field(default=0)
 
+    def _options(self, more: dict[str, Any]) -> dict[str, Any]:
+        return {**self.bed.options, "keep_last": 1, "max_remove": "100%", "lock_wait": 0, **more}
+
+    def start_module(self, **arguments: Any) -> Fork:
+        """restic_prune alone, in a fork of this process, which has loaded it already: that saves some seconds.
+
+        Its result is in `told`, and what it wrote besides in `wrong`.
+        """
+        self.since = self.bed.stand_in.last_request()
+        home = str(self.bed.home)
+        arguments = {**self._options(arguments), "_ansible_remote_tmp": home, "_ansible_tmpdir": None}
+        self._given.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), encoding="utf-8")
+        return Fork(self._become_module)
+
+    def told(self) -> str:
+        return self._told.read_text(encoding="utf-8")
+
+    def wrong(self) -> str:
+        return self._wrong.read_text(encoding="utf-8")
+
+    @property
+    def _given(self) -> Path:
+        return self.bed.home / "arguments"
+
+    @property
+    def _told(self) -> Path:
+        return self.bed.home / "result"
+
+    @property
+    def _wrong(self) -> Path:
+        return self.bed.home / "errors"
+
+    def _become_module(self) -> int:
+        try:
+            for number, path in enumerate((self._given, self._told, self._wrong)):
+                os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), number)
+            environment = self.bed.ansible.environment()
+            os.environ.clear()
+            os.environ.update(environment)
+            sys.argv = ["restic_prune"]
+            with open(0, encoding="utf-8", closefd=False) as sys.stdin:
+                restic_prune.main()
+        except SystemExit as end:
+            return int(end.code or 0)
+        return 70
+
     def start(self, *wrapper: str, **arguments: Any) -> subprocess.Popen[str]:
         """A play with restic_prune below ansible-playbook, in a session of its own.
 
         The wrapper is a command to run it by, or ("ansible-runner", seconds that it may take).
         """
         self.since = self.bed.stand_in.last_request()
-        options = {**self.bed.options, "keep_last": 1, "max_remove": "100%", "lock_wait": 0, **arguments}
-        task = {f"{COLLECTION}.restic_prune": options}
+        task = {f"{COLLECTION}.restic_prune": self._options(arguments)}
         play = {"hosts": "localhost", "gather_facts": False, "tasks": [task]}
         project = self.bed.home / "project"
         project.mkdir(exist_ok=True)
@@ -147,6 +228,10 @@ class Case:
         return self.bed.stand_in.rules(self.bed.bucket) == lock_set("") and all(
             entry["to"] is not None for entry in self.exposures()
         )
+
+    def restic_locks(self) -> list[str]:
+        """The lock objects that restic has left."""
+        return [key for key in self.bed.stand_in.objects(self.bed.bucket) if "locks/" in key]
 
     def guard(self) -> bool:
         """Run the guard as if the lease were over; returns whether everything is locked then."""
