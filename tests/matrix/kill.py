@@ -179,7 +179,8 @@ def run(case: Case, step: Step, target: str, number: signal.Signals) -> Outcome 
     finally:
         end(process)
     killed = number == signal.SIGKILL and ROLES.get(target, target) in ("keeper", "everything")
-    restic_hit = ROLES.get(target, target) in ("everything", "time-out")
+    # A restic that is stopped while it still takes its lock may leave it, by its own fault.
+    restic_hit = ROLES.get(target, target) in ("everything", "time-out") or step.name.startswith("unlock snapshots")
     return judge(case, name, moment, left, lived_on=lived_on, keeper_lived=not killed, restic_hit=restic_hit)
 
 
