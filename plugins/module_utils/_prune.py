@@ -167,9 +167,11 @@ class Maintenance:
 
     def _remove_stale_locks(self) -> dict[str, S3Object]:
         """Remove the locks of processes that are certainly gone; returns the others."""
-        if self._restic_locks():
+        locks = self._restic_locks()
+        if locks:
             self.restic.run(["unlock"])
-        return self._restic_locks()
+            locks = self._restic_locks()
+        return locks
 
     def _restic_locks(self) -> dict[str, S3Object]:
         # restic ignores other names, and so a host that writes them must not hold up maintenance.

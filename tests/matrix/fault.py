@@ -111,7 +111,7 @@ def prune(case: Case, **more: Any) -> tuple[int, dict[str, Any], str]:
         result = json.loads(output)
     except ValueError:
         result = {}
-    return process.status or 0, result, case.wrong() + ("" if result else output)
+    return -9 if process.status is None else process.status, result, case.wrong() + ("" if result else output)
 
 
 def steps(case: Case) -> list[Step]:
