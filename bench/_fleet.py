@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench._processes import memory, tree
 from bench._scene import MEBIBYTE
 from tests.stand_in.client import StandIn
 from tests.support.many_hosts import account, inventory_of, make_hosts, variables
+from tests.support.processes import memory, tree
 from tests.support.running import COLLECTION, Ansible
 from tools.stage import stage
 

@@ -14,8 +14,8 @@ import time
 from collections import defaultdict
 from typing import Any
 
-from bench._processes import memory, tree
 from bench._scene import LATENCY, MEBIBYTE, scene
+from tests.support.processes import memory, tree
 
 # Enough for several packs of restic's usual 16 MiB to be repacked at the same time.
 FILES = 64

@@ -18,8 +18,9 @@ import time
 from contextlib import suppress
 from typing import Any, Optional
 
-from bench._processes import Process, gone, groups, tree, wait
 from bench._scene import LATENCY, Scene, scene
+from tests.support.processes import Process, gone, groups, tree
+from tests.support.waiting import wait_for
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 TARGETS = ("module", "keeper", "ansible", "groups", "everything")
@@ -58,15 +59,15 @@ def _case(there: Scene, target: str, number: signal.Signals) -> Optional[float]:
         _send(processes, target, number)
         stand_in.clear_faults()  # those deletes that came later need not be slow
         if (target, number) == ("everything", signal.SIGKILL):
-            wait(lambda: all(gone(part.pid) for part in processes), "end of all processes")
+            wait_for(lambda: all(gone(part.pid) for part in processes), "end of all processes")
             assert not there.locked(), "somebody closed the window before the guard"
             moment = time.time()
             # By force, because nobody waits for the end of the lease here.
             account = {name: there.bed.account[name] for name in ("account_id", "api_token", "api_url")}
             there.bed.ansible.module("r2_bucket_relock", buckets=[there.bed.bucket], force=True, **account)
-        wait(there.locked, f"locked after {number.name} to {target}")
+        wait_for(there.locked, f"locked after {number.name} to {target}")
         process.communicate(timeout=120)
-    wait(lambda: all(gone(part.pid) for part in processes), "end of all processes")
+    wait_for(lambda: all(gone(part.pid) for part in processes), "end of all processes")
     relocked = max(entry["to"] for entry in there.exposures())
     destroyed = [entry for entry in stand_in.ledger()["destructive"] if entry["key"].startswith("data/")]
     went_on = any(entry["time"] > moment for entry in destroyed)

@@ -17,8 +17,9 @@ from tests.attacks import direct, garbage, indexes, keys, locks, snapshots
 from tests.attacks.attack import POLICIES, Attack
 from tests.attacks.scene import Template, copy_of, make_template, stage
 from tests.attacks.sides import Verdict, ours, plain
-from tests.matrix.scene import fail, in_shards, write_result
+from tests.matrix.scene import in_shards
 from tests.stand_in.client import StandIn
+from tests.support.results import fail, write_result
 
 ATTACKS: list[Attack] = [
     *(attack for module in (snapshots, indexes, garbage, keys, locks, direct) for attack in module.ATTACKS)

@@ -18,8 +18,8 @@ from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic
-
 from bench._processes import gone, tree, wait
+
 from tests.stand_in.client import StandIn
 from tests.support.many_hosts import bucket_of, host_name, inventory_of, make_hosts, restic_path, variables
 from tests.support.repositories import PASSWORD

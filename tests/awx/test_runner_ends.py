@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from bench._processes import wait
+
 from tests.awx.private_data import CONTAINER, HOSTS, Jobs, cancel, jobs
 
 

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.matrix.kill import Outcome, summary
-from tests.matrix.scene import Case, each, original, template, wait
+from tests.matrix.scene import Case, each, original, template
+from tests.support.waiting import happens
 
 PROCESSES = 8
 FAULTS: dict[str, dict[str, Any]] = {
@@ -104,7 +105,7 @@ class Step:
 def prune(case: Case, **more: Any) -> tuple[int, dict[str, Any], str]:
     """Run the module: its exit status, its result, and what it wrote besides."""
     process = case.start_module(api_timeout=API_TIMEOUT, open_patience=20, **more)
-    wait(process.ended, LONGEST)
+    happens(process.ended, LONGEST)
     process.kill()
     output = case.told()
     try:
@@ -150,7 +151,7 @@ def run(case: Case, step: Step, fault: str) -> Outcome:
     ended = time.time()
     stand_in.clear_faults()
     name = f"{step!s:78} {fault:10} {'failed' if status else 'succeeded'}"
-    locked = wait(case.locked, 1)
+    locked = happens(case.locked, 1)
     late = max([entry["to"] - ended for entry in case.exposures() if entry["to"]], default=0.0)
     problems = [] if locked else ["the locks are not back"]
     came = step.is_in(stand_in.requests(since), bed.bucket)

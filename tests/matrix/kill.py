@@ -22,8 +22,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bench._processes import Process, gone, groups, tree
-from tests.matrix.scene import LATENCY, Case, Fork, each, fail, original, wait, write_result
+from tests.matrix.scene import LATENCY, Case, each, original
+from tests.support.fork import Fork
+from tests.support.processes import Process, gone, groups, tree
+from tests.support.results import fail, write_result
+from tests.support.waiting import happens
 
 Running = subprocess.Popen[str] | Fork
 
@@ -115,7 +118,7 @@ def summary(name: str, outcomes: list[Outcome]) -> None:
 def reach(case: Case, step: Step, process: Running, role: str) -> bool:
     """Wait until maintenance has come so far; False when it never does."""
     if step.wanted is None:
-        return wait(lambda: any(part.role == "module" for part in tree(process.pid, role)), 60)
+        return happens(lambda: any(part.role == "module" for part in tree(process.pid, role)), 60)
     try:
         _await(case, step)
     except TimeoutError:
@@ -166,7 +169,7 @@ def run(case: Case, step: Step, target: str, number: signal.Signals) -> Outcome 
             return None if step == LAST else Outcome(name, "", None, "its end came before this step")
         moment = time.time()
         if target == "time-out":
-            wait(lambda: gone(process.pid), 60)
+            happens(lambda: gone(process.pid), 60)
             case.bed.stand_in.clear_faults()
             moment = time.time()
         elif not hit(processes, ROLES.get(target, target), number):
@@ -174,7 +177,7 @@ def run(case: Case, step: Step, target: str, number: signal.Signals) -> Outcome 
             return None
         # When the module lives on, it may go on with its work, and the window is rightly open.
         lived_on = target in ("ansible", "runner", "time-out") or (target == "groups" and number != signal.SIGKILL)
-        wait(lambda: all(gone(part.pid) for part in processes), 300)
+        happens(lambda: all(gone(part.pid) for part in processes), 300)
         left = [part for part in processes if not gone(part.pid)]
     finally:
         end(process)
@@ -182,7 +185,7 @@ def run(case: Case, step: Step, target: str, number: signal.Signals) -> Outcome 
     if step.name.startswith("unlock snapshots"):
         # Interrupted before it hears that its lock was written, restic leaves it (internal/repository/lock_file.go, newLock).
         # It is stale as soon as the dead process is reaped, and goes when maintenance asks for that, as here.
-        wait(case.without_stale_locks, 30)
+        happens(case.without_stale_locks, 30)
     restic_hit = ROLES.get(target, target) in ("everything", "time-out")
     return judge(case, name, moment, left, lived_on=lived_on, keeper_lived=not killed, restic_hit=restic_hit)
 
@@ -205,7 +208,7 @@ def judge(
 ) -> Outcome:
     """What became of the locks and of the repository."""
     end, seconds = "locked", None
-    if wait(case.locked, 1):
+    if happens(case.locked, 1):
         # A later window is that of a module that went on with its work.
         open_then = [entry for entry in case.exposures() if entry["from"] <= moment + UNDER_WAY]
         ends = [entry["to"] for entry in open_then if entry["to"] > moment]

@@ -32,8 +32,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._window_spec im
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.matrix.scene import fail, write_result
 from tests.matrix.world import Actor, Bucket, World
+from tests.support.results import fail, write_result
 
 SCHEDULES = 2000
 PREFIXES = ("a/", "b/", "c/")

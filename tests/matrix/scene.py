@@ -9,12 +9,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
-import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
@@ -29,10 +26,10 @@ from ansible_collections.holdfast.restic_r2.plugins.modules import restic_prune
 
 from tests.stand_in.client import StandIn
 from tests.support import restic
+from tests.support.fork import Fork
 from tests.support.repositories import Bed
 from tests.support.running import COLLECTION, Ansible
 
-ROOT = Path(__file__).resolve().parents[2]
 LATENCY = 0.03
 SHARDS = 3
 INVENTORY = {"all": {"hosts": {"localhost": {"ansible_connection": "local"}}}}
@@ -99,39 +96,6 @@ def template(source: Original, **settings: Any) -> Iterator[Template]:
             if key.startswith("snapshots/") and source.newest not in key:
                 stand_in.set_upload_time(bed.bucket, key, "2026-01-01T00:00:00Z")  # retention goes by it
         yield Template(bed, source.newest)
-
-
-class Fork:
-    """A child that runs nothing but this work, whose result is its exit status.
-
-    Not one of multiprocessing: that would collect, and so clean up, what belongs to the parent.
-    """
-
-    def __init__(self, work: Callable[[], int]) -> None:
-        self.status: int | None = None
-        self.pid = os.fork()
-        if self.pid == 0:
-            status = 70
-            try:
-                status = work()
-            except BaseException:  # noqa: BLE001 - nothing of the parent may go on here
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(status)
-
-    def ended(self) -> bool:
-        if self.status is None:
-            found, code = os.waitpid(self.pid, os.WNOHANG)
-            self.status = os.waitstatus_to_exitcode(code) if found else None
-        return self.status is not None
-
-    def kill(self) -> None:
-        """Kill it, if it is still there, and reap it."""
-        if not self.ended():
-            os.kill(self.pid, signal.SIGKILL)
-            wait(self.ended, 60)
 
 
 @dataclass
@@ -264,16 +228,6 @@ class Case:
             self.bed.stand_in.settings(latency=latency)
 
 
-def wait(condition: Any, seconds: float) -> bool:
-    """Whether something came about in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
 def in_shards(work: Callable[[int, int], list[Any]], shards: int = SHARDS) -> list[Any]:
     """Share the cases out to processes, each with a stand-in of its own: a case mostly waits.
 
@@ -307,17 +261,3 @@ def each(
     with ProcessPoolExecutor(processes, get_context("fork"), initializer=_settle, initargs=initial) as pool:
         for done in as_completed([pool.submit(_one, run, case) for case in cases]):
             yield done.result()
-
-
-def write_result(name: str, result: dict[str, Any]) -> None:
-    """Write the figures where others look for them, and end with a true status."""
-    folder = ROOT / ".results"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(result), flush=True)
-
-
-def fail(problems: list[str]) -> None:
-    for problem in problems:
-        print(f"FAILED {problem}", flush=True)
-    sys.exit(1 if problems else 0)

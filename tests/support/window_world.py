@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -22,6 +21,9 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare imp
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Object
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window, WindowSpec, open_window
+
+from tests.support.fork import Fork
+from tests.support.waiting import wait_for
 
 
 class World:
@@ -53,11 +55,7 @@ class World:
         return [rule["prefix"] for rule in self.state["rules"] if not rule["enabled"]]
 
     def wait(self, condition: Callable[[], bool], seconds: float = 10) -> float:
-        start = time.monotonic()
-        while not condition():
-            assert time.monotonic() - start < seconds, "this never came about"
-            time.sleep(0.005)
-        return time.monotonic() - start
+        return wait_for(condition, seconds=seconds)
 
 
 class FakeCloudflare:
@@ -158,34 +156,23 @@ def spec_of(world: World, **changes: Any) -> WindowSpec:
 def in_child(spec: WindowSpec, work: Callable[[Window], None]) -> tuple[int, int]:
     """Run a window in a process of its own, as a module would; returns its pid and a pipe that tells the holder."""
     reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            with open_window(spec) as window:
-                os.write(writing, f"{window._pid}\n".encode())
-                work(window)
-        finally:
-            os._exit(0)
+
+    def hold() -> int:
+        with open_window(spec) as window:
+            os.write(writing, f"{window._pid}\n".encode())
+            work(window)
+        return 0
+
+    child = Fork(hold)
     os.close(writing)
-    return pid, reading
+    return child.pid, reading
 
 
 def in_a_process_of_one_thread(test: Callable[[], None]) -> None:
     """Run what blocks signals as a module's process does: in one with more threads, another one would get them."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            test()
-        except BaseException:  # noqa: BLE001 - nothing of the parent may go on here
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    assert os.waitpid(pid, 0)[1] == 0, "see the traceback above"
 
+    def alone() -> int:
+        test()
+        return 0
 
-def gone(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return True
-    return state == "Z"
+    assert Fork(alone).wait() == 0, "see the traceback above"

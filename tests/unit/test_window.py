@@ -26,7 +26,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import 
     open_window,
 )
 
-from tests.support.window_world import World, gone, in_a_process_of_one_thread, in_child, spec_of
+from tests.support.processes import gone
+from tests.support.window_world import World, in_a_process_of_one_thread, in_child, spec_of
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window, WindowError, open_window
 
-from tests.support.window_world import FakeS3, World, gone, in_child, spec_of
+from tests.support.processes import gone
+from tests.support.window_world import FakeS3, World, in_child, spec_of
 
 
 @pytest.fixture

@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,12 +81,17 @@ def memory(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
 
 
+def state(pid: int) -> str:
+    """The state of a process, as in ps: T is stopped, Z has ended and was not reaped; "gone" when it was."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except OSError:
+        return "gone"
+
+
 def gone(pid: int) -> bool:
     """Whether a process has ended; one that only waits to be reaped counts as ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
+    return state(pid) in ("gone", "Z")
 
 
 def groups(processes: list[Process]) -> set[int]:
@@ -101,11 +104,3 @@ def groups(processes: list[Process]) -> set[int]:
             except ProcessLookupError:
                 continue
     return found
-
-
-def wait(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Wait for something that can only be seen by looking."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
-        time.sleep(0.01)
