@@ -32,7 +32,7 @@ from hypothesis import strategies as st
 from tests.support.repository_format import Key, key_object, name_of
 
 HISTORIES = 100
-EXAMPLES = 52  # of HISTORIES each
+EXAMPLES, FEW = 52, 6  # of HISTORIES each
 PERIODS = COUNTED[1:]
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 
@@ -144,14 +144,30 @@ def history(generator: random.Random, host: str) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
-@given(params=POLICIES | COUNTED_ONLY, seed=st.integers(0, 2**32))
-def test_decides_as_restic_does(repository: Repository, params: dict[str, Any], seed: int) -> None:
+def judged(examples: int) -> Any:
+    return settings(
+        max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
+    )
+
+
+def assert_decides_as_restic_does(repository: Repository, params: dict[str, Any], seed: int) -> None:
     generator = random.Random(seed)
     snapshots = [snapshot for number in range(HISTORIES) for snapshot in history(generator, f"host{number}")]
     repository.replace_snapshots(snapshots)
     now = datetime.now(timezone.utc)
     ours = decide(snapshots, policy_from(params), time_of=claimed_time, now=now)
     assert {decision.id: decision.reasons for decision in ours} == repository.forget(params)
+
+
+@judged(FEW)
+@given(params=POLICIES | COUNTED_ONLY, seed=st.integers(0, 2**32))
+def test_decides_some_as_restic_does(repository: Repository, params: dict[str, Any], seed: int) -> None:
+    assert_decides_as_restic_does(repository, params, seed)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(900)
+@judged(EXAMPLES)
+@given(params=POLICIES | COUNTED_ONLY, seed=st.integers(0, 2**32))
+def test_decides_as_restic_does(repository: Repository, params: dict[str, Any], seed: int) -> None:
+    assert_decides_as_restic_does(repository, params, seed)
