@@ -18,13 +18,16 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 
 # The first that makes and reads repositories of format 2, which can compress.
 MINIMUM = (0, 14, 0)
+
+# The first that reaches a REST server through a unix socket, as a view of a repository is served.
+VIEW_MINIMUM = (0, 17, 0)
 
 NO_REPOSITORY = 10
 LOCKED = 11
@@ -85,15 +88,21 @@ class Repository:
     session_token: str | None = field(repr=False)
     password: str = field(repr=False)
     key_id: str | None = None
+    # Where a view of it is served, without keys; R2 itself when None.
+    view: str | None = None
 
     @property
     def address(self) -> str:
-        return f"s3:{self.endpoint}/{self.bucket}/{self.prefix}"
+        return self.view or f"s3:{self.endpoint}/{self.bucket}/{self.prefix}"
 
     @property
     def name(self) -> str:
         """What a person calls it: the bucket, and the prefix if there is one."""
         return f"{self.bucket}/{self.prefix}".rstrip("/")
+
+    def through(self, view: str) -> Repository:
+        """The same repository as a view shows it; the keys for R2 stay here."""
+        return replace(self, view=view, access_key_id="", secret_access_key="", session_token=None)
 
     def scrub(self, text: str) -> str:
         """The text without the secrets of the repository."""
@@ -120,17 +129,21 @@ class Restic:
         self.cache_dir = cache_dir
         self._version: tuple[int, ...] | None = None
 
+    def through(self, view: str) -> Restic:
+        """The same program, on what a view shows of the repository."""
+        return Restic(self.repository.through(view), path=self.path, cache_dir=self.cache_dir)
+
     def environment(self) -> dict[str, str]:
         """The environment of restic, built from scratch. All secrets travel in it, none in the arguments."""
         repository = self.repository
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        environment.update(
-            RESTIC_REPOSITORY=repository.address,
-            RESTIC_PASSWORD=repository.password,
-            AWS_ACCESS_KEY_ID=repository.access_key_id,
-            AWS_SECRET_ACCESS_KEY=repository.secret_access_key,
-            AWS_DEFAULT_REGION="auto",
-        )
+        environment.update(RESTIC_REPOSITORY=repository.address, RESTIC_PASSWORD=repository.password)
+        if not repository.view:
+            environment.update(
+                AWS_ACCESS_KEY_ID=repository.access_key_id,
+                AWS_SECRET_ACCESS_KEY=repository.secret_access_key,
+                AWS_DEFAULT_REGION="auto",
+            )
         optional = {
             "AWS_SESSION_TOKEN": repository.session_token,
             "RESTIC_KEY_HINT": repository.key_id,

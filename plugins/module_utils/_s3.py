@@ -16,11 +16,17 @@ import os
 import re
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import timezone
 from typing import Any, Protocol
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3_transfers import Transfers, content_md5
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3_types import (
+    LOCKED_CODE,
+    NOT_UNDERSTOOD,
+    STRANGE,
+    S3Error,
+    S3Object,
+)
 
 BOTO3_IMPORT_ERROR: str | None = None
 try:
@@ -34,13 +40,14 @@ except ImportError:
 # The first version with both If-Match on PutObject and the choice of when to send checksums.
 BOTO3_MINIMUM = (1, 36, 0)
 
-LOCKED_CODE = "ObjectLockedByBucketPolicy"
 # Cannot be the ETag of any object: an ETag of a single upload is an MD5, this is one digit short.
 IMPOSSIBLE_ETAG = '"0000000000000000000000000000000"'
 
-# The ways to probe, and the codes by which a service says that it does not know a request.
+# At a time: what a view of a repository is asked for by a restic or two.
+_CONNECTIONS = 32
+
+# The ways to probe.
 PUT, COPY = "conditional_put", "conditional_copy"
-_NOT_UNDERSTOOD = frozenset({"NotImplemented", "MethodNotAllowed", "InvalidRequest", "InvalidArgument"})
 
 _REFUSED_KEYS = frozenset(
     {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Unauthorized", "NotEntitled"}
@@ -49,40 +56,6 @@ _REFUSED_KEYS = frozenset(
 
 # Lifecycle rules in the shape of the S3 API; an alias, for inside the class `list` is a method.
 Rules = list[dict[str, Any]]
-
-
-class S3Error(HoldfastError):
-    """The S3 side refused, failed or could not be reached.
-
-    Args:
-        message: The sentence.
-        code: The error code of the answer, empty when there was no answer.
-        status: The HTTP status of the answer, 0 when there was no answer.
-        text: The text of the answer, and nothing else: names of objects are chosen by whoever writes to the bucket.
-    """
-
-    def __init__(self, message: str, *, code: str = "", status: int = 0, text: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.status = status
-        self.text = text
-
-    @property
-    def locked(self) -> bool:
-        """Whether a bucket lock refused the request; the documented status is 403, the observed one 409."""
-        return (
-            self.code in (LOCKED_CODE, "10069") or "locked by the bucket policy" in self.text or "(10069)" in self.text
-        )
-
-
-@dataclass(frozen=True)
-class S3Object:
-    """An object; last_modified, in UTC, is when the service stored it (a listing has more digits than a HEAD)."""
-
-    key: str
-    size: int
-    last_modified: datetime
-    etag: str
 
 
 class TokenIdSource(Protocol):
@@ -146,7 +119,7 @@ def boto3_problem() -> str | None:
     return f"boto3 {boto3.__version__} is too old; {needed} or later is needed." if found < BOTO3_MINIMUM else None
 
 
-class S3:
+class S3(Transfers):
     """One bucket, through the S3 API.
 
     Args:
@@ -183,6 +156,7 @@ class S3:
             retries={"mode": "standard", "total_max_attempts": attempts},
             connect_timeout=timeout,
             read_timeout=timeout,
+            max_pool_connections=_CONNECTIONS,
             # R2 refuses checksum headers that newer SDKs send by default.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -198,6 +172,7 @@ class S3:
                 aws_session_token=session_token,
                 config=config,
             )
+            self._client.meta.events.register("before-call.s3.DeleteObjects", content_md5)
         except (BotoCoreError, ValueError) as error:
             raise S3Error(f"The S3 client for {endpoint} cannot be made: {error}") from error
 
@@ -216,7 +191,8 @@ class S3:
         if any(name not in answer for name in needed):
             raise S3Error(
                 f"{self.endpoint} answered {operation} on bucket {self.bucket} with something else than the S3 API "
-                "does: check s3_endpoint, or the proxy in between."
+                "does: check s3_endpoint, or the proxy in between.",
+                code=STRANGE,
             )
         return answer
 
@@ -340,7 +316,7 @@ class S3:
         try:
             return self._probe(key, present, method)
         except S3Error as error:
-            if method == COPY or error.code not in _NOT_UNDERSTOOD:
+            if method == COPY or error.code not in NOT_UNDERSTOOD:
                 raise
             try:
                 return self._probe(key, present, COPY)

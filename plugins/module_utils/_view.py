@@ -1,0 +1,390 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A view of a repository: what was judged of it and what restic adds, and nothing else that is in the bucket.
+
+restic reads, writes and deletes in the view. Reads come from the bucket, by exact key, and only as they were judged; what
+is added goes into the bucket, never over anything; what is deleted is written down.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from itertools import islice
+from pathlib import Path
+from typing import IO, Optional, Protocol, Union
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error, S3Object
+
+KINDS = ("data", "index", "keys", "locks", "snapshots")
+_NAME = re.compile(r"config|(?:index|keys|snapshots)/[0-9a-f]{64}|data/([0-9a-f]{2})/\1[0-9a-f]{62}")
+_LOCK = re.compile(r"locks/[0-9a-f]{64}")
+# Where restic deletes in the work of this collection.
+_DELETABLE = ("data", "index", "snapshots")
+
+LOCK_BYTES = 64 << 10
+LOCK_COUNT = 1000
+# How many names below locks/ are looked at in search of locks.
+_LOCK_NAMES = 10 * LOCK_COUNT
+# More than any object that restic writes: packs have up to 128 MiB, and a blob of 8 MiB may come on top.
+LARGEST = 512 << 20
+_CHUNK = 1 << 18
+_PROBLEMS = 100
+
+GONE, REFUSED, FAILED, NO_RANGE, TOO_LARGE, NO_LENGTH = 404, 403, 502, 416, 413, 411
+
+
+class ViewError(HoldfastError):
+    """What restic asked for cannot be done.
+
+    Args:
+        message: The sentence.
+        status: The HTTP status of it; restic tries again after 502 only.
+    """
+
+    def __init__(self, message: str, status: int = REFUSED) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Source(Protocol):
+    def read(self, size: int, /) -> bytes:
+        """So many bytes, or what is left of them."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """An object that restic added: its size, its ETag (empty where it stayed on the node) and its digests."""
+
+    size: int
+    etag: str
+    sha256: str
+    md5: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An object, or a range of it, to be read once."""
+
+    size: int
+    total: int
+    chunks: Iterator[bytes]
+
+
+class View:
+    """What restic sees of a repository. Safe for threads.
+
+    Attributes:
+        added: What restic added, by key below the prefix.
+        deleted: The keys below the prefix that restic deleted, in order. They are all still there.
+        lock_bodies: The locks that restic wrote, the last of them also when they are gone; they are nowhere else.
+        problems: What must not be: objects that are not as they were judged, additions that met another object.
+        requests: How many requests came, by method.
+        locks_left_out: How many locks of others were too large or too many to be shown.
+
+    Args:
+        s3: The bucket.
+        prefix: The prefix of the repository, empty or with a slash at its end.
+        judged: The objects that were judged, by their full key; only those with names that restic gives are in the view.
+        locks: "own": restic sees no locks but its own. "live": it sees those of others too, and deletes them really.
+        additions: "bucket", or a folder in which additions stay, so that the bucket remains as it is.
+        most: How many bytes may be added to that folder.
+        scratch: Where additions wait for being sent; the usual place for temporary files when None.
+    """
+
+    def __init__(
+        self,
+        s3: S3,
+        prefix: str,
+        judged: Mapping[str, S3Object],
+        *,
+        locks: str = "own",
+        additions: Union[str, Path] = "bucket",
+        most: int = 10 << 30,
+        scratch: Optional[str] = None,
+    ) -> None:
+        self.s3 = s3
+        self.prefix = prefix
+        self.live = locks == "live"
+        self.folder = None if additions == "bucket" else Path(additions)
+        self.most = most
+        self.scratch = scratch
+        self.added: dict[str, Added] = {}
+        self.deleted: list[str] = []
+        self.lock_bodies: dict[str, bytes] = {}
+        self.problems: list[str] = []
+        self.requests: Counter[str] = Counter()
+        self.locks_left_out = 0
+        self._mutex = threading.RLock()
+        # Everything that is or was in the view, by key below the prefix; what is gone from it; locks of others.
+        self._known: dict[str, S3Object] = {}
+        self._gone: set[str] = set()
+        self._others: dict[str, S3Object] = {}
+        self._kept_here = 0
+        self.extend(judged)
+
+    # What is in the view ---------------------------------------------------------------------------------------------
+
+    def extend(self, judged: Mapping[str, S3Object]) -> list[str]:
+        """Add objects that were judged since; returns the new keys below the prefix.
+
+        Raises:
+            ViewError: An object that is known is another one now.
+        """
+        with self._mutex:
+            changed = [key for key, why in self.differences(judged).items() if why == "changed"]
+            if changed:
+                raise ViewError(f"{self.prefix}{min(changed)} is not as it was judged.")
+            new = {key: item for key, item in self._named(judged) if key not in self._known}
+            for item in new.values():
+                if not item.etag:
+                    raise ViewError(f"The service does not say which object {item.key} is: it has no ETag.")
+            self._known.update(new)
+            return list(new)
+
+    def differences(self, objects: Mapping[str, S3Object]) -> dict[str, str]:
+        """What a later listing has otherwise: "missing" or "changed", by key below the prefix.
+
+        What was deleted in the view is still there, and what was added is as it was written.
+        """
+        with self._mutex:
+            known = dict(self._known)
+        stored = {key: item for key, item in known.items() if item.etag}
+        found = {key: objects.get(self.prefix + key) for key in stored}
+        return {
+            key: "missing" if item is None else "changed"
+            for key, item in found.items()
+            if item is None or (item.size, item.etag) != (stored[key].size, stored[key].etag)
+        }
+
+    def _named(self, objects: Mapping[str, S3Object]) -> Iterator[tuple[str, S3Object]]:
+        for full, item in objects.items():
+            key = full[len(self.prefix) :]
+            if full.startswith(self.prefix) and _NAME.fullmatch(key):
+                yield key, item
+
+    def listed(self, kind: str) -> list[tuple[str, int]]:
+        """The names of a kind of objects, with their sizes."""
+        with self._mutex:
+            if kind == "locks":
+                others = self._live_locks() if self.live else {}
+                sizes = {key: item.size for key, item in others.items()}
+                sizes.update({key: len(body) for key, body in self.lock_bodies.items() if key not in self._gone})
+            else:
+                begin = f"{kind}/"
+                sizes = {
+                    key: item.size
+                    for key, item in self._known.items()
+                    if key.startswith(begin) and key not in self._gone
+                }
+        return [(key.rpartition("/")[2], size) for key, size in sizes.items()]
+
+    def _live_locks(self) -> dict[str, S3Object]:
+        begin = len(self.prefix)
+        names = islice(self.s3.iterate(f"{self.prefix}locks/"), _LOCK_NAMES)
+        found = [item for item in names if _LOCK.fullmatch(item.key[begin:])]
+        fit = [item for item in found if 0 < item.size <= LOCK_BYTES and item.etag][:LOCK_COUNT]
+        self.locks_left_out = len(found) - len(fit)
+        self._others = {item.key[begin:]: item for item in fit}
+        return self._others
+
+    def size(self, key: str) -> int:
+        with self._mutex:
+            body = self._own_lock(key)
+            return len(body) if body is not None else self._item(key).size
+
+    def _own_lock(self, key: str) -> Optional[bytes]:
+        return None if key in self._gone else self.lock_bodies.get(key)
+
+    def _item(self, key: str) -> S3Object:
+        item = self._others.get(key) if key.startswith("locks/") else self._known.get(key)
+        if item is None or key in self._gone:
+            raise ViewError(f"There is no {key}.", GONE)
+        return item
+
+    # Reading ---------------------------------------------------------------------------------------------------------
+
+    def read(self, key: str, first: Optional[int] = None, last: Optional[int] = None) -> Reading:
+        """An object, or the bytes from the first to the last of it.
+
+        Raises:
+            ViewError: There is none, or it is not what was judged.
+        """
+        total = self.size(key)
+        if first is not None and first >= total:
+            raise ViewError(f"{key} has only {total} bytes.", NO_RANGE)
+        begin = first or 0
+        end = total if first is None or last is None else min(last + 1, total)
+        with self._mutex:
+            body = self._own_lock(key)
+            item = None if body is not None else self._item(key)
+        if item is None:
+            return Reading(end - begin, total, iter([(body or b"")[begin:end]]))
+        if not item.etag:
+            return Reading(end - begin, total, self._from_folder(key, begin, end))
+        return Reading(end - begin, total, self._from_bucket(item, None if first is None else begin, end))
+
+    def _from_bucket(self, item: S3Object, first: Optional[int], end: int) -> Iterator[bytes]:
+        size = end - (first or 0)
+        if not size:
+            return iter(())
+        try:
+            length, chunks = self.s3.stream(item, first, None if first is None else end - 1)
+        except S3Error as error:
+            if error.status not in (404, 412):
+                raise ViewError(str(error), FAILED) from error
+            if item.key.startswith(f"{self.prefix}locks/"):
+                raise ViewError(f"{item.key} is gone.", GONE) from error
+            raise self.problem(f"{item.key} is not the object that was judged any more.") from error
+        if length != size:
+            raise ViewError(f"{length} bytes of {item.key} were answered, {size} are expected.", FAILED)
+        return chunks
+
+    def _from_folder(self, key: str, begin: int, end: int) -> Iterator[bytes]:
+        with open(self._path(key), "rb") as stream:
+            stream.seek(begin)
+            while begin < end and (chunk := stream.read(min(_CHUNK, end - begin))):
+                begin += len(chunk)
+                yield chunk
+
+    def count(self, method: str) -> None:
+        with self._mutex:
+            self.requests[method] += 1
+
+    def problem(self, sentence: str) -> ViewError:
+        """Keep what must not be, and the error for it."""
+        with self._mutex:
+            if len(self.problems) < _PROBLEMS and sentence not in self.problems:
+                self.problems.append(sentence)
+        return ViewError(sentence)
+
+    # Writing ---------------------------------------------------------------------------------------------------------
+
+    def add(self, key: str, stream: Source, size: int) -> None:
+        """Add an object of so many bytes. The same object once more, after an answer that was lost, is no error.
+
+        Raises:
+            ViewError: There is another one, it is not what its name says, or it cannot be stored.
+        """
+        if size > (LOCK_BYTES if key.startswith("locks/") else LARGEST):
+            raise ViewError(f"{key} is too large: {size} bytes.", TOO_LARGE)
+        try:
+            with tempfile.TemporaryFile(prefix="holdfast-view-", dir=self.scratch) as spool:
+                added = _spool(stream, size, spool)
+                if key != "config" and added.sha256 != key.rpartition("/")[2]:
+                    raise ViewError(f"{key} does not hold what its name says.")
+                self._store(key, added, spool)
+        except OSError as error:
+            raise self.problem(f"{key} cannot be stored on this machine: {error.strerror or error}.") from error
+
+    def _store(self, key: str, added: Added, spool: IO[bytes]) -> None:
+        if key.startswith("locks/"):
+            self._keep_lock(key, spool)
+            return
+        with self._mutex:
+            before = self.added.get(key)
+            if before and before.sha256 == added.sha256 and key not in self._gone:
+                return
+            if key in self._known:
+                raise self.problem(f"restic wanted to replace {self.prefix}{key}.")
+        etag = self._send(key, added, spool) if self.folder is None else self._keep(key, added, spool)
+        with self._mutex:
+            self.added[key] = replace(added, etag=etag)
+            self._known[key] = S3Object(self.prefix + key, added.size, datetime.now(timezone.utc), etag)
+
+    def _send(self, key: str, added: Added, spool: IO[bytes]) -> str:
+        try:
+            return self.s3.put_new(self.prefix + key, spool, added.size, added.md5)
+        except S3Error as error:
+            if error.status == 412:
+                raise self.problem(f"Another {self.prefix}{key} was there when restic added it.") from error
+            raise ViewError(str(error), FAILED) from error
+
+    def _keep(self, key: str, added: Added, spool: IO[bytes]) -> str:
+        with self._mutex:
+            if self._kept_here + added.size > self.most:
+                raise self.problem(
+                    f"What restic would add does not fit into the {self.most} bytes that it may take here."
+                )
+            self._kept_here += added.size
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        spool.seek(0)
+        with open(path, "wb") as stream:
+            shutil.copyfileobj(spool, stream, _CHUNK)
+        return ""
+
+    def _path(self, key: str) -> Path:
+        return (self.folder or Path()) / key
+
+    def _keep_lock(self, key: str, spool: IO[bytes]) -> None:
+        spool.seek(0)
+        with self._mutex:
+            if len(self.lock_bodies) >= LOCK_COUNT:
+                oldest = next((name for name in self.lock_bodies if name in self._gone), None)
+                if oldest is None:
+                    raise ViewError("restic has too many locks.")
+                del self.lock_bodies[oldest]
+                self._gone.discard(oldest)
+            self.lock_bodies[key] = spool.read()
+
+    def delete(self, key: str) -> None:
+        """Write down that an object is deleted; a lock goes really.
+
+        Raises:
+            ViewError: There is none, or it is of a kind that is never deleted.
+        """
+        if key.startswith("locks/"):
+            self._delete_lock(key)
+            return
+        if key.partition("/")[0] not in _DELETABLE:
+            raise self.problem(f"restic wanted to delete {self.prefix}{key}.")
+        with self._mutex:
+            self._item(key)
+            self._gone.add(key)
+            self.deleted.append(key)
+
+    def _delete_lock(self, key: str) -> None:
+        with self._mutex:
+            if self._own_lock(key) is not None:
+                self._gone.add(key)
+                return
+            item = self._item(key)
+            del self._others[key]
+        try:
+            self.s3.delete(item.key)
+        except S3Error as error:
+            raise ViewError(str(error), FAILED) from error
+
+
+def key_of(kind: str, name: str) -> Optional[str]:
+    """The key below the prefix of an object that restic names, None when it is no name that restic gives."""
+    key = f"data/{name[:2]}/{name}" if kind == "data" else f"{kind}/{name}"
+    return key if _NAME.fullmatch(key) or _LOCK.fullmatch(key) else None
+
+
+def _spool(stream: Source, size: int, spool: IO[bytes]) -> Added:
+    """Take exactly so many bytes of the stream into a file."""
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    left = size
+    while left:
+        chunk = stream.read(min(_CHUNK, left))
+        if not chunk:
+            raise ViewError("The connection ended before the object did.", FAILED)
+        left -= len(chunk)
+        sha256.update(chunk)
+        md5.update(chunk)
+        spool.write(chunk)
+    return Added(size, "", sha256.hexdigest(), md5.hexdigest())
