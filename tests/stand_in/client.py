@@ -11,21 +11,19 @@ import http.client
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional
 from urllib.parse import urlsplit
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.preloaded import STAND_IN, Forked
 
 
 class StandIn:
     """A running stand-in, in a process of its own."""
 
-    def __init__(self, process: subprocess.Popen[str], ready: dict[str, str]) -> None:
-        self.process = process
+    def __init__(self, process: Forked, ready: dict[str, str]) -> None:
+        self._process = process
         self.url = ready["url"]
         self.account_id = ready["account_id"]
         self.api_token = ready["api_token"]
@@ -43,24 +41,15 @@ class StandIn:
         **settings: Any,
     ) -> StandIn:
         """Start one; without a folder its data ends with it."""
-        command = [sys.executable, "-m", "tests.stand_in", "--host", host, "--port", str(port)]
+        arguments = ["--host", host, "--port", str(port)]
         for option, value in (("--data", data), ("--account-id", account_id), ("--api-token", api_token)):
-            command += [option, str(value)] if value else []
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        # In a session of its own, so that a signal to the test's process group does not end it.
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        assert process.stdout
-        line = process.stdout.readline()
+            arguments += [option, str(value)] if value else []
+        reading, writing = os.pipe()
+        with open(reading, encoding="utf-8") as told, open(writing, "wb") as telling, open(os.devnull, "rb") as nothing:
+            process = Forked(STAND_IN, arguments, os.environ, [nothing.fileno(), telling.fileno(), 2])
+            telling.close()
+            line = told.readline()
         if not line:
-            process.wait()
             raise RuntimeError("The stand-in did not start; its own message is on stderr.")
         found = cls(process, json.loads(line))
         if settings:
@@ -169,11 +158,8 @@ class StandIn:
         return list(self.ask("rules", bucket=bucket, jurisdiction=jurisdiction))
 
     def _end(self, number: int) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        self.process.wait(timeout=30)
-        if self.process.stdout:
-            self.process.stdout.close()
+        self._process.send_signal(number)
+        assert self._process.wait(60) is not None, f"the stand-in did not end by signal {number}"
 
     def stop(self) -> None:
         """End it in an orderly way."""

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support import preloaded
+
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTIONS = ROOT / ".cache" / "collections"
 COLLECTION = "holdfast.restic_r2"
@@ -132,23 +134,31 @@ class Ansible:
         environment: Mapping[str, str] | None = None,
         **arguments: Any,
     ) -> dict[str, Any]:
-        """Run one module of the collection in a process of its own, without a playbook; its result, failed or not."""
+        """Run one module of the collection in a process of its own, without a playbook; its result, failed or not.
+
+        The process has the collection loaded already, unless that is to come from elsewhere.
+        """
         arguments.update(
             _ansible_check_mode=check_mode, _ansible_diff=True, _ansible_remote_tmp=str(self.home), _ansible_tmpdir=None
         )
-        answer = subprocess.run(
-            [sys.executable, "-m", f"ansible_collections.{COLLECTION}.plugins.modules.{module}"],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-            capture_output=True,
-            text=True,
-            check=False,
-            env=self.environment(environment),
-            timeout=600,
-        )
+        given, env = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), self.environment(environment)
+        run = preloaded.run_module if env["PYTHONPATH"] == str(COLLECTIONS) else self._run_module
+        answer = run(module, given, env)
         try:
             return json.loads(answer.stdout)
         except ValueError:
             raise AssertionError(f"{module} printed no result:\n{answer.stdout}\n{answer.stderr}") from None
+
+    def _run_module(self, module: str, given: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", f"ansible_collections.{COLLECTION}.plugins.modules.{module}"],
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=env,
+            timeout=600,
+        )
 
     def start_playbook(
         self,
