@@ -68,7 +68,7 @@ types: env  ## mypy
 unit: env restic  ## unit tests
 	@$(PYTEST) -q --numprocesses 4 tests/unit
 
-integration: env restic wrangler  ## integration tests: the real restic, Ansible and the stand-in
+integration: env restic rest-server wrangler  ## integration tests: the real restic, Ansible and the stand-in
 	@$(PYTEST) --durations 20 --numprocesses 3 --ignore tests/unit --ignore tests/hosts --ignore tests/awx tests
 
 .PHONY: attacks kill-matrix fault-matrix model
@@ -130,7 +130,7 @@ importer: env-importer build  ## galaxy-importer on the built collection
 
 # --- Pieces ---------------------------------------------------------------------------------------------------------
 
-.PHONY: build stage env env-oldest env-next env-importer restic wrangler shellcheck clean
+.PHONY: build stage env env-oldest env-next env-importer restic rest-server wrangler shellcheck clean
 build: env stage  ## build the collection into .cache/dist
 	@rm -rf $(DIST) && ansible-galaxy collection build --force --output-path $(DIST) $(COPY)
 
@@ -157,6 +157,10 @@ env-importer:
 
 restic: env
 	@$(PYTHON) tools/get_restic.py
+
+# restic's own REST server, for the tests that compare a view of a repository with it.
+rest-server: env
+	@$(PYTHON) -m tools.get_rest_server
 
 # Cloudflare's CLI, for one test of the stand-in; that test is the only one that goes without npm.
 wrangler:

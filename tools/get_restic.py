@@ -138,7 +138,12 @@ def apt_configuration(work: Path, mirror: str) -> list[str]:
 
 
 def from_debian(work: Path) -> Path:
-    """The package of Debian's unstable suite, which apt verifies, unpacked and not installed."""
+    """The restic of Debian's unstable suite."""
+    return package_from_debian(work, "restic") / "usr" / "bin" / "restic"
+
+
+def package_from_debian(work: Path, name: str) -> Path:
+    """A package of Debian's unstable suite, which apt verifies, unpacked and not installed."""
     mirrors = debian_mirrors()
     if not mirrors:
         raise Unavailable("apt is not set up with a mirror of Debian")
@@ -146,10 +151,10 @@ def from_debian(work: Path) -> Path:
     print("  Reading Debian's package lists (unstable) ...", file=sys.stderr, flush=True)
     run("apt-get", *options, "update")
     print("  Downloading the package ...", file=sys.stderr, flush=True)
-    run("apt-get", *options, "download", "restic", cwd=work)
-    package = next(work.glob("restic_*.deb"))
+    run("apt-get", *options, "download", name, cwd=work)
+    package = next(work.glob(f"{name}_*.deb"))
     run("dpkg-deb", "-x", package, work / "unpacked")
-    return work / "unpacked" / "usr" / "bin" / "restic"
+    return work / "unpacked"
 
 
 def install(program: Path) -> None:

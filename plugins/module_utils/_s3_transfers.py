@@ -121,7 +121,7 @@ class Transfers:
 
         Nothing is repeated here. Where a request was refused for all of its objects, those after it are not tried.
         """
-        keys = list(keys)
+        keys = list(dict.fromkeys(keys))
         refused: dict[str, S3Error] = {}
         for start in range(0, len(keys), _DELETED_AT_ONCE):
             batch = keys[start : start + _DELETED_AT_ONCE]
@@ -154,7 +154,8 @@ class Transfers:
             # Not quiet: what was deleted is named, else a proxy's page would look like success.
             answer = self._call("delete_objects", Delete={"Objects": [{"Key": key} for key in keys], "Quiet": False})
         except S3Error as error:
-            if error.status in (405, 501) or error.code in (*NOT_UNDERSTOOD, STRANGE):
+            # "500" is how botocore tells of an answer that is no XML.
+            if error.status in (405, 501) or error.code in (*NOT_UNDERSTOOD, STRANGE, "500"):
                 raise _NotUnderstood from error
             return dict.fromkeys(keys, error)
         deleted = {item.get("Key") for item in answer.get("Deleted", [])}

@@ -6,11 +6,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils import _s3_transfers
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import COPY, S3, S3Error
 
 from tests.stand_in.client import StandIn
@@ -124,3 +128,143 @@ def test_the_page_of_a_proxy_is_no_empty_bucket(page: str) -> None:
         for call in calls:
             with pytest.raises(S3Error, match="something else than the S3 API does"):
                 call()
+
+
+def put(bed: Bed, *keys: str) -> list[str]:
+    for key in keys:
+        bed.s3._call("put_object", Key=key, Body=b"x")
+    return list(keys)
+
+
+def test_many_are_deleted_with_one_request_and_what_a_lock_holds_is_told(bed: Bed) -> None:
+    keys = put(bed, "index/a", "free/b&<c>", "free/d")
+    bed.lock()
+    bed.stand_in.clear_log()
+    s3 = bed.s3
+    refused = s3.delete_many([*keys, "free/none"])
+    assert list(refused) == ["index/a"] and refused["index/a"].locked
+    assert bed.stand_in.objects(bed.bucket) == ["data/a", "index/a"]
+    assert [one["kind"] for one in bed.stand_in.requests()] == ["DeleteObjects"]
+    assert s3.delete_many([]) == {}
+
+
+def test_a_thousand_go_with_a_request(bed: Bed) -> None:
+    s3 = bed.s3
+    bed.stand_in.clear_log()
+    assert s3.delete_many(f"free/{number}" for number in range(2001)) == {}
+    assert [one["kind"] for one in bed.stand_in.requests()] == ["DeleteObjects"] * 3
+
+
+@pytest.mark.parametrize("refusal", ["key", "request"])
+def test_after_a_request_that_was_refused_for_all_the_rest_is_not_tried(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
+    monkeypatch.setattr(_s3_transfers, "_DELETED_AT_ONCE", 2)
+    keys = put(bed, "data/b", "data/c", "data/d")
+    bed.stand_in.settings(multi_delete_refusal=refusal)
+    try:
+        bed.lock()
+        s3 = bed.s3
+        bed.stand_in.clear_log()
+        refused = s3.delete_many(keys)
+        assert list(refused) == keys and all(error.locked for error in refused.values())
+        assert len(bed.stand_in.requests()) == 1 and s3.multi_delete
+    finally:
+        bed.stand_in.settings(multi_delete_refusal="key")
+    assert bed.stand_in.objects(bed.bucket) == ["data/a", *keys]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 501, "code": "NotImplemented"},
+        {"status": 400, "code": "InvalidRequest"},
+        {"status": 200, "body": "<html>Log in first</html>"},
+        {"status": 200, "body": "Log in first"},
+        {"status": 200, "body": ""},
+    ],
+)
+def test_where_many_cannot_be_deleted_at_once_each_is_by_itself(bed: Bed, fault: dict[str, Any]) -> None:
+    keys = put(bed, *(f"free/{number}" for number in range(20)))
+    bed.lock()
+    bed.stand_in.fault(kind="DeleteObjects", path=bed.bucket, times=0, **fault)
+    s3 = bed.s3
+    bed.stand_in.clear_log()
+    for _time in range(2):
+        refused = s3.delete_many(["data/a", *keys])
+        assert list(refused) == ["data/a"] and refused["data/a"].locked
+        assert bed.stand_in.objects(bed.bucket) == ["data/a"]
+    # it is asked once, not again in the same window
+    assert [one["kind"] for one in bed.stand_in.requests()].count("DeleteObjects") == 1
+    assert [one["kind"] for one in bed.stand_in.requests()].count("DeleteObject") == 42
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ({"status": 403, "code": "AccessDenied"}, "AccessDenied"),
+        ({"status": 409, "code": "OperationAborted"}, "OperationAborted"),
+        ({"status": 500}, "InternalError"),
+        ({"cut": "before"}, ""),
+    ],
+)
+def test_a_failure_of_the_whole_request_is_one_of_each_object(bed: Bed, fault: dict[str, Any], code: str) -> None:
+    keys = put(bed, "free/a", "free/b")
+    bed.stand_in.fault(kind="DeleteObjects", path=bed.bucket, **fault)
+    s3 = bed.s3
+    refused = s3.delete_many(keys)
+    assert {key: error.code for key, error in refused.items()} == dict.fromkeys(keys, code)
+    assert s3.delete_many(keys) == {}
+
+
+def test_an_object_that_the_answer_does_not_name_was_not_deleted(bed: Bed) -> None:
+    one = "<Deleted><Key>free/a</Key></Deleted><Error><Key>free/b</Key><Code>InternalError</Code></Error>"
+    body = f"<DeleteResult>{one}</DeleteResult>"
+    bed.stand_in.fault(kind="DeleteObjects", path=bed.bucket, status=200, body=body)
+    refused = bed.s3.delete_many(["free/a", "free/b", "free/c"])
+    assert {key: error.code for key, error in refused.items()} == {"free/b": "InternalError", "free/c": ""}
+
+
+def test_the_digest_of_a_multi_delete_is_one_that_every_service_knows(bed: Bed) -> None:
+    sent: dict[str, str] = {}
+    s3 = bed.s3
+    s3._client.meta.events.register(
+        "before-send.s3.DeleteObjects", lambda request, **_more: sent.update(request.headers)
+    )
+    assert s3.delete_many(["free/a"]) == {}
+    names = {name.lower() for name in sent}
+    assert "content-md5" in names
+    assert not {name for name in names if "checksum" in name}
+
+
+def test_an_object_is_read_as_it_was_listed_or_not_at_all(bed: Bed) -> None:
+    s3 = bed.s3
+    item = s3.list("data/a")[0]
+    for first, last, expected in ((None, None, b"content"), (0, 0, b"c"), (2, 4, b"nte"), (3, None, b"tent")):
+        length, chunks = s3.stream(item, first, last)
+        assert (length, b"".join(chunks)) == (len(expected), expected)
+    s3._call("put_object", Key="data/a", Body=b"tnetnoc")
+    for span in ((), (2, 4)):
+        with pytest.raises(S3Error) as caught:
+            s3.stream(item, *span)
+        assert caught.value.status == 412
+
+
+def store(s3: S3, key: str, body: bytes) -> str:
+    return s3.put_new(key, io.BytesIO(body), len(body), hashlib.md5(body).hexdigest())
+
+
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_file_is_stored_only_where_nothing_is(bed: Bed, locked: bool) -> None:
+    if locked:
+        bed.lock()
+    body = os.urandom(3 << 20)
+    etag = store(bed.s3, "data/big", body)
+    assert bed.s3.get("data/big") == body and bed.s3.list("data/big")[0].etag == etag
+    # once more, as after an answer that was lost
+    assert store(bed.s3, "data/big", body) == etag
+    for other in (body[:-1], bytes(len(body))):
+        with pytest.raises(S3Error) as caught:
+            store(bed.s3, "data/big", other)
+        assert caught.value.status == 412
+    assert bed.s3.get("data/big") == body
