@@ -63,26 +63,30 @@ lint: env shellcheck  ## ruff, yamllint, ansible-lint (production), shellcheck, 
 
 types: env  ## mypy
 	@mypy -p ansible_collections.holdfast.restic_r2.plugins
-	@mypy tools tests/support tests/attacks tests/conftest.py
+	@mypy tools tests/support tests/matrix tests/attacks tests/conftest.py
 
 unit: env restic  ## unit tests
 	@$(PYTEST) -q --numprocesses 4 tests/unit
 
 integration: env restic rest-server wrangler  ## integration tests: the real restic, Ansible and the stand-in
-	@$(PYTEST) --durations 20 --numprocesses 3 --ignore tests/unit --ignore tests/hosts --ignore tests/awx tests
+	@$(PYTEST) --durations 20 --numprocesses 3 --ignore tests/unit --ignore tests/hosts --ignore tests/awx --ignore tests/matrix tests
 
 .PHONY: attacks kill-matrix fault-matrix model
 attacks: env restic  ## what an owned host can do, against plain restic and against maintenance; writes .results/attacks.json
 	@$(PYTHON) -m tests.attacks
 
+# Matrices take a sample of their cases, chosen by the commit or by SAMPLE_SEED=...; with WHOLE=yes, all of them.
+# Their cases mostly wait: many at a time, those first that take long.
+MATRIX = $(PYTEST) --durations 10 --maxschedchunk 1 $(if $(WHOLE),--proof) --numprocesses
+
 kill-matrix: env restic  ## signals to everybody at every step of maintenance; writes .results/kill-matrix.json
-	@$(PYTHON) -m tests.matrix.kill
+	@$(MATRIX) 9 tests/matrix/test_kill.py
 
 fault-matrix: env restic  ## every request of maintenance fails in every way; writes .results/fault-matrix.json
-	@$(PYTHON) -m tests.matrix.fault
+	@$(MATRIX) 8 tests/matrix/test_fault.py
 
 model: env  ## interleavings of everybody at one lock document; writes .results/model.json
-	@$(PYTHON) -m tests.matrix.model
+	@$(MATRIX) 2 tests/matrix/test_model.py
 
 format: env  ## format the Python code and rewrite generated tables
 	@ruff check --fix --quiet . || true

@@ -41,7 +41,13 @@ _undo_background()
 hypothesis.settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("project")
 
-pytest_plugins = ["tests.stand_in.fixtures", "tests.support.maintenance"]
+pytest_plugins = [
+    "tests.stand_in.fixtures",
+    "tests.support.maintenance",
+    "tests.support.sampling",
+    "tests.support.figures",
+    "tests.support.once",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

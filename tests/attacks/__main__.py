@@ -9,15 +9,15 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 from tests.attacks import direct, garbage, indexes, keys, locks, snapshots
 from tests.attacks.attack import POLICIES, Attack
 from tests.attacks.scene import Template, copy_of, make_template, stage
 from tests.attacks.sides import Verdict, ours, plain
-from tests.matrix.scene import in_shards
 from tests.stand_in.client import StandIn
 from tests.support.results import fail, write_result
 
@@ -108,7 +108,9 @@ def main() -> None:
     began = time.monotonic()
     TEMPLATES.append(make_template(HOME / "template"))
     print(HEADING, flush=True)
-    outcomes: list[Outcome] = in_shards(work, SHARDS)
+    with ProcessPoolExecutor(SHARDS, mp_context=get_context("fork")) as pool:
+        parts = [pool.submit(work, shard, SHARDS) for shard in range(SHARDS)]
+        outcomes = [outcome for part in parts for outcome in part.result()]
     attacks = [outcome for outcome in outcomes if not outcome.attack.control]
     write_result(
         "attacks",

@@ -3,12 +3,3 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Breaking everything around a window, and looking whether it stays open: `make kill-matrix` and its kin."""
-
-from __future__ import annotations
-
-import sys
-
-from tests.support.running import link_collection
-
-# The scripts import the collection, as a user's Ansible does.
-sys.path.insert(0, str(link_collection()))

@@ -12,12 +12,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from multiprocessing import get_context
-from multiprocessing.util import Finalize
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +22,16 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
 from ansible_collections.holdfast.restic_r2.plugins.modules import restic_prune
 
 from tests.stand_in.client import StandIn
+from tests.stand_in.settings import Settings
 from tests.support import restic
 from tests.support.fork import Fork
 from tests.support.repositories import Bed
 from tests.support.running import COLLECTION, Ansible
 
 LATENCY = 0.03
-SHARDS = 3
+SETTINGS = {**asdict(Settings()), "rate_limit": 10**6}
 INVENTORY = {"all": {"hosts": {"localhost": {"ansible_connection": "local"}}}}
+_copies = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,12 @@ class Template:
     bed: Bed
     newest: str
 
-    def copy(self, number: int) -> Case:
-        """The same repository in a bucket of its own, locked."""
-        home = self.bed.home / f"case-{number}"
+    def copy(self) -> Case:
+        """The same repository in a bucket of its own, locked, on a stand-in that does nothing strange."""
+        self.bed.stand_in.clear_faults()
+        self.bed.stand_in.clear_log()
+        self.bed.stand_in.settings(**SETTINGS)
+        home = self.bed.home / f"case-{next(_copies)}"
         home.mkdir()
         bed = Bed(self.bed.stand_in, Ansible(home / "ansible"), self.bed.restic_path, home)
         bed.stand_in.copy_bucket(self.bed.bucket, bed.bucket)
@@ -83,11 +85,11 @@ class Template:
 
 
 @contextmanager
-def template(source: Original, **settings: Any) -> Iterator[Template]:
+def template(source: Original) -> Iterator[Template]:
     """A stand-in with the original in it."""
     found = restic.find()
     assert found
-    with tempfile.TemporaryDirectory() as folder, StandIn.start(**settings) as stand_in:
+    with tempfile.TemporaryDirectory() as folder, StandIn.start(**SETTINGS) as stand_in:
         home = Path(folder)
         bed = Bed(stand_in, Ansible(home / "ansible"), found, home)
         s3 = bed.s3
@@ -146,8 +148,11 @@ class Case:
             os.environ.clear()
             os.environ.update(environment)
             sys.argv = ["restic_prune"]
-            with open(0, encoding="utf-8", closefd=False) as sys.stdin:
-                restic_prune.main()
+            # pytest has put streams of its own in the place of these.
+            sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+            sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+            sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+            restic_prune.main()
         except SystemExit as end:
             return int(end.code or 0)
         return 70
@@ -226,38 +231,3 @@ class Case:
             return "" if self.newest in found else "the newest snapshot is gone"
         finally:
             self.bed.stand_in.settings(latency=latency)
-
-
-def in_shards(work: Callable[[int, int], list[Any]], shards: int = SHARDS) -> list[Any]:
-    """Share the cases out to processes, each with a stand-in of its own: a case mostly waits.
-
-    The work gets the number of its shard and how many there are.
-    """
-    with ProcessPoolExecutor(shards, mp_context=get_context("fork")) as pool:
-        parts = [pool.submit(work, shard, shards) for shard in range(shards)]
-        return [outcome for part in parts for outcome in part.result()]
-
-
-_here: list[Template] = []
-_copies = itertools.count()
-
-
-def _settle(source: Original, settings: dict[str, Any]) -> None:
-    """Give this process its template, until it ends."""
-    stack = ExitStack()
-    _here.append(stack.enter_context(template(source, **settings)))
-    Finalize(None, stack.close, exitpriority=100)
-
-
-def _one(run: Callable[..., Any], case: tuple[Any, ...]) -> Any:
-    return run(_here[0].copy(next(_copies)), *case)
-
-
-def each(
-    run: Callable[..., Any], cases: Iterable[tuple[Any, ...]], source: Original, processes: int, **settings: Any
-) -> Iterator[Any]:
-    """Run all cases in so many processes, each with a stand-in of its own; yields what they return as it comes."""
-    initial = (source, {"rate_limit": 10**6, **settings})
-    with ProcessPoolExecutor(processes, get_context("fork"), initializer=_settle, initargs=initial) as pool:
-        for done in as_completed([pool.submit(_one, run, case) for case in cases]):
-            yield done.result()

@@ -2,7 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-
 """A child that runs one piece of work in a copy of this process."""
 
 from __future__ import annotations
@@ -34,9 +33,11 @@ class Fork:
             except BaseException:  # noqa: BLE001 - nothing of the parent may go on here
                 traceback.print_exc()
             finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(status)
+                try:
+                    sys.stdout.flush()
+                    sys.stderr.flush()
+                finally:
+                    os._exit(status)
 
     def ended(self) -> bool:
         """Whether it has ended; reaps it then."""

@@ -94,6 +94,11 @@ def gone(pid: int) -> bool:
     return state(pid) in ("gone", "Z")
 
 
+def describe(process: Process) -> str:
+    """Who it is and what it does, for a message."""
+    return f"{process.role} ({state(process.pid)}: {_command(process.pid)[:200].strip()})"
+
+
 def groups(processes: list[Process]) -> set[int]:
     """The process groups of ansible-playbook and its workers; since ansible-core 2.19 each worker leads its own."""
     found = set()

@@ -2,7 +2,6 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-
 """Wait for what can only be seen by looking. A deadline is there for what never comes: it says nothing about how fast."""
 
 from __future__ import annotations

@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The cases of the kill matrix: moments of maintenance, whom a signal hits, and which signal."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.sampling import covering
+
+SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+TARGETS = ("module", "keeper", "ansible", "groups", "everything")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A moment of maintenance, found in the stand-in's log.
+
+    Args:
+        wanted: Which request; None before the first one.
+        skip: How many of them to let go by.
+        sent: Whether to wait only until it came in, not for its answer.
+        after: Another step that comes before.
+        keeper: Whether there is a keeper then.
+    """
+
+    name: str
+    wanted: dict[str, Any] | None
+    skip: int = 0
+    sent: bool = False
+    after: Step | None = None
+    keeper: bool = True
+
+
+_LOCK = {"method": "PUT", "path": "/lock$"}
+_LOCKED = Step("lock index and data, answered", _LOCK, 3)
+STEPS = (
+    Step("before the first request", None, keeper=False),
+    Step("first request", {}, sent=True, keeper=False),
+    Step("gate", {"kind": "ListObjectsV2"}, keeper=False),
+    Step("unlock snapshots, sent", _LOCK, sent=True),
+    Step("unlock snapshots, answered", _LOCK),
+    Step("forget", {"method": "DELETE", "path": "/snapshots/"}, sent=True),
+    Step("forgotten", {"method": "DELETE", "path": "/snapshots/"}),
+    Step("lock snapshots, sent", _LOCK, 1, sent=True),
+    Step("lock snapshots, answered", _LOCK, 1),
+    Step("repack", {"method": "PUT", "path": "/data/"}, keeper=False),
+    Step("unlock index and data, sent", _LOCK, 2, sent=True),
+    Step("unlock index and data, answered", _LOCK, 2),
+    Step("delete index", {"method": "DELETE", "path": "/index/"}, sent=True),
+    Step("delete packs", {"method": "DELETE", "path": "/data/"}, sent=True),
+    Step("packs deleted", {"method": "DELETE", "path": "/data/"}),
+    Step("lock index and data, sent", _LOCK, 3, sent=True),
+    _LOCKED,
+    # What the last restic check reads last.
+    Step("after the last request", {"kind": "GetObject", "path": "/data/"}, after=_LOCKED, keeper=False),
+)
+LAST = STEPS[-1]
+BY_NAME = {step.name: step for step in STEPS}
+# The name of a step, the target, the signal.
+Row = tuple[str, str, signal.Signals]
+
+
+def whole() -> list[Row]:
+    """Every case; those first that take long."""
+    # A job times out while it waits for an answer.
+    rows: list[Row] = [(step.name, "time-out", signal.SIGKILL) for step in STEPS if step.sent]
+    alternating = itertools.cycle((signal.SIGINT, signal.SIGTERM))
+    rows += [(step.name, "runner", number) for step, number in zip(STEPS, alternating)]
+    rows += [(step.name, "namespace", signal.SIGKILL) for step in STEPS]
+    return rows + [
+        (step.name, target, number)
+        for step, number, target in itertools.product(STEPS, SIGNALS, TARGETS)
+        if step.keeper or target != "keeper"
+    ]
+
+
+def sample(seed: str) -> list[Row]:
+    """Cases in which every step meets every target and every signal, and every target every signal."""
+    return covering(whole(), seed)
+
+
+def case_id(row: Row) -> str:
+    step, target, number = row
+    return f"{re.sub('[^a-z]+', '-', step)}-{target}-{number.name}"
