@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import time
 from collections import Counter
 from typing import Any
@@ -31,14 +32,14 @@ STUBBORN = 20
 def prune(case: Case, **more: Any) -> tuple[int, dict[str, Any], str]:
     """Run the module: its exit status, its result, and what it wrote besides."""
     process = case.start_module(api_timeout=API_TIMEOUT, open_patience=20, **more)
-    happens(process.ended, LONGEST)
-    process.kill()
+    status = process.wait(LONGEST)
+    process.send_signal(signal.SIGKILL)
     output = case.told()
     try:
         result = json.loads(output)
     except ValueError:
         result = {}
-    return -9 if process.status is None else process.status, result, case.wrong() + ("" if result else output)
+    return -9 if status is None else status, result, case.wrong() + ("" if result else output)
 
 
 def record(case: Case) -> list[Step]:

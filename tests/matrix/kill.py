@@ -21,11 +21,11 @@ import time
 from tests.matrix.kill_cases import BY_NAME, LAST, Row, Step
 from tests.matrix.outcome import MISSED, Outcome
 from tests.matrix.scene import LATENCY, Case
-from tests.support.fork import Fork
+from tests.support.preloaded import Forked
 from tests.support.processes import Process, describe, gone, groups, tree
 from tests.support.waiting import DEADLINE, happens
 
-Running = subprocess.Popen[str] | Fork
+Running = subprocess.Popen[str] | Forked
 
 # Seconds: the promise, and what the rest of an undisturbed maintenance may take on a busy machine.
 LIMIT = 1.0
@@ -120,9 +120,11 @@ def run(case: Case, row: Row, *, in_time: bool) -> Outcome:
 
 
 def end(process: Running) -> None:
-    process.kill()
+    process.send_signal(signal.SIGKILL)
     if isinstance(process, subprocess.Popen):
-        process.communicate(timeout=300)
+        process.communicate(timeout=DEADLINE)
+    else:
+        process.wait(DEADLINE)
 
 
 def judge(case: Case, target: str, number: signal.Signals, moment: float, left: list[str], in_time: bool) -> Outcome:

@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,18 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-from ansible_collections.holdfast.restic_r2.plugins.modules import restic_prune
 
 from tests.stand_in.client import StandIn
 from tests.stand_in.settings import Settings
 from tests.support import restic
-from tests.support.fork import Fork
+from tests.support.preloaded import MODULES, Forked
 from tests.support.repositories import Bed
 from tests.support.running import COLLECTION, Ansible
 
 LATENCY = 0.03
 SETTINGS = {**asdict(Settings()), "rate_limit": 10**6}
 INVENTORY = {"all": {"hosts": {"localhost": {"ansible_connection": "local"}}}}
+_MODULE_FILES = ("arguments", "result", "errors")
 _copies = itertools.count()
 
 
@@ -111,51 +110,26 @@ class Case:
     def _options(self, more: dict[str, Any]) -> dict[str, Any]:
         return {**self.bed.options, "keep_last": 1, "max_remove": "100%", "lock_wait": 0, **more}
 
-    def start_module(self, **arguments: Any) -> Fork:
-        """restic_prune alone, in a fork of this process, which has loaded it already: that saves some seconds.
+    def start_module(self, **arguments: Any) -> Forked:
+        """restic_prune alone, in a fork of a process that has loaded it already: that saves some seconds.
 
         Its result is in `told`, and what it wrote besides in `wrong`.
         """
         self.since = self.bed.stand_in.last_request()
-        home = str(self.bed.home)
-        arguments = {**self._options(arguments), "_ansible_remote_tmp": home, "_ansible_tmpdir": None}
-        self._given.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), encoding="utf-8")
-        return Fork(self._become_module)
+        arguments = {**self._options(arguments), "_ansible_remote_tmp": str(self.bed.home), "_ansible_tmpdir": None}
+        (self.bed.home / "arguments").write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), encoding="utf-8")
+        files = [os.open(self.bed.home / name, os.O_RDWR | os.O_CREAT, 0o600) for name in _MODULE_FILES]
+        try:
+            return Forked(f"{MODULES}.restic_prune", [], self.bed.ansible.environment(), files)
+        finally:
+            for file in files:
+                os.close(file)
 
     def told(self) -> str:
-        return self._told.read_text(encoding="utf-8")
+        return (self.bed.home / "result").read_text(encoding="utf-8")
 
     def wrong(self) -> str:
-        return self._wrong.read_text(encoding="utf-8")
-
-    @property
-    def _given(self) -> Path:
-        return self.bed.home / "arguments"
-
-    @property
-    def _told(self) -> Path:
-        return self.bed.home / "result"
-
-    @property
-    def _wrong(self) -> Path:
-        return self.bed.home / "errors"
-
-    def _become_module(self) -> int:
-        try:
-            for number, path in enumerate((self._given, self._told, self._wrong)):
-                os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), number)
-            environment = self.bed.ansible.environment()
-            os.environ.clear()
-            os.environ.update(environment)
-            sys.argv = ["restic_prune"]
-            # pytest has put streams of its own in the place of these.
-            sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
-            sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
-            sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
-            restic_prune.main()
-        except SystemExit as end:
-            return int(end.code or 0)
-        return 70
+        return (self.bed.home / "errors").read_text(encoding="utf-8")
 
     def start(self, *wrapper: str, **arguments: Any) -> subprocess.Popen[str]:
         """A play with restic_prune below ansible-playbook, in a session of its own.
