@@ -23,10 +23,10 @@ from typing import Any
 from bench import results
 from bench._plain_playbook import tasks
 from bench._scene import restic_path
-from tests.hosts.fleet import Fleet, unusable
-from tests.hosts.site import Site
 from tests.stand_in.client import StandIn
+from tests.support.hosts import Fleet, unusable
 from tests.support.running import Run
+from tests.support.site import Site
 
 SIZES = (1, 3, 10)
 SUITES = ("bookworm", "trixie")

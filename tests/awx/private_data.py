@@ -18,12 +18,13 @@ from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic
-from bench._processes import gone, tree, wait
 
 from tests.stand_in.client import StandIn
 from tests.support.many_hosts import bucket_of, host_name, inventory_of, make_hosts, restic_path, variables
+from tests.support.processes import gone, tree
 from tests.support.repositories import PASSWORD
 from tests.support.running import ROOT, Ansible
+from tests.support.waiting import wait_for
 
 HOSTS = 3
 PROJECT = ROOT / "examples" / "awx"
@@ -175,7 +176,7 @@ class Jobs:
             processes = tree(process.pid)
             how(process)
             self.stand_in.clear_faults()
-            wait(lambda: all(gone(one.pid) for one in processes), "the end of all processes of the job", 300)
+            wait_for(lambda: all(gone(one.pid) for one in processes), "the end of all processes of the job", 300)
         return ended(folder)
 
     def _opened(self, since: int) -> list[int]:
@@ -186,7 +187,7 @@ class Jobs:
             deleting = [f"/{bucket_of(number + 1)}/data/" for number in range(HOSTS)]
             return [place for place, start in enumerate(deleting) if any(path.startswith(start) for path in paths)]
 
-        wait(lambda: len(found()) >= 2, "windows of two repositories", 300)
+        wait_for(lambda: len(found()) >= 2, "windows of two repositories", 300)
         return found()
 
     # What became of it ---------------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bench._processes import wait
 
 from tests.awx.private_data import CONTAINER, HOSTS, Jobs, cancel, jobs
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(name="there")
@@ -35,14 +35,14 @@ def test_canceled_job(there: Jobs) -> None:
     job = there.end("maintenance", cancel, hold=15)
     assert job.status == "canceled", job.output
     # Without a container the modules live on, and their keepers with them: each closes its own window.
-    wait(lambda: all(there.locked()), "the locks", 120)
+    wait_for(lambda: all(there.locked()), "the locks", 120)
     assert_next_job_ends_the_work(there)
 
 
 def test_job_that_takes_too_long(there: Jobs) -> None:
     job = there.end("maintenance", lambda process: process.wait(120), hold=40, timeout=45)
     assert job.status == "timeout", job.output
-    wait(lambda: all(there.locked()), "the locks", 120)
+    wait_for(lambda: all(there.locked()), "the locks", 120)
     assert_next_job_ends_the_work(there)
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.fleet import Fleet, unusable
 from tests.hosts.heartbeat import Heartbeat
-from tests.hosts.site import Site
 from tests.stand_in.client import StandIn
+from tests.support.hosts import Fleet, unusable
+from tests.support.site import Site
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parents[1] / ".results" / "hosts.json"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.server
 import threading
 
-from tests.hosts.fleet import BED_ADDRESS
+from tests.support.hosts import BED_ADDRESS
 
 SECRET = "secret-6f2c"
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from tests.hosts import hostile as hostile_module
-from tests.hosts.fleet import Fleet, Host
-from tests.hosts.site import Site
+from tests.support.hosts import Fleet, Host
+from tests.support.site import Site
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.fleet import BED, Fleet, unusable
+from tests.support.hosts import BED, Fleet, unusable
 
 pytestmark = pytest.mark.hosts
 

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from tests.hosts.fleet import Host
 from tests.hosts.heartbeat import Heartbeat
-from tests.hosts.site import Site
+from tests.support.hosts import Host
+from tests.support.site import Site
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(900)]
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from tests.hosts.fleet import Fleet
-from tests.hosts.site import Site
+from tests.support.hosts import Fleet
 from tests.support.running import Run
+from tests.support.site import Site
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
 

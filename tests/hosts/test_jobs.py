@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.hosts.fleet import Host
 from tests.hosts.heartbeat import Heartbeat
-from tests.hosts.site import JOBS, Site
+from tests.support.hosts import Host
+from tests.support.site import JOBS, Site
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
 

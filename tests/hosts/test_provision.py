@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.hosts.fleet import Fleet, Host
 from tests.hosts.heartbeat import SECRET, Heartbeat
-from tests.hosts.site import CALENDAR, UNTIL_TIMERS, Site, hour_in
 from tests.stand_in.others import s3_client
+from tests.support.hosts import Fleet, Host
+from tests.support.site import CALENDAR, UNTIL_TIMERS, Site, hour_in
 
 pytestmark = pytest.mark.hosts
 # The tests below are one story, told in this order on the same hosts.

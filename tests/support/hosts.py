@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-BED = Path(__file__).with_name("bed")
+from tests.support.running import ROOT
+
+BED = ROOT / "tests" / "hosts" / "bed"
 BED_ADDRESS = "198.51.100.1"
 CLONE_NEWNET = 0x40000000
 

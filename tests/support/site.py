@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.hosts.fleet import BED_ADDRESS, Fleet, Host
 from tests.stand_in.client import StandIn
+from tests.support.hosts import BED_ADDRESS, Fleet, Host
 from tests.support.quick_restic import quick_restic
 from tests.support.running import Ansible, Run
 
