@@ -31,8 +31,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, 
 KINDS = ("data", "index", "keys", "locks", "snapshots")
 _NAME = re.compile(r"config|(?:index|keys|snapshots)/[0-9a-f]{64}|data/([0-9a-f]{2})/\1[0-9a-f]{62}")
 _LOCK = re.compile(r"locks/[0-9a-f]{64}")
-# Where restic deletes in the work of this collection.
-_DELETABLE = ("data", "index", "snapshots")
+# Where restic writes and deletes in the work of this collection; a repository is never made anew by the way.
+_CHANGED = ("data", "index", "snapshots")
 
 LOCK_BYTES = 64 << 10
 LOCK_COUNT = 1000
@@ -177,18 +177,13 @@ class View:
 
     def listed(self, kind: str) -> list[tuple[str, int]]:
         """The names of a kind of objects, with their sizes."""
+        others = self._live_locks() if kind == "locks" and self.live else {}
         with self._mutex:
+            shown = {**self._known, **others}
+            sizes = {key: item.size for key, item in shown.items() if key.startswith(f"{kind}/")}
             if kind == "locks":
-                others = self._live_locks() if self.live else {}
-                sizes = {key: item.size for key, item in others.items()}
-                sizes.update({key: len(body) for key, body in self.lock_bodies.items() if key not in self._gone})
-            else:
-                begin = f"{kind}/"
-                sizes = {
-                    key: item.size
-                    for key, item in self._known.items()
-                    if key.startswith(begin) and key not in self._gone
-                }
+                sizes.update({key: len(body) for key, body in self.lock_bodies.items()})
+            sizes = {key: size for key, size in sizes.items() if key not in self._gone}
         return [(key.rpartition("/")[2], size) for key, size in sizes.items()]
 
     def _live_locks(self) -> dict[str, S3Object]:
@@ -196,9 +191,11 @@ class View:
         names = islice(self.s3.iterate(f"{self.prefix}locks/"), _LOCK_NAMES)
         found = [item for item in names if _LOCK.fullmatch(item.key[begin:])]
         fit = [item for item in found if 0 < item.size <= LOCK_BYTES and item.etag][:LOCK_COUNT]
-        self.locks_left_out = len(found) - len(fit)
-        self._others = {item.key[begin:]: item for item in fit}
-        return self._others
+        others = {item.key[begin:]: item for item in fit}
+        with self._mutex:
+            self.locks_left_out = len(found) - len(fit)
+            self._others = others
+        return others
 
     def size(self, key: str) -> int:
         with self._mutex:
@@ -278,12 +275,14 @@ class View:
         Raises:
             ViewError: There is another one, it is not what its name says, or it cannot be stored.
         """
+        if key.partition("/")[0] not in (*_CHANGED, "locks"):
+            raise self.problem(f"restic wanted to write {self.prefix}{key}.")
         if size > (LOCK_BYTES if key.startswith("locks/") else LARGEST):
             raise ViewError(f"{key} is too large: {size} bytes.", TOO_LARGE)
         try:
             with tempfile.TemporaryFile(prefix="holdfast-view-", dir=self.scratch) as spool:
                 added = _spool(stream, size, spool)
-                if key != "config" and added.sha256 != key.rpartition("/")[2]:
+                if added.sha256 != key.rpartition("/")[2]:
                     raise ViewError(f"{key} does not hold what its name says.")
                 self._store(key, added, spool)
         except OSError as error:
@@ -349,7 +348,7 @@ class View:
         if key.startswith("locks/"):
             self._delete_lock(key)
             return
-        if key.partition("/")[0] not in _DELETABLE:
+        if key.partition("/")[0] not in _CHANGED:
             raise self.problem(f"restic wanted to delete {self.prefix}{key}.")
         with self._mutex:
             self._item(key)

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
 from itertools import islice
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Error
@@ -46,6 +46,8 @@ _THREADS = 32
 _WAITING = 60.0
 _STALLED = 600.0
 _ENDING = 10.0
+# Seconds that one request may take in all: a big pack that restic reads no faster than it can send another.
+_LONGEST = 2 * 3600.0
 # When all threads are taken, a connection that has waited for so long without a request gives way.
 _GIVES_WAY = 1.0
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{0,18})")
@@ -56,7 +58,12 @@ _FOLDER = re.compile(r"/[A-Za-z0-9/._-]{0,80}")
 
 @contextmanager
 def serve(
-    view: View, *, threads: int = _THREADS, waiting: float = _WAITING, stalled: float = _STALLED
+    view: View,
+    *,
+    threads: int = _THREADS,
+    waiting: float = _WAITING,
+    stalled: float = _STALLED,
+    longest: float = _LONGEST,
 ) -> Iterator[str]:
     """Serve the view as long as the context lasts; gives restic's address of it.
 
@@ -65,11 +72,12 @@ def serve(
         threads: How many requests are answered at a time.
         waiting: Seconds in which a request must have come.
         stalled: Seconds in which at least something of a request or its answer must move.
+        longest: Seconds in which it must be done.
     """
     folder = _folder()
     try:
         path = os.path.join(folder, "s")
-        with _Server(path, view, threads, waiting, stalled) as server:
+        with _Server(path, view, threads, _Patience(waiting, stalled, longest)) as server:
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
             thread.start()
             try:
@@ -93,20 +101,25 @@ def _folder() -> str:
     raise HoldfastError(f"No temporary folder can be made for the socket to restic{tried}; set TMPDIR to one that can.")
 
 
+class _Patience(NamedTuple):
+    waiting: float
+    stalled: float
+    longest: float
+
+
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 1024
 
-    def __init__(self, path: str, view: View, threads: int, waiting: float, stalled: float) -> None:
+    def __init__(self, path: str, view: View, threads: int, patience: _Patience) -> None:
         self.view = view
-        self.waiting = waiting
-        self.stalled = stalled
+        self.patience = patience
         self._slots = threading.BoundedSemaphore(threads)
         self._ending = threading.Event()
         self._mutex = threading.Lock()
-        # Since when each connection has waited for a request; None while it is being answered.
-        self._connections: dict[socket.socket, Optional[float]] = {}
+        # Whether a request is being answered on each connection, and since when that is so.
+        self._connections: dict[socket.socket, tuple[bool, float]] = {}
         super().__init__(path, _Handler)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
@@ -123,37 +136,41 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
                 self.shutdown_request(request)
                 return
             self._make_room()
-        self.idle(request)
-        super().process_request(request, client_address)
+        self.mark(request, busy=False)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            # No thread could be had.
+            self._done(request)
+            self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            with self._mutex:
-                self._connections.pop(request, None)
-            self._slots.release()
+            self._done(request)
 
-    def idle(self, request: socket.socket) -> None:
+    def _done(self, request: socket.socket) -> None:
         with self._mutex:
-            self._connections[request] = time.monotonic()
+            self._connections.pop(request, None)
+        self._slots.release()
 
-    def busy(self, request: socket.socket) -> None:
+    def mark(self, request: socket.socket, *, busy: bool) -> None:
         with self._mutex:
-            self._connections[request] = None
+            self._connections[request] = (busy, time.monotonic())
 
     def service_actions(self) -> None:
-        """Called between connections: those on which no request came in time end, however slowly it was coming."""
-        self._end_waiting(self.waiting)
+        """Called between connections: those that have taken too long end, however slowly they were moving."""
+        self._end(self.patience.waiting)
 
     def _make_room(self) -> None:
-        self._end_waiting(min(_GIVES_WAY, self.waiting))
+        self._end(min(_GIVES_WAY, self.patience.waiting))
 
-    def _end_waiting(self, seconds: float) -> None:
-        last = time.monotonic() - seconds
+    def _end(self, waiting: float) -> None:
+        now = time.monotonic()
         with self._mutex:
-            for request, since in self._connections.items():
-                if since is not None and since < last:
+            for request, (busy, since) in self._connections.items():
+                if now - since > (self.patience.longest if busy else waiting):
                     _cut(request)
 
     def stop(self) -> None:
@@ -179,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.connection.settimeout(self.server.stalled)
+        self.connection.settimeout(self.server.patience.stalled)
 
     def address_string(self) -> str:
         return "restic"
@@ -188,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Stay silent: what restic reports is enough."""
 
     def handle_one_request(self) -> None:
-        self.server.idle(self.connection)
+        self.server.mark(self.connection, busy=False)
         with suppress(OSError):
             super().handle_one_request()
             return
@@ -204,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def answer(self) -> None:
-        self.server.busy(self.connection)
+        self.server.mark(self.connection, busy=True)
         view = self.server.view
         view.count(self.command)
         self._body = _Body(
