@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.stand_in.client import ROOT, StandIn
+from tests.stand_in.client import StandIn
 from tests.stand_in.others import new_bucket
+from tests.support.running import ROOT
 
 NO_NPM = 3
 
