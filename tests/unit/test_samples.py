@@ -40,6 +40,11 @@ def samples() -> list[list[kill_cases.Row]]:
     return [kill_cases.sample(seed) for seed in SEEDS]
 
 
+def in_windows(rows: list[kill_cases.Row]) -> set[object]:
+    """Who is hit by what while there is something to close."""
+    return {(target, number) for step, target, number in rows if kill_cases.BY_NAME[step].keeper}
+
+
 def meetings(rows: list[kill_cases.Row]) -> set[object]:
     return {pair for row in rows for pair in combinations(enumerate(row), 2)}
 
@@ -49,6 +54,7 @@ def test_every_sample_of_signals_has_every_pair_of_step_target_and_signal(sample
     assert len(set(whole)) == len(whole)
     for sample in samples:
         assert meetings(sample) == meetings(whole)
+        assert in_windows(sample) == in_windows(whole)
         assert set(sample) < set(whole)
         assert len(sample) < len(whole) / 2
 
