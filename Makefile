@@ -5,22 +5,25 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-# Tests measure time, so one thing after the other; the official checks, and the unit tests among them, run side by side.
-ifndef SIDE_BY_SIDE
+# One thing after the other, also with --jobs: what can run side by side is known to tools/parts.py.
 .NOTPARALLEL:
-endif
 
 CACHE := .cache
 VENV := $(CACHE)/venv
 PYTHON := $(VENV)/bin/python
-PYTEST := $(PYTHON) -m pytest
+# WHOLE is set by `make proof`: also the tests that are one more of a kind. REPORT is where the counts of a part go.
+OPTIONS := $(if $(WHOLE),--proof) $(if $(REPORT),--junit-xml=$(REPORT))
+PYTEST := $(PYTHON) -m pytest $(OPTIONS)
 STAGE := $(CACHE)/stage
 COPY := $(STAGE)/ansible_collections/holdfast/restic_r2
 DIST := $(CACHE)/dist
 PYTHONS := 3.11,3.12,3.13
 
-# The tools of the environment first; none of the developer's own Ansible settings.
-export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# The same wherever this is started: cron has a short PATH, no language, and perhaps no home.
+# The tools of the environment come first, and none of the developer's own Ansible settings count.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH):/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL := C.UTF-8
+export HOME ?= $(CURDIR)/$(CACHE)/home
 export ANSIBLE_HOME := $(CURDIR)/$(CACHE)/ansible
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/$(CACHE)/collections
 unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_VAULT_PASSWORD_FILE PYTHONPATH PYTHONDONTWRITEBYTECODE
@@ -31,12 +34,17 @@ help:  ## this list
 
 # --- What most people want ------------------------------------------------------------------------------------------
 
-.PHONY: demo test quick bench hosts awx
+.PHONY: demo test proof quick bench hosts awx
 demo: env restic  ## the whole story against a local stand-in: provision, attack, prune, kill, restore (no account needed)
 	@$(PYTHON) -m demo
 
-# The tests with the real programs come last: their count is what a reader of the log looks for at its end.
-test: quick checks demo integration awx hosts model fault-matrix kill-matrix attacks  ## everything: checks, unit and integration tests, matrices, hosts, the demo
+RUN_PARTS = python=$$(tools/python.sh 3.11 || tools/python.sh 3.12 || tools/python.sh 3.13) && exec "$$python" tools/parts.py
+
+test:  ## what a change has to pass: every part, with a sample of what proof does; PARTS="lint unit" runs only these
+	@$(RUN_PARTS) test $(PARTS)
+
+proof:  ## everything there is, whole; goes on after a failure, leaves out what is proved of this tree (unless FORCE=1); PARTS=…
+	@$(RUN_PARTS) proof $(PARTS)
 
 quick: lint types unit  ## lint, types and unit tests: under two minutes
 
@@ -100,12 +108,9 @@ changelog: env  ## write CHANGELOG.rst anew, with the modules and roles that the
 
 # --- The official bars of Ansible collections -----------------------------------------------------------------------
 
-OFFICIAL := sanity sanity-oldest sanity-next docs-lint importer
-
 .PHONY: checks sanity sanity-oldest sanity-next docs-lint importer unit-oldest unit-next
-checks: env shellcheck stage  ## all official checks
-	@$(MAKE) --jobs=2 --output-sync=target SIDE_BY_SIDE=yes $(OFFICIAL)
-	@$(MAKE) --jobs=2 --output-sync=target SIDE_BY_SIDE=yes unit-oldest unit-next
+checks:  ## all official checks, with every ansible-core
+	@$(RUN_PARTS) proof sanity sanity-oldest sanity-next docs-lint importer unit-oldest unit-next
 
 sanity: env shellcheck stage  ## ansible-test sanity with the ansible-core of the environment
 	@tools/sanity.sh $(VENV) $(COPY)
@@ -118,15 +123,15 @@ sanity-next: env-next shellcheck stage  ## ... with the newest ansible-core, whe
 	@if [[ -x $(CACHE)/venv-next/bin/python ]]; then tools/sanity.sh $(CACHE)/venv-next $(COPY) --skip-test pylint; fi
 
 unit-oldest: env-oldest restic  ## unit tests with the oldest supported ansible-core
-	@$(CACHE)/venv-oldest/bin/python -m pytest -q --numprocesses 4 tests/unit
+	@$(CACHE)/venv-oldest/bin/python -m pytest $(OPTIONS) -q --numprocesses 4 tests/unit
 
 unit-next: env-next restic  ## unit tests with the newest ansible-core, where there is a Python 3.13
-	@if [[ -x $(CACHE)/venv-next/bin/python ]]; then $(CACHE)/venv-next/bin/python -m pytest -q --numprocesses 4 tests/unit; fi
+	@if [[ -x $(CACHE)/venv-next/bin/python ]]; then $(CACHE)/venv-next/bin/python -m pytest $(OPTIONS) -q --numprocesses 4 tests/unit; fi
 
 docs-lint: env  ## antsibull-docs: documentation of every plugin and role
 	@# It logs into the home folder.
 	@mkdir -p $(CACHE)/home
-	@cd $(CACHE)/collections/ansible_collections/holdfast/restic_r2 && HOME=$(CURDIR)/$(CACHE)/home antsibull-docs lint-collection-docs \
+	@cd $(CACHE)/collections/ansible_collections/holdfast/restic_r2 && HOME="$(CURDIR)/$(CACHE)/home" antsibull-docs lint-collection-docs \
 	    --plugin-docs --validate-collection-refs=all --disallow-unknown-collection-refs .
 
 importer: env-importer build  ## galaxy-importer on the built collection
@@ -144,7 +149,7 @@ stage:
 env:
 	@tools/venv.sh $(VENV) $(PYTHONS) meta/ee-requirements.txt tools/requirements/{ansible,tests,lint}.txt
 	@link=$(CACHE)/collections/ansible_collections/holdfast/restic_r2; \
-	    [[ -e $$link ]] || { mkdir -p $${link%/*} && ln -s ../../../.. $$link; }
+	    [[ -e $$link ]] || { mkdir -p $${link%/*} && ln -sT ../../../.. $$link 2>/dev/null; } || [[ -e $$link ]]
 
 env-oldest:
 	@tools/venv.sh $(CACHE)/venv-oldest $(PYTHONS) meta/ee-requirements.txt tools/requirements/{ansible-oldest,tests}.txt

@@ -11,7 +11,7 @@ print("%d.%d %s" % (sys.version_info[0], sys.version_info[1], base))'
 
 candidates() {
     type -aP "python$version" || true
-    for manager in "${PYENV_ROOT:-$HOME/.pyenv}/versions" "$HOME/.local/share/uv/python" /opt/python; do
+    for manager in "${PYENV_ROOT:-${HOME-}/.pyenv}/versions" "${HOME-}/.local/share/uv/python" /opt/python; do
         ls -d "$manager"/*"$version"*/bin/"python$version" 2>/dev/null || true
     done
     echo "/usr/local/bin/python$version"

@@ -10,6 +10,7 @@ The project's files are what git knows plus what it would take in: caches and re
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -57,5 +58,13 @@ def stage(folder: Path) -> Path:
     return target
 
 
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    # Several parts of a run want it at the same time.
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        print(stage(folder))
+
+
 if __name__ == "__main__":
-    print(stage(Path(sys.argv[1]).resolve()))
+    main(Path(sys.argv[1]).resolve())

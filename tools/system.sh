@@ -15,6 +15,9 @@ if ! command -v apt-get >/dev/null || [[ $(id -u) -ne 0 ]]; then
     exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
+# Several parts of a run may want something at the same time, and apt waits for nobody.
+exec 9<"${BASH_SOURCE[0]}"
+flock 9
 echo "Installing ${packages[*]} ..." >&2
-install=(apt-get install --yes --quiet --no-install-recommends "${packages[@]}")
-"${install[@]}" >/dev/null 2>&1 || { apt-get update --quiet >/dev/null && "${install[@]}" >/dev/null; }
+install=(apt-get -o DPkg::Lock::Timeout=300 install --yes --quiet --no-install-recommends "${packages[@]}")
+"${install[@]}" >/dev/null 2>&1 || { apt-get update --quiet >/dev/null && "${install[@]}" >/dev/null; } 9<&-
