@@ -77,15 +77,15 @@ unit: env restic  ## unit tests
 	@$(PYTEST) -q --numprocesses 4 tests/unit
 
 integration: env restic rest-server wrangler  ## integration tests: the real restic, Ansible and the stand-in
-	@$(PYTEST) --durations 20 --numprocesses 3 --ignore tests/unit --ignore tests/hosts --ignore tests/awx --ignore tests/matrix tests
+	@$(PYTEST) --durations 20 --numprocesses 3 tests/integration
 
 .PHONY: attacks kill-matrix fault-matrix model
 attacks: env restic  ## what an owned host can do, against plain restic and against maintenance; writes .results/attacks.json
-	@$(PYTHON) -m tests.attacks
+	@$(PYTEST) -q --durations 5 --numprocesses 4 tests/attacks
 
 # Matrices take a sample of their cases, chosen by the commit or by SAMPLE_SEED=...; with WHOLE=yes, all of them.
 # Their cases mostly wait: many at a time, those first that take long.
-MATRIX = $(PYTEST) --durations 10 --maxschedchunk 1 $(if $(WHOLE),--proof) --numprocesses
+MATRIX = $(PYTEST) --durations 10 --maxschedchunk 1 --numprocesses
 
 kill-matrix: env restic  ## signals to everybody at every step of maintenance; writes .results/kill-matrix.json
 	@$(MATRIX) 9 tests/matrix/test_kill.py

@@ -63,7 +63,7 @@ PARTS = (
     Part("demo"),
     Part("awx", sampled=True),
     Part("hosts", sampled=True),
-    Part("attacks", sampled=True),
+    Part("attacks"),
     Part("fault-matrix", sampled=True),
     Part("kill-matrix", sampled=True),
     # The last, because its count of tests is what a reader of the log looks for at its end.

@@ -47,7 +47,7 @@ export PATH=$venv/bin:$pythons:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 cd "$copy"
 output=$cache/sanity-${venv##*/}.log
 # What its pip prints is in the log only.
-ansible-test sanity --color no "$@" 2>&1 | tee "$output" | { grep -E '^(Running|WARNING|ERROR|FATAL|See|[a-z-]+( --python .*)?$)' || true; }
+ansible-test sanity --color no "$@" 2>&1 | tee "$output" | { grep --line-buffered -E '^(Running|WARNING|ERROR|FATAL|See|[a-z-]+( --python .*)?$)' || true; }
 if grep -q 'All targets skipped' "$output"; then
     echo "ansible-test found no files to test in $PWD." >&2
     exit 1

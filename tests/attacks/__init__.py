@@ -4,8 +4,8 @@
 
 """What somebody who owns a host can do to its backups, done: against plain restic, and against this collection.
 
-`python -m tests.attacks` carries out every attack twice, prints what was lost and what was noticed, and writes
-.results/attacks.json. Words after it choose the attacks whose names contain one of them.
+Each attack is a test (`make attacks`); at the end there is a table of what was lost and what was noticed on both sides, and
+.results/attacks.json.
 """
 
 from __future__ import annotations

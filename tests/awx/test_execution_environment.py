@@ -173,6 +173,7 @@ def run_python(version: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.proof
 def test_the_build_fails_where_restic_is_not_the_pinned_or_signed_one(
     context: Path, root: Path, mirror: dict[str, str], tmp_path: Path
 ) -> None:
@@ -188,6 +189,7 @@ def test_the_build_fails_where_restic_is_not_the_pinned_or_signed_one(
         assert installed == []
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(900)
 def test_the_playbooks_run_from_it(root: Path, tmp_path: Path, shared_stand_in: StandIn) -> None:
     """Nothing but the root's programs and the system's: neither the checkout, nor the environment of the tests."""

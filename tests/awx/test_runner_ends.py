@@ -31,6 +31,7 @@ def assert_next_job_ends_the_work(there: Jobs) -> None:
     assert there.locked() == [True] * HOSTS
 
 
+@pytest.mark.proof
 def test_canceled_job(there: Jobs) -> None:
     job = there.end("maintenance", cancel, hold=15)
     assert job.status == "canceled", job.output
@@ -39,6 +40,7 @@ def test_canceled_job(there: Jobs) -> None:
     assert_next_job_ends_the_work(there)
 
 
+@pytest.mark.proof
 def test_job_that_takes_too_long(there: Jobs) -> None:
     job = there.end("maintenance", lambda process: process.wait(120), hold=40, timeout=45)
     assert job.status == "timeout", job.output

@@ -130,6 +130,7 @@ def test_a_host_backs_up_while_it_is_maintained(running: Site, fleet: Fleet) -> 
         assert {rule["enabled"] for rule in running.stand_in.rules(running.bucket(host.name))} == {True}, output
 
 
+@pytest.mark.proof
 def test_hosts_that_are_cut_off_while_they_are_maintained(running: Site, fleet: Fleet) -> None:
     dead, lonely = fleet.hosts["h1"], fleet.hosts["h2"]
     for host in fleet:
@@ -197,6 +198,7 @@ def test_a_deleted_host_comes_back_on_a_fresh_one(running: Site, fleet: Fleet, t
         host.run("mv /var/restored/srv/tree /srv/; systemctl start holdfast-backup@data.service")
 
 
+@pytest.mark.proof
 def test_a_hostile_host_harms_nobody_while_maintenance_goes_on(running: Site, fleet: Fleet) -> None:
     """The last of this file: a host that destroys its own backups in a window gets no window any more."""
     hostile, other = fleet.hosts["h1"], fleet.hosts["h2"]

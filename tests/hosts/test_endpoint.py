@@ -27,6 +27,7 @@ def state(host: Host, unit: str) -> str:
     return host.property_of(unit, "ActiveState")
 
 
+@pytest.mark.proof
 def test_endpoint_gone_for_minutes_and_back(site: Site, heartbeat: Heartbeat) -> None:
     account = site.stand_in
     site.common.update(backup_jobs=JOBS, backup_reruns=0, holdfast_heartbeat_url=heartbeat.address)

@@ -19,6 +19,7 @@ from tests.support.site import Site
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
 
+SAMPLE = ("trixie",)
 SERVICE = "holdfast-backup@system.service"
 JOBS: list[dict[str, Any]] = [{"name": "system", "paths": ["/srv"], "random_delay": "0", "timeout": "2min"}]
 
@@ -92,6 +93,7 @@ def is_heard(host: Host) -> None:
     )
 
 
+@pytest.mark.proof
 def test_timers_survive_a_reboot(running: Site) -> None:
     for host in running.fleet:
         host.reboot()
@@ -172,6 +174,7 @@ def test_a_lost_answer_is_followed_by_another_run(running: Site) -> None:
         assert len(running.snapshots(host)) == count + 1
 
 
+@pytest.mark.proof
 def test_restic_killed(running: Site) -> None:
     for host in running.fleet:
         count = len(running.snapshots(host))
@@ -194,6 +197,7 @@ def test_disk_full(running: Site) -> None:
         assert len(running.snapshots(host)) == count
 
 
+@pytest.mark.proof
 def test_the_disk_of_the_cache_is_full(running: Site) -> None:
     """restic takes a cache that it cannot write to for a failure, and it is told as one."""
     for host in running.fleet:
@@ -209,7 +213,7 @@ def test_the_disk_of_the_cache_is_full(running: Site) -> None:
             assert "no space left on device" in host.journal(SERVICE)
 
 
-@pytest.mark.parametrize("days", [1, -1])
+@pytest.mark.parametrize("days", [1, pytest.param(-1, marks=pytest.mark.proof)])
 def test_clock_off_by_a_day(running: Site, fleet: Fleet, days: int) -> None:
     """A host's clock is the machine's, so that it is the server's that differs."""
     for host in fleet:
@@ -223,6 +227,7 @@ def test_clock_off_by_a_day(running: Site, fleet: Fleet, days: int) -> None:
         assert len(running.snapshots(host)) == count
 
 
+@pytest.mark.proof
 def test_a_timer_that_fired_in_the_future_fires_again_today(running: Site, fleet: Fleet) -> None:
     """What is left on a host whose clock was a day ahead, and was put right."""
     timer = SERVICE.replace(".service", ".timer")

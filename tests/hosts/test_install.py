@@ -115,7 +115,9 @@ def test_a_release_is_fetched_once_and_verified(site: Site, mirror: Mirror, flee
     assert install(site, mirror, "0.20.0").changed == []
 
 
-@pytest.mark.parametrize("wrong", ["checksum", "signature", "key", "fingerprint"])
+@pytest.mark.parametrize(
+    "wrong", ["signature", *(pytest.param(w, marks=pytest.mark.proof) for w in ("checksum", "key", "fingerprint"))]
+)
 def test_what_cannot_be_trusted_replaces_nothing(site: Site, mirror: Mirror, fleet: Fleet, wrong: str) -> None:
     before = installed(fleet)
     folder = mirror.release(f"0.21.{len(wrong)}")
@@ -148,7 +150,9 @@ def test_a_release_that_is_kept_is_verified_again_by_other_pins(site: Site, mirr
     assert installed(fleet) == {"restic 0.20.0 compiled for a test"}
 
 
-@pytest.mark.parametrize("wrong", ["old", "foreign", "no restic"])
+@pytest.mark.parametrize(
+    "wrong", ["old", *(pytest.param(w, marks=pytest.mark.proof) for w in ("foreign", "no restic"))]
+)
 def test_what_does_not_do_replaces_nothing(
     site: Site, mirror: Mirror, fleet: Fleet, tmp_path: Path, wrong: str
 ) -> None:

@@ -23,18 +23,19 @@ from tools.parts import Part
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKEFILE = """
+.RECIPEPREFIX = >
 one two three:
-	@echo "$@ $(WHOLE)" >>../ran
+> @echo "$@ $(WHOLE)" >>../ran
 bad:
-	@echo this is what is wrong; exit 1
+> @echo this is what is wrong; exit 1
 tested:
-	@echo '<testsuites><testsuite tests="5" skipped="1" failures="0" errors="0"/></testsuites>' >$(REPORT)
+> @echo '<testsuites><testsuite tests="5" skipped="1" failures="0" errors="0"/></testsuites>' >$(REPORT)
 without:
-	@echo 'SKIPPED: there is no such program.'
+> @echo 'SKIPPED: there is no such program.'
 left right:
-	@touch ../$@; while [ ! -e ../left ] || [ ! -e ../right ]; do sleep 0.1; done
+> @touch ../$@; while [ ! -e ../left ] || [ ! -e ../right ]; do sleep 0.1; done
 changes:
-	@touch new
+> @touch new
 """
 
 
