@@ -6,10 +6,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import pickle
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,24 +16,14 @@ import pytest
 from tests.attacks.outcome import HEADING
 from tests.attacks.scene import Template, make_template, stage
 from tests.stand_in.client import StandIn
+from tests.support.once import made_once
 from tests.support.results import write_result
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
-    """Made once by the first of all processes that need it."""
-    own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "attacks"
-    folder.mkdir(exist_ok=True)
-    kept = folder / "template.pickle"
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not kept.exists():
-            made = make_template(folder / "template")
-            kept.write_bytes(pickle.dumps(made))
-    found = pickle.loads(kept.read_bytes())
-    assert isinstance(found, Template)
-    return found
+def template(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """A repository to take copies of."""
+    return made_once(pytestconfig, "attacks", lambda: make_template(tmp_path_factory.mktemp("attacks")))
 
 
 @pytest.fixture(scope="session")
