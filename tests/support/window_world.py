@@ -54,8 +54,8 @@ class World:
     def disabled(self) -> list[str]:
         return [rule["prefix"] for rule in self.state["rules"] if not rule["enabled"]]
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 10) -> float:
-        return wait_for(condition, seconds=seconds)
+    def wait(self, condition: Callable[[], bool]) -> float:
+        return wait_for(condition)
 
 
 class FakeCloudflare:
@@ -77,7 +77,7 @@ class FakeCloudflare:
             fault = state["faults"].get(name) or []
             happens = fault.pop(0) if fault else None
         if happens == "slow":
-            time.sleep(60)
+            time.sleep(600)
         if happens == "lost":
             raise Unreachable("No answer.")
         if happens == "denied":
@@ -145,9 +145,10 @@ def spec_of(world: World, **changes: Any) -> WindowSpec:
         "parts": ("index", "data"),
         "cloudflare": lambda **settings: FakeCloudflare(world, **settings),
         "s3": lambda **settings: FakeS3(world),
-        "open_patience": 1.0,
-        "close_patience": 5.0,
-        "grace_seconds": 5.0,
+        # A minute, so that a busy machine is not taken for a failure; who waits for a failure sets less.
+        "open_patience": 60.0,
+        "close_patience": 60.0,
+        "grace_seconds": 60.0,
         "log_path": str(world.path.with_suffix(".log")),
     }
     return WindowSpec(**{**values, **changes})
