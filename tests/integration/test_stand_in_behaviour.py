@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, ReadTimeoutError
 from cloudflare import APIConnectionError, APIStatusError
 
 from tests.stand_in.client import StandIn
@@ -170,6 +170,16 @@ def test_fault_of_the_api(stand_in: StandIn) -> None:
     stand_in.clear_faults()
     set_rules(stand_in, bucket)
     assert stand_in.rules(bucket) == []
+
+
+def test_an_answer_can_be_cut_halfway(stand_in: StandIn) -> None:
+    bucket = new_bucket(stand_in, "half")
+    s3 = s3_client(stand_in)
+    s3.put_object(Bucket=bucket, Key="big", Body=b"x" * 100_000)
+    stand_in.fault(kind="GetObject", cut="half")
+    with pytest.raises(BotoCoreError):
+        s3.get_object(Bucket=bucket, Key="big")["Body"].read()
+    assert len(s3.get_object(Bucket=bucket, Key="big")["Body"].read()) == 100_000
 
 
 @pytest.mark.parametrize(("cut", "rules"), [("before", 1), ("after", 0)])

@@ -189,6 +189,17 @@ def test_a_failure_that_passes_is_one_for_restic_too(bed: Bed) -> None:
     assert seen.problems == []
 
 
+def test_an_answer_that_stops_halfway_is_no_whole_one(bed: Bed) -> None:
+    seen = view(bed)
+    with client(seen) as there:
+        bed.stand_in.fault(kind="GetObject", path=bed.bucket, cut="half")
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            there.ask("GET", f"/data/{name_of(PACK)}")
+        there.close()
+        assert there.ask("GET", f"/data/{name_of(PACK)}") == (200, PACK)
+    assert seen.problems == []
+
+
 def test_what_is_added_reaches_the_bucket_and_nothing_is_deleted_there(bed: Bed) -> None:
     bed.lock()
     seen, body = view(bed), os.urandom(1 << 20)

@@ -75,6 +75,10 @@ class App:
         response = self._plain(request, entry)
         if fault.cut == "after":
             raise Cut
+        if fault.cut == "half":
+            response.headers.setdefault("content-length", str(len(response.body)))
+            response.body = response.body[: len(response.body) // 2]
+            response.cut = True
         return _faulty(request, fault) if fault.status else response
 
     def _plain(self, request: Request, entry: dict[str, Any]) -> Response:

@@ -29,7 +29,7 @@ class Fault:
         retry_after: Value of a Retry-After header in that answer.
         applied: Do what is asked, and only then answer with the status.
         delay: Seconds before anything happens.
-        cut: Cut the connection "before" or "after" the request took effect.
+        cut: Cut the connection "before" or "after" the request took effect, or in the middle of the answer ("half").
         times: How many requests are hit; 0: all.
         skip: How many matching requests are let through first.
     """
@@ -50,8 +50,8 @@ class Fault:
     seen: int = 0
 
     def __post_init__(self) -> None:
-        if self.cut not in (None, "before", "after"):
-            raise ValueError("cut is neither before nor after")
+        if self.cut not in (None, "before", "after", "half"):
+            raise ValueError("cut is neither before nor after nor half")
         re.compile(self.path or "")
         re.compile(self.agent or "")
 

@@ -44,11 +44,12 @@ class Request:
 
 @dataclass
 class Response:
-    """One HTTP answer."""
+    """One HTTP answer; after one that is to be cut, the connection is."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    cut: bool = False
 
 
 def json_response(data: Any, status: int = 200, **headers: str) -> Response:

@@ -115,6 +115,8 @@ class Handler(BaseHTTPRequestHandler):
             except Exception:  # noqa: BLE001  (a mistake in here shall be seen by the test that met it)
                 response = Response(500, {"content-type": "text/plain"}, traceback.format_exc().encode())
             self._send(response)
+            if response.cut:
+                self._cut()
         except OSError:
             self.close_connection = True
 
