@@ -153,7 +153,7 @@ class Case:
             command = ("ansible-runner", "run", str(self.bed.home), "-p", "play.json", "--inventory", hosts)
         return subprocess.Popen(
             command,
-            env=self.bed.ansible.environment(),
+            env=self.bed.ansible.environment({"PYTHONFAULTHANDLER": "1"}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
