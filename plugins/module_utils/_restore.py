@@ -13,15 +13,30 @@ import json
 import os
 import re
 import stat
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import IO, Any
 
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._confined import Confined
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._listing import (
+    LONGEST_PATH,
+    MOST_LEFT_OUT,
+    Listing,
+    ListingError,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import parse_date
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Completed, Restic, stop
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._target import Target, disarm, entries
 
 # The first that reports in JSON, has --dry-run, leaves equal files alone, and never writes through a link.
 RESTIC_OVERWRITES = (0, 17, 0)
+RESTIC_CHOOSES_ATTRIBUTES = (0, 18, 0)
+# An entry of a listing with the longest path that is looked at, and how much of restic's errors is.
+LONGEST_LINE = 1 << 20
+_MOST_SAID = 1 << 16
 
 
 class RestoreError(HoldfastError):
@@ -66,71 +81,148 @@ def choose(restic: Restic, selection: Selection) -> tuple[dict[str, Any], list[s
     return max(timed, key=lambda item: item[:2])[2], ignored
 
 
-def restore(
-    restic: Restic, selection: Selection, target: str, *, verify: bool, overwrite: bool, check_mode: bool
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class How:
+    """How to restore.
+
+    Attributes:
+        special: Whether devices, setuid and setgid bits, capabilities and attributes of the system are restored.
+        confined: Whether restic may write nothing but the target.
+    """
+
+    verify: bool = True
+    special: bool = False
+    confined: bool = True
+    check_mode: bool = False
+
+
+def restore(restic: Restic, selection: Selection, target: Target, how: How) -> dict[str, Any]:
     """Restore, and return the result of the module."""
-    filled = _filled(target, overwrite)
-    if filled:
+    if target.filled:
         restic.require(RESTIC_OVERWRITES, "Restoring over files")
     snapshot, ignored = choose(restic, selection)
+    listing = listed(restic, snapshot["id"], target.path, devices=how.special)
+    if listing.bad_names:
+        restic.require(RESTIC_OVERWRITES, "Restoring a snapshot in which somebody has forged names")
     result: dict[str, Any] = {
         "changed": True,
         "snapshot": {key: snapshot.get(key) for key in ("id", "time", "hostname", "paths")},
-        "target": target,
-        "verified": verify and not check_mode,
+        "target": target.path,
+        "verified": how.verify and not how.check_mode,
+        "left_out": [item.as_dict() for item in listing.left_out],
         "warnings": [f"restic cannot read a snapshot of {restic.repository.name}: {line}" for line in ignored],
     }
     reports = restic.version() >= RESTIC_OVERWRITES
-    if check_mode and not reports:
+    if how.check_mode and not reports:
         return result
-    before = _tree(target) if filled else {}
-    # --no-lock: a restore must be possible when somebody has filled locks/, and with keys that can only read
-    args = ["restore", snapshot["id"], "--no-lock", f"--target={target}"]
-    args += [f"--include={pattern}" for pattern in selection.include]
-    args += [f"--exclude={pattern}" for pattern in selection.exclude]
-    # Long runs of zeros come back as holes: a disk image that was sparse could fill the disk otherwise.
-    args += ["--sparse"] if reports else []
-    args += ["--dry-run"] if check_mode else ["--verify"] if verify else []
-    completed = restic.succeed([*args, *(["--json", "-vv"] if reports else [])])
-    messages = _messages(completed.stdout) if reports else []
-    if filled:
-        changes = _predicted(messages, target) if check_mode else _tree(target) != before
+    before = _tree(target.path) if target.filled else {}
+    messages = _run(restic, snapshot["id"], selection, target, how, listing, result)
+    if target.filled:
+        changes = _predicted(messages, target.path) if how.check_mode else _tree(target.path) != before
         result["changed"] = changes or _number(messages, "bytes_restored") > 0
-    result.update(_counts(messages, target))
+    result.update(_counts(messages, target.path))
     if result["files"] + _number(messages, "files_skipped") == 0:
         result["changed"] = False
         result["warnings"].append(f"Nothing in snapshot {snapshot['id']} fits what is to be included and excluded.")
     return result
 
 
-def _filled(target: str, overwrite: bool) -> bool:
-    """Whether there is something in the target already; refuse what cannot or must not be restored into."""
-    if not os.path.isabs(target):
-        raise RestoreError(f"The target {target!r} is not an absolute path.")
+def listed(restic: Restic, snapshot: str, target: str, *, devices: bool) -> Listing:
+    """What a snapshot lists, judged."""
+    listing = Listing(devices=devices, room=LONGEST_PATH - len(os.fsencode(target)) - 1)
+    with tempfile.TemporaryFile() as said:
+        process = restic.start(["ls", "--json", "--no-lock", snapshot], stderr=said)
+        try:
+            for node in _nodes(process.stdout):
+                listing.add(node)
+            code = process.wait()
+        except BaseException:
+            stop(process)
+            raise
+        if code != 0:
+            said.seek(max(0, said.seek(0, os.SEEK_END) - _MOST_SAID))
+            raise restic.error("ls", Completed(code, "", said.read().decode(errors="replace")))
+    return listing
+
+
+def _nodes(stream: IO[str] | None) -> Iterator[dict[str, Any]]:
+    if stream is None:
+        return
+    for line in iter(partial(stream.readline, LONGEST_LINE), ""):
+        try:
+            node = json.loads(line)
+        except ValueError as error:
+            raise ListingError(
+                "The snapshot lists an entry that is too long or cannot be read; it is not restored."
+            ) from error
+        if isinstance(node, dict) and "node" in (node.get("struct_type"), node.get("message_type")):
+            yield node
+
+
+def _arguments(restic: Restic, selection: Selection, how: How, listing: Listing) -> list[str]:
+    """restic's arguments for what is restored, and how."""
+    args = [f"--include={pattern}" for pattern in selection.include]
+    args += [f"--exclude={pattern}" for pattern in selection.exclude]
+    # restic takes patterns of one kind only.
+    args += [f"--include=!{pattern}" if selection.include else f"--exclude={pattern}" for pattern in listing.patterns]
+    if not how.special and restic.version() >= RESTIC_CHOOSES_ATTRIBUTES:
+        # Attributes of the system, which need more than a restore gets. Capabilities are taken away, and told, afterwards.
+        unwanted = ["trusted.*", "security.[^c]*" if os.geteuid() == 0 else "security.*"]
+        args += [f"--exclude-xattr={pattern}" for pattern in unwanted]
+    # Long runs of zeros come back as holes: a disk image that was sparse could fill the disk otherwise.
+    args += ["--sparse", "--json", "-vv"] if restic.version() >= RESTIC_OVERWRITES else []
+    return [*args, *(["--dry-run"] if how.check_mode else ["--verify"] if how.verify else [])]
+
+
+def _run(
+    restic: Restic,
+    snapshot: str,
+    selection: Selection,
+    target: Target,
+    how: How,
+    listing: Listing,
+    result: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """Restore; restic's messages. What was taken away afterwards is added to the result."""
+    # --no-lock: a restore must be possible when somebody has filled locks/, and with keys that can only read
+    args = ["restore", snapshot, "--no-lock", f"--target={target.path}", *_arguments(restic, selection, how, listing)]
+    if not how.check_mode:
+        target.make()
+    runs = restic
+    if how.confined and not how.check_mode:
+        runs = Confined(restic, [target.path, *_cache(restic)], special=how.special)
     try:
-        filled = bool(os.listdir(target))
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise RestoreError(f"The target {target} is not a folder that can be read: {error.strerror}.") from error
-    if filled and not overwrite:
-        raise RestoreError(
-            f"The target {target} is not empty: choose an empty folder, or set overwrite to true (for the playbook restore "
-            "holdfast_restore_overwrite)."
-        )
-    return filled
+        completed = runs.run(args)
+    finally:
+        if not (how.special or how.check_mode):
+            found = [item.as_dict() for item in disarm(target.path)]
+            result["left_out"] += found[:MOST_LEFT_OUT]
+    messages, errors = _messages(completed.stdout), _messages(completed.stderr)
+    if completed.exit_code != 0 and not (listing.bad_names and _only_bad_names(errors)):
+        raise restic.error("restore", completed)
+    return messages
+
+
+def _only_bad_names(errors: list[dict[str, Any]]) -> bool:
+    """Whether restic complains of nothing but names that it does not restore, of which the listing has told."""
+    told = [str(item.get("error", {}).get("message")) for item in errors if item.get("message_type") == "error"]
+    return bool(told) and all(text.startswith("invalid child node name ") for text in told)
+
+
+def _cache(restic: Restic) -> list[str]:
+    """restic's cache, without which it would ask for each folder of the snapshot several times; it is there by now."""
+    folder = restic.environment().get("RESTIC_CACHE_DIR") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "restic"
+    )
+    return [os.path.realpath(folder)] if os.path.isdir(folder) else []
 
 
 def _tree(target: str) -> dict[str, tuple[Any, ...]]:
     """What a restore can change about everything below the target, but for the content of files."""
     found = {}
-    for parent, folders, files in os.walk(target):
-        for name in folders + files:
-            path = os.path.join(parent, name)
-            status = os.lstat(path)
-            link = os.readlink(path) if os.path.islink(path) else None
-            found[path] = (status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns, link)
+    for path, status in entries(target):
+        link = os.readlink(path) if stat.S_ISLNK(status.st_mode) else None
+        found[path] = (status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns, link)
     return found
 
 

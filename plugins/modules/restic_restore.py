@@ -13,6 +13,8 @@ description:
   - Restores a snapshot, or parts of it, into a folder, and reads every restored file again to compare it with what the
     repository says.
   - Runs wherever restic is, on the maintenance node or on a backed-up host, and needs no boto3.
+  - A snapshot is what a host has written, and restic restores it as it is. So before anything is written, its list of entries
+    is judged, restic can write nothing but the target, and what could give rights to somebody is left out.
   - Takes no restic lock, so that a restore also succeeds with keys that can only read, and when somebody has filled
     C(locks/).
 author: The holdfast.restic_r2 maintainers (!UNKNOWN)
@@ -25,6 +27,7 @@ extends_documentation_fragment:
 requirements:
   - restic >= 0.14.0
   - restic >= 0.17.0, with O(overwrite) and a folder that is not empty
+  - Linux >= 5.12, with O(confinement=auto)
 attributes:
   check_mode:
     support: full
@@ -65,11 +68,35 @@ options:
     default: []
   target:
     description:
-      - The folder to restore into, an absolute path. It is made when it does not exist.
+      - The folder to restore into, an absolute path. It is made with mode 0700 when it does not exist.
       - Paths of the snapshot are kept below it, so C(/etc/hosts) becomes C(<target>/etc/hosts). Nothing outside of it
-        is written.
+        is written, but for restic's own cache.
+      - It is refused when it, or a folder above it, belongs to anybody but root and the user of the module, or can be written
+        by others (above it, a sticky bit will do), when a link is on the way, and when others can enter it. Mount what is
+        restored from there with C(nosuid,nodev) if you can.
     type: path
     required: true
+  roots:
+    description:
+      - The folders below which O(target) must be. Any folder will do when there are none.
+    type: list
+    elements: path
+    default: []
+  confinement:
+    description:
+      - With V(auto), restic runs where nothing but O(target) and its own cache can be written and no devices can be opened (in
+        a mount namespace of its own). A machine that cannot do this is refused. So is the target C(/).
+      - With V(none), restic can write everything that its user can. What a snapshot lists is judged all the same.
+    type: str
+    choices: [auto, none]
+    default: auto
+  special:
+    description:
+      - Whether devices, setuid and setgid bits of files, file capabilities, and attributes of the system (C(trusted.*) and
+        C(security.*), such as labels of SELinux) are restored too, as for a machine that shall boot from the target.
+      - The target may be open to others then.
+    type: bool
+    default: false
   include:
     description:
       - Restore only what fits one of these patterns of restic.
@@ -93,6 +120,10 @@ options:
     type: bool
     default: false
 notes:
+  - Entries that restic itself never writes (the same name twice in a folder, names that lead elsewhere or are too long, unknown
+    types) are left out, and the others are restored. A snapshot with more than 1000 such entries, or that cannot be listed to
+    its end, is not restored.
+  - Attributes of the system can be left out by restic >= 0.18.0 only; an older one fails at them.
   - Long runs of zeros are restored as holes of sparse files (restic >= 0.17.0).
   - Owners are restored by number, and only when the module runs as root.
 """
@@ -105,9 +136,9 @@ EXAMPLES = r"""
     bucket: backup-web1
     password: "{{ holdfast_password }}"
     host: web1
-    target: /var/tmp/restored
+    target: /var/lib/holdfast/restores/web1
 
-- name: One folder of an older one, back in its place
+- name: One folder of an older one, over what was restored before, to be copied into its place after a look at it
   holdfast.restic_r2.restic_restore:
     s3_endpoint: "{{ holdfast_s3_endpoint }}"
     access_key_id: "{{ web1_access_key_id }}"
@@ -116,7 +147,7 @@ EXAMPLES = r"""
     password: "{{ holdfast_password }}"
     snapshot: "{{ chosen_snapshot }}"
     include: [/etc/nginx]
-    target: /
+    target: /var/lib/holdfast/restores/web1
     overwrite: true
 """
 
@@ -134,7 +165,24 @@ target:
   description: The folder that was restored into.
   returned: success
   type: str
-  sample: /var/tmp/restored
+  sample: /var/lib/holdfast/restores/web1
+left_out:
+  description:
+    - What of the whole snapshot was not restored (V(name), V(twice), V(long), V(device), V(type)), and what was restored without
+      its rights (V(setuid), V(setgid), V(capability)). Paths are cut at 1000 characters, and bytes that are not UTF-8 replaced.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: Its path in the snapshot.
+      type: str
+    why:
+      description: Why it was left out.
+      type: str
+  sample:
+    - path: /usr/bin/passwd
+      why: setuid
 files:
   description: How many files, folders and links were restored. Over existing files, folders and links always count.
   returned: success, but not in check mode with restic older than 0.17
@@ -152,11 +200,15 @@ verified:
   sample: true
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, RESTIC, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._confined import require
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restore import Selection, restore
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restore import How, Selection, restore
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._target import inspect
 
 SELECTION = {
     "snapshot": {"type": "str", "default": "latest"},
@@ -166,20 +218,34 @@ SELECTION = {
     "include": {"type": "list", "elements": "str", "default": []},
     "exclude": {"type": "list", "elements": "str", "default": []},
 }
-HOW = {"verify": {"type": "bool", "default": True}, "overwrite": {"type": "bool", "default": False}}
+HOW = {"verify": {"type": "bool", "default": True}, "special": {"type": "bool", "default": False}}
+TARGET = {
+    "target": {"type": "path", "required": True},
+    "roots": {"type": "list", "elements": "path", "default": []},
+    "overwrite": {"type": "bool", "default": False},
+    "confinement": {"type": "str", "choices": ["auto", "none"], "default": "auto"},
+}
+
+
+def restored(module: AnsibleModule) -> dict[str, Any]:
+    """The result. Target and machine are judged before anything is asked for."""
+    params = module.params
+    confined = params["confinement"] == "auto"
+    selection = Selection(**{name: params[name] for name in SELECTION})
+    target = inspect(params["target"], params["roots"], overwrite=params["overwrite"], special=params["special"])
+    how = How(**{name: params[name] for name in HOW}, confined=confined, check_mode=module.check_mode)
+    if confined:
+        require(target.path, special=how.special)
+    return restore(Clients(params, module.no_log_values.add).open_repository(), selection, target, how)
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**CLOUDFLARE, **S3, **RESTIC, **SELECTION, **HOW, "target": {"type": "path", "required": True}},
+        argument_spec={**CLOUDFLARE, **S3, **RESTIC, **SELECTION, **HOW, **TARGET},
         supports_check_mode=True,
     )
-    params = module.params
-    selection = Selection(**{name: params[name] for name in SELECTION})
-    how = {name: params[name] for name in HOW}
     try:
-        restic = Clients(params, module.no_log_values.add).open_repository()
-        result = restore(restic, selection, params["target"], check_mode=module.check_mode, **how)
+        result = restored(module)
     except HoldfastError as error:
         module.fail_json(msg=str(error), **error.details)
     for warning in result.pop("warnings"):

@@ -10,6 +10,7 @@ import json
 import shutil
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -75,8 +76,15 @@ def test_from_provisioning_to_a_restore_with_what_each_template_holds(job: Job, 
     assert {row.split()[1] for row in job.table(job.run("verify"))} == {"ok"}
     assert {row.split()[1] for row in job.table(job.run("maintenance"))} == {"ok"}
     assert job.run("guard").changed == []
-    survey = {"host": "awx1", "to": "awx2", "target": str(tmp_path / "back"), "snapshot": "latest"}
-    job.run("restore", {f"holdfast_restore_{name}": value for name, value in survey.items()})
+    survey = {"host": "awx1", "to": "awx1", "target": str(tmp_path / "back"), "snapshot": "latest"}
+
+    def restore(*, fails: bool = True, **answers: Any) -> str:
+        named = {f"holdfast_restore_{name}": value for name, value in {**survey, **answers}.items()}
+        return job.run("restore", named, fails=fails).output
+
+    assert "restored on awx1 or on the maintenance node" in restore(to="awx2")
+    assert "is below none of the folders that are restored into" in restore()
+    restore(fails=False, roots=[str(tmp_path)])
     data = job.fleet.home("awx1") / "data"
     assert (tmp_path / "back" / data.relative_to("/") / "hello").read_text() == "This is awx1.\n"
 

@@ -187,15 +187,15 @@ def test_a_deleted_host_comes_back_on_a_fresh_one(running: Site, fleet: Fleet, t
             extra={
                 "holdfast_restore_host": host.name,
                 "holdfast_restore_to": host.name,
-                "holdfast_restore_target": "/var/restored",
+                "holdfast_restore_target": "/var/lib/holdfast/restores/all",
             },
         )
         assert restored.exit_code == 0, restored.output
         host.write("/var/tmp/manifest.py", MANIFEST)
-        after = host.run("python3 /var/tmp/manifest.py /var/restored/srv/tree")
+        after = host.run("python3 /var/tmp/manifest.py /var/lib/holdfast/restores/all/srv/tree")
         assert after.splitlines() == before[host.name].splitlines()
         # It goes on backing up where the lost host ended.
-        host.run("mv /var/restored/srv/tree /srv/; systemctl start holdfast-backup@data.service")
+        host.run("mv /var/lib/holdfast/restores/all/srv/tree /srv/; systemctl start holdfast-backup@data.service")
 
 
 @pytest.mark.proof

@@ -289,12 +289,31 @@ def test_restore_on_the_node_and_on_a_host(ansible: Ansible, fleet: Fleet, tmp_p
     for onto in ("", "web2"):
         target = tmp_path / f"back{onto}"
         variables = {
-            "holdfast_restore_host": "web1", "holdfast_restore_target": str(target), "holdfast_restore_to": onto
+            "holdfast_restore_host": "web1", "holdfast_restore_target": str(target), "holdfast_restore_to": onto,
+            "holdfast_restore_roots": [str(tmp_path)], "holdfast_restore_to_others": True,
         }  # fmt: skip
+        start = fleet.stand_in.last_request()
         run = ansible.playbook(RESTORE, fleet.inventory, variables=variables)
         assert run.exit_code == 0, run.output
         for name in ("hello", "blob"):
             assert (target / data.relative_to("/") / name).read_bytes() == (data / name).read_bytes()
+        # Neither the node nor another host has any use for the host's own keys.
+        used = {request["key_id"] for request in fleet.stand_in.requests(start) if request["bucket"] == "backup-web1"}
+        assert used - {None} and fleet.host("web1")["holdfast_access_key_id"] not in used
+
+
+def test_a_restore_stays_where_it_may_be(ansible: Ansible, fleet: Fleet, tmp_path: Path) -> None:
+    variables = {"holdfast_restore_host": "web1", "holdfast_restore_target": str(tmp_path / "back")}
+    for more, sentence in (
+        ({"holdfast_restore_to": "web2"}, "restored on web1 or on the maintenance node"),
+        (
+            {"holdfast_restore_to": "elsewhere", "holdfast_restore_to_others": True},
+            "restored on web1 or on the maintenance",
+        ),
+    ):
+        run = ansible.playbook(RESTORE, fleet.inventory, variables={**variables, **more})
+        assert run.exit_code == 2 and sentence in run.output, run.output
+    assert not (tmp_path / "back").exists()
 
 
 def test_restore_asks_for_host_and_target(ansible: Ansible, fleet: Fleet) -> None:

@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is left out of what a snapshot lists. What restic makes of it is tried in the integration tests."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils import _listing
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._listing import Listing, ListingError, pattern
+
+
+def listing(*entries: str, devices: bool = False) -> Listing:
+    """Entries like `dir /a` in the order of a listing."""
+    found = Listing(devices=devices, room=1000)
+    for entry in entries:
+        kind, path = entry.split(" ", 1)
+        found.add({"type": kind, "path": path, "name": path.rpartition("/")[2]})
+    return found
+
+
+def told(*entries: str, devices: bool = False) -> dict[str, str]:
+    return {item.path: item.why for item in listing(*entries, devices=devices).left_out}
+
+
+def test_an_honest_snapshot_is_restored_whole() -> None:
+    entries = ["dir /a", "dir /a/a", "symlink /a/a/a", "file /a/b", "fifo /a/c", "socket /b", "file /it's a [*]?\\\n"]
+    assert told(*entries) == {}
+
+
+def test_what_is_below_an_entry_that_is_left_out_is_not_told_again() -> None:
+    assert told("dir /a", "dir /b", "dir /b/x", "dir /a", "dev /a/x", "dev /b") == {"/a": "twice", "/b": "twice"}
+
+
+def test_names_that_cannot_be_told_apart() -> None:
+    assert told("file /\ufffd", "file /\ufffd", "dir /x\ufffd", "dir /x\ufffd") == {}
+    assert told("dir /\ufffd", "symlink /\ufffd") == {"/\ufffd": "twice"}
+    assert told("symlink /\ufffd", "symlink /a\ufffd") == {}
+
+
+def test_what_is_out_of_place_takes_its_folder_along() -> None:
+    found = listing("dir /a", "file /b", "file /a/x")
+    assert [item.path for item in found.left_out] == ["/a"]
+    assert found.patterns == ["/a"]
+
+
+def test_devices_are_restored_when_asked_for() -> None:
+    assert told("dev /a", "chardev /b", devices=True) == {}
+    assert told("dev /a", "chardev /b", "weird /c") == {"/a": "device", "/b": "device", "/c": "type"}
+
+
+def test_patterns_fit_nothing_else() -> None:
+    assert pattern("/a*/[b]?\\/c") == "/a\\*/\\[b]\\?\\\\/c"
+    assert pattern("/a", "n" * 255) == "/a/" + "n" * 255
+    assert pattern("/", "n" * 256) == "/" + "n" * 255 + "?*"
+    assert pattern("/", "ä" * 70_000) == "/" + "ä" * 128 + "?*"
+
+
+def test_too_many_entries_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ListingError, match="more than 1000 entries that must not be restored, the first '/0'"):
+        listing(*(f"dev /{number}" for number in range(1001)))
+    with pytest.raises(ListingError, match="choose another snapshot"):
+        listing("dir /" + "a" * 200, *(f"dev /{'a' * 200}/{'[' * 250}{number}" for number in range(999)))
+    monkeypatch.setattr(_listing, "MOST_ENTRIES", 2)
+    with pytest.raises(ListingError, match="more than 2 entries"):
+        listing("file /a", "file /b", "file /c")
