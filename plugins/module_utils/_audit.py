@@ -10,7 +10,7 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Optional
@@ -31,6 +31,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention impo
 BLOCK, WARN = "block", "warn"
 # Somebody who fills a bucket must not fill the log of an audit as well.
 MOST_OBJECTS = 10_000
+_DELETABLE = ("snapshots/", "index/", "data/")
 
 
 @dataclass(frozen=True)
@@ -268,10 +269,60 @@ def vanished(before: Mapping[str, Any], after: Mapping[str, Any], planned: Itera
     return found
 
 
-def leftovers(after: Iterable[str], planned: Iterable[str]) -> list[Finding]:
-    """Objects that restic meant to delete and that are still there. It does not always say so."""
-    left = sorted(set(after) & set(planned))
+def otherwise(differences: Mapping[str, str]) -> list[Finding]:
+    """What was judged, or added by maintenance, is not as it was.
+
+    Args:
+        differences: "missing" or "changed", by key below the prefix.
+    """
+    what = "Stop using the S3 keys of this bucket, and look at the data now."
+    kinds = (("missing", "lost", "vanished"), ("changed", "replaced", "were replaced"))
+    found = []
+    for kind, code, text in kinds:
+        keys = tuple(sorted(key for key, how in differences.items() if how == kind))
+        if keys:
+            evidence = f"{len(keys)} objects {text} that nobody may touch, the first is {keys[0]}."
+            found.append(Finding(code, BLOCK, evidence, what, keys))
+    return found
+
+
+def unplanned(deletes: Collection[str], known: Collection[str], going: Collection[str]) -> list[Finding]:
+    """restic may delete index objects and packs that were judged, and the snapshots that the policy lets go.
+
+    Args:
+        deletes: The keys below the prefix that it would delete.
+        known: The keys below the prefix that were judged or that it has added.
+        going: The ids of the snapshots.
+    """
+    planned = {f"snapshots/{name}" for name in going}
+    snapshots = {key for key in deletes if key.startswith("snapshots/")}
+    wrong = sorted({key for key in deletes if key not in known or not key.startswith(_DELETABLE)} | snapshots ^ planned)
+    if not wrong:
+        return []
+    evidence = f"restic would not delete exactly what it was asked to: {len(wrong)} objects, the first is {wrong[0]}."
+    what = "Look at that restic, and at the objects."
+    return [Finding("unplanned_deletes", BLOCK, evidence, what, tuple(wrong))]
+
+
+def still_named(packs: Iterable[str], deletes: Collection[str]) -> list[Finding]:
+    """The index that restic has written must not name what goes.
+
+    Args:
+        packs: The packs that the new index objects name.
+        deletes: The keys below the prefix that are to go.
+    """
+    going = {key.rpartition("/")[2] for key in deletes if key.startswith("data/")}
+    named = sorted(going & set(packs))
+    if not named:
+        return []
+    evidence = f"The new index names {len(named)} packs that restic would delete, the first is {named[0][:12]}."
+    what = "Look at that restic, and at the objects."
+    return [Finding("unplanned_deletes", BLOCK, evidence, what, tuple(f"data/{name[:2]}/{name}" for name in named))]
+
+
+def leftovers(left: Collection[str]) -> list[Finding]:
+    """Packs that could not be deleted, and that nothing needs."""
     if not left:
         return []
-    evidence = f"{len(left)} objects that restic meant to delete are still there, the first is {left[0]}."
+    evidence = f"{len(left)} packs that should have been deleted are still there, the first is {min(left)}."
     return [Finding("leftovers", WARN, evidence, "The next maintenance removes them.")]

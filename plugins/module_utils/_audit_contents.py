@@ -125,13 +125,18 @@ def uploads(keys: Collection[str]) -> list[Finding]:
     return [Finding("unfinished_uploads", WARN, evidence, what, tuple(sorted(keys)))]
 
 
-def shrunk(listed: Listing, baseline: Baseline) -> list[Finding]:
-    """What the baseline has must still be there, unchanged; but for what an interrupted maintenance of ours removed."""
-    removing = baseline.removing is not None
-    snapshots = baseline.snapshots.keys() - listed.snapshots.keys() - (baseline.removing or frozenset())
+def shrunk(listed: Listing, baseline: Baseline, deletes: Collection[str] = ()) -> list[Finding]:
+    """What the baseline has must still be there, unchanged.
+
+    Args:
+        listed: What is there.
+        baseline: What was there.
+        deletes: The keys of what an interrupted maintenance of ours was about to delete.
+    """
+    snapshots = _gone("snapshots/", baseline.snapshots.keys() - listed.snapshots.keys(), deletes)
     changed = {name for name, time in baseline.snapshots.items() if listed.snapshots.get(name, time) != time}
-    indexes = set() if removing else baseline.indexes - listed.indexes
-    packs = set() if removing else baseline.packs.keys() - listed.packs.keys()
+    indexes = _gone("index/", baseline.indexes - listed.indexes, deletes)
+    packs = {name for name in baseline.packs.keys() - listed.packs.keys() if pack_key(name) not in deletes}
     replaced = {
         name
         for name, pack in baseline.packs.items()
@@ -146,6 +151,10 @@ def shrunk(listed: Listing, baseline: Baseline) -> list[Finding]:
     )
     what = f"If you did that yourself, {_REBUILD}; else somebody deleted in a window: stop using the host's S3 keys."
     return [Finding(code, BLOCK, f"{some(names, text)}.", what) for code, names, text in kinds if names]
+
+
+def _gone(folder: str, names: Iterable[str], deletes: Collection[str]) -> set[str]:
+    return {name for name in names if folder + name not in deletes}
 
 
 def unreadable(errors: Mapping[str, str]) -> list[Finding]:

@@ -49,26 +49,20 @@ class Expected:
     by_upload: bool = True
 
 
-def readable(before: Iterable[str], after: Iterable[str], snapshots: Iterable[Snapshot]) -> list[Finding]:
+def readable(names: Iterable[str], snapshots: Iterable[Snapshot]) -> list[Finding]:
     """There must be snapshots, and restic must have read every one of them.
 
     Args:
-        before: The names of the objects below snapshots/, as the bucket listed them before restic read them.
-        after: The same, listed afterwards.
+        names: The names of the objects below snapshots/.
         snapshots: What restic read.
     """
-    before, after = ({name for name in names if re.fullmatch(r"[0-9a-f]{64}", name)} for names in (before, after))
     read = {snapshot["id"] for snapshot in snapshots}
+    unread = sorted({name for name in names if re.fullmatch(r"[0-9a-f]{64}", name)} - read)
     found = []
-    unread, unlisted = sorted(before - read), sorted(read - after)
     if unread:
         evidence = f"restic cannot read {len(unread)} of the snapshot objects, the first is snapshots/{unread[0]}."
         what = "Find out who wrote it, and remove it in a manual window."
         found.append(Finding("snapshots_unreadable", BLOCK, evidence, what, below("snapshots", unread)))
-    if unlisted:
-        evidence = f"restic knows {len(unlisted)} snapshots that the bucket lacks, the first is {unlisted[0][:12]}."
-        what = "Find out whether somebody deletes in the bucket right now."
-        found.append(Finding("snapshots_unreadable", BLOCK, evidence, what))
     if not read:
         evidence = "The repository has no snapshot that can be read; prune would delete all of its data."
         what = "Make a backup first, or find out where the snapshots are."

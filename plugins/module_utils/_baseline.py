@@ -61,7 +61,6 @@ class Baseline:
         indexes: The ids of the index objects.
         packs: What is known of each pack, by its id.
         groups: Host and paths of the snapshots.
-        removing: The snapshots that a maintenance is removing, or was when it ended halfway; None when there is none.
     """
 
     repository_id: str
@@ -70,7 +69,6 @@ class Baseline:
     indexes: frozenset[str] = frozenset()
     packs: dict[str, Pack] = field(default_factory=dict)
     groups: frozenset[Group] = frozenset()
-    removing: Optional[frozenset[str]] = None
 
     def only(self, snapshots: Iterable[str], indexes: Iterable[str], packs: Iterable[str]) -> Baseline:
         """Without what is not among these."""
@@ -137,7 +135,6 @@ def _as_json(baseline: Baseline) -> dict[str, Any]:
             for name, pack in baseline.packs.items()
         },
         "groups": sorted([host, list(paths)] for host, paths in baseline.groups),
-        "removing": None if baseline.removing is None else sorted(baseline.removing),
     }
 
 
@@ -152,5 +149,4 @@ def _from_json(data: dict[str, Any]) -> Baseline:
             for name, (size, stored_at, digest, blobs) in data["packs"].items()
         },
         groups=frozenset((host, tuple(paths)) for host, paths in data["groups"]),
-        removing=None if data["removing"] is None else frozenset(data["removing"]),
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Optional
@@ -24,10 +24,11 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import F
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit_contents import Claims, Listing
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._baseline import Baseline, Pack
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import ClaimsError, Held, short_id
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._new_packs import Figures, contents
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._new_packs import Figures, contents, pack_key
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._parallel import in_parallel
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic, ResticError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._scratch import Scratch, in_parallel
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._scratch import Scratch
 
 
 class Inspected(NamedTuple):
@@ -55,34 +56,49 @@ class Contents:
     read_duplicates: bool = True
     scratch_dir: Optional[str] = None
     figures: Figures = field(default_factory=Figures)
+    # What the index objects claim that were read last.
+    claimed: Claims = field(default_factory=dict)
 
     @property
     def prefix(self) -> str:
         return self.restic.repository.prefix
 
-    def inspect(self, listed: Listing, baseline: Baseline, trusted: bool = False) -> Inspected:
+    def inspect(
+        self,
+        listed: Listing,
+        baseline: Baseline,
+        *,
+        own: Collection[str] = (),
+        deletes: Collection[str] = (),
+        trusted: bool = False,
+    ) -> Inspected:
         """Compare, and read what is new.
 
         Args:
             listed: What is there. Index objects must have been listed before packs.
             baseline: What is known.
+            own: The keys of what maintenance itself has added, and that is as it was written.
+            deletes: The keys of what a maintenance was about to delete.
             trusted: All packs have been read just now, by other means.
         """
-        found = audit.shrunk(listed, baseline)
+        found = audit.shrunk(listed, baseline, deletes)
         known = {name: pack.held for name, pack in baseline.packs.items()}
         with ExitStack() as stack:
             new = listed.indexes - baseline.indexes
             scratch = stack.enter_context(Scratch(self.restic, self.keys, self.scratch_dir)) if new else None
             claimed, errors = self._claims(scratch, new) if scratch else ({}, {})
+            self.claimed = claimed
             fresh, contradictions = audit.merged(claimed, known)
             found += [*audit.unreadable(errors), *contradictions, *audit.missing(fresh, listed)]
             if not errors:
                 # What an unreadable index names is not known, and what only it names would be taken for a leftover.
-                found += audit.unreferenced(known.keys() | fresh.keys(), listed)
+                ours = {name for name in listed.packs if pack_key(name) in own}
+                found += audit.unreferenced(known.keys() | fresh.keys() | ours, listed)
             if not trusted:
-                found += self._new_packs(scratch, listed, baseline, fresh)
+                strange = {name: held for name, held in fresh.items() if pack_key(name) not in own}
+                found += self._new_packs(scratch, listed, baseline, strange)
         packs = {name: Pack(*listed.packs[name], held) for name, held in fresh.items() if name in listed.packs}
-        verified = replace(baseline, snapshots=listed.snapshots, indexes=frozenset(listed.indexes), removing=None)
+        verified = replace(baseline, snapshots=listed.snapshots, indexes=frozenset(listed.indexes))
         kept = {name: pack for name, pack in baseline.packs.items() if name in listed.packs}
         return Inspected(found, replace(verified, packs={**kept, **packs}))
 

@@ -9,8 +9,10 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Mapping
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Optional
@@ -20,15 +22,17 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils import (
     _audit_contents,
     _audit_snapshots,
     _baseline,
+    _pending,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit_contents import Listing, listing
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit_snapshots import Expected
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._baseline import Baseline, BaselineError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._contents import Contents, has_blob
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import format_date, lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._phases import Plan, read_plan
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._duplicates import duplicates
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import format_date
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._parallel import in_parallel
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._pending import Pending
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import LockProbe
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import Record
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
@@ -40,7 +44,10 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention impo
     decide,
     group_of,
 )
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error, S3Object
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Object
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._survey import Survey, survey
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._view import View
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._view_server import serve
 
 Objects = Mapping[str, S3Object]
 
@@ -54,8 +61,6 @@ class Wanted:
         expected: What snapshots should be like, and by which of their times to decide.
         max_remove: How many snapshots may go at once, as a number or a percentage.
         read_duplicates: When data is there twice, read all of it before going on; else refuse.
-        lock_wait: Seconds to wait for other restic processes to end.
-        prune_timeout: Seconds that one restic command may take.
         repository_id: The id that the repository must have.
         record: What was recorded about the repository.
         copies: The recorded content of objects, by name ("config", "keys/…").
@@ -64,15 +69,12 @@ class Wanted:
         first_read: How many bytes of data to read unasked when there is no baseline yet.
         scratch_dir: Where packs are put while they are looked at.
         stop: Stop at the first findings that block; else go on and collect all.
-        dry_run: Only say what would be done.
     """
 
     policy: Policy = field(default_factory=Policy)
     expected: Expected = field(default_factory=Expected)
     max_remove: str = "95%"
     read_duplicates: bool = True
-    lock_wait: float = 600.0
-    prune_timeout: Optional[float] = None
     repository_id: Optional[str] = None
     record: Optional[Record] = None
     copies: Mapping[str, bytes] = field(default_factory=dict)
@@ -81,7 +83,6 @@ class Wanted:
     first_read: int = 10 << 30
     scratch_dir: Optional[str] = None
     stop: bool = True
-    dry_run: bool = False
 
 
 class Gate:
@@ -97,12 +98,15 @@ class Gate:
         self.name = restic.repository.name
         self.findings: list[audit.Finding] = []
         self.described: dict[str, dict[str, Any]] = {}
+        self.read: list[Snapshot] = []
         self.looked_into = Contents(restic, s3, {}, wanted.read_duplicates, wanted.scratch_dir)
         # As it was found; as far as it counts; with everything that was verified since; and what its file was when read.
         self.stored: Optional[Baseline] = None
         self.old: Optional[Baseline] = None
         self.baseline: Optional[Baseline] = None
         self.version = ""
+        # What a maintenance was changing that did not come to its end.
+        self.pending = Pending()
 
     def note(self, findings: Iterable[audit.Finding], intro: str) -> None:
         """Keep the findings; raise GateError when one of them says that it must not go on."""
@@ -120,30 +124,58 @@ class Gate:
     def blocked(self) -> bool:
         return any(finding.severity == audit.BLOCK for finding in self.findings)
 
-    def locked(self) -> None:
+    # What the service says -------------------------------------------------------------------------------------------
+
+    def look(self, probe: bool = False) -> Survey:
+        """What is there; the rules must be as they should be.
+
+        Args:
+            probe: Ask whether R2 enforces every rule, too.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            s3 = self.s3
+            found = pool.submit(survey, s3, self.prefix, self.lock_probe if probe else None, uploads=probe)
+            self._locked()
+            return found.result()
+
+    def listed(self) -> Survey:
+        """What is there, whatever the rules are."""
+        return survey(self.s3, self.prefix)
+
+    def objects(self, part: str) -> dict[str, S3Object]:
+        """What is below one part, by key."""
+        return {item.key: item for item in self.s3.iterate(f"{self.prefix}{part}/")}
+
+    def _locked(self) -> None:
         """The rules as they are written: all there, all enabled."""
         rules = self.cloudflare.lock_rules(self.restic.repository.bucket)
         self._note(audit.locks(rules, self.prefix, self.cloudflare.server_time()))
 
-    def probe(self) -> list[audit.Finding]:
-        """Whether R2 enforces every rule."""
-        states = self.lock_probe.states()
+    def enforced(self, found: Survey, intro: str = "") -> None:
+        """R2 enforces every rule, as far as the probe can tell."""
         # Nothing to hold is no danger; what must be there is looked for elsewhere.
-        return audit.enforcement({prefix: state for prefix, state in states.items() if state != "missing"})
+        states = {prefix: state for prefix, state in found.states.items() if state != "missing"}
+        self.note(audit.enforcement(states), intro or f"No window is opened for {self.name}")
 
-    def identified(self, objects: Objects) -> None:
+    def identified(self, found: Survey) -> None:
         """The same repository, with the same keys, as was recorded; and every prefix is really locked."""
         wanted, record = self.wanted, self.wanted.record
+        there = [name for name in wanted.copies if self.prefix + name in found.objects]
+        changed = [name for name in there if not self._holds(found.objects[self.prefix + name], wanted.copies[name])]
         expected = [wanted.repository_id, record.repository_id if record else None]
-        self._note(audit.identity(self.restic.open(), expected))
+        if any(expected):
+            # The recorded config is that of the recorded repository.
+            known = record.repository_id if record and "config" in there and "config" not in changed else None
+            self._note(audit.identity(known or self.restic.open(), expected))
         if record:
-            changed = [
-                name
-                for name, content in wanted.copies.items()
-                if self.prefix + name in objects and self.s3.get(self.prefix + name) != content
-            ]
-            self._note(audit.recorded(self.names(objects, "keys"), record.keys, changed))
-        self._note(self.probe())
+            self._note(audit.recorded(self.names(found.objects, "keys"), record.keys, changed))
+        self.enforced(found)
+
+    def _holds(self, item: S3Object, content: bytes) -> bool:
+        """Whether an object holds this; as a rule its ETag is its MD5, which nobody can forge for a given content."""
+        if (item.size, item.etag) == (len(content), hashlib.md5(content, usedforsecurity=False).hexdigest()):
+            return True
+        return self.s3.get(item.key) == content
 
     def unused(self, objects: Objects) -> bool:
         """Whether no backup was ever made: a new host is nothing to worry about."""
@@ -151,40 +183,68 @@ class Gate:
         self._note(found)
         return bool(found)
 
-    def contents(self, objects: Objects) -> None:
-        """What is there against the baseline; new packs are read. Without a record only what is out of place is seen."""
-        listed = listing(objects.values(), self.prefix)
-        self._note(_audit_contents.strangers(listed, [*self.s3.folders(self.prefix), *self._odd_locks()]))
-        self._note(_audit_contents.uploads(self._uploads()))
-        known = self.baseline or (self._begin(listed) if self.wanted.folder else None)
+    # What restic and the index objects say ---------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self, objects: Objects) -> Iterator[Restic]:
+        """restic for what was listed, and for nothing else in the bucket."""
+        with serve(View(self.s3, self.prefix, objects)) as address:
+            yield self.restic.through(address)
+
+    def opened(self, found: Survey, count: bool = False) -> None:
+        """Open the repository and read its snapshots.
+
+        Args:
+            found: What is there.
+            count: Count what is there twice, where no baseline will tell.
+        """
+        with self.reading(found.objects) as restic:
+            work: dict[str, Callable[[], Any]] = {"snapshots": lambda: restic.list_snapshots()[0]}
+            if count and not self.wanted.folder:
+                work["twice"] = lambda: duplicates(restic)
+            answers = in_parallel(lambda name: work[name](), work)
+            twice = answers.get("twice", 0)
+            if twice and self.wanted.read_duplicates:
+                # Any copy is as good as the other when all of them are intact.
+                self.sound(restic, read_data=True)
+        self.read = answers["snapshots"]
+        self._note(audit.duplicates(twice, verified=self.wanted.read_duplicates))
+
+    def contents(self, found: Survey, added: Optional[Mapping[str, tuple[int, str]]] = None) -> None:
+        """What is there against the baseline; new packs are read. Without a record only what is out of place is seen.
+
+        Args:
+            found: What is there.
+            added: Size and ETag of what this maintenance has added, by key below the prefix.
+        """
+        listed = listing(found.objects.values(), self.prefix)
+        self._note(_audit_contents.strangers(listed, [*found.top, *found.odd_locks()]))
+        self._note(_audit_contents.uploads(found.uploads))
+        known = self.baseline or (self._begin(listed, found) if self.wanted.folder else None)
         if known is None:
             return
         names = ("config", f"keys/{known.key_id}")
         self.looked_into.keys = {
             name: self.wanted.copies.get(name) or self.s3.get(self.prefix + name) for name in names
         }
-        found, verified = self.looked_into.inspect(listed, known, trusted=self.wanted.rebuild)
-        self._note(found)
+        ours = {**self.pending.added, **(added or {})}
+        own = {key for key, item in ours.items() if self._is(found.objects.get(self.prefix + key), item)}
+        findings, verified = self.looked_into.inspect(
+            listed, known, own=own, deletes=self.pending.deletes, trusted=self.wanted.rebuild
+        )
+        self._note(findings)
         self.baseline = verified
 
-    def _uploads(self) -> list[str]:
-        """Onto what uploads were begun and not ended; keys that may only read may not be told, and nothing hangs on it."""
-        try:
-            return [key[len(self.prefix) :] for key in self.s3.uploads(self.prefix)]
-        except S3Error as error:
-            if error.status in (401, 403):
-                return []
-            raise
+    @staticmethod
+    def _is(found: Optional[S3Object], item: tuple[int, str]) -> bool:
+        return found is not None and (found.size, found.etag) == item
 
-    def _odd_locks(self) -> list[str]:
-        """Objects among restic's locks that restic does not write."""
-        names = self.names(self.objects("locks"), "locks")
-        return [f"locks/{name}" for name in names if not re.fullmatch(r"[0-9a-f]{64}", name)]
-
-    def _begin(self, listed: Listing) -> Optional[Baseline]:
+    def _begin(self, listed: Listing, found: Survey) -> Optional[Baseline]:
         """The baseline; without one an empty one, if everything may be read."""
-        repository_id = self.restic.open()
+        record = self.wanted.record
+        repository_id = record.repository_id if record else self.restic.open()
         self.version = _baseline.digest(self.wanted.folder)
+        self.pending = _pending.load(self.wanted.folder)
         try:
             self.stored = self.old = _baseline.load(self.wanted.folder, repository_id)
         except BaselineError as error:
@@ -192,30 +252,30 @@ class Gate:
                 self._note(_audit_contents.damaged_baseline(str(error)))
                 return None
         if self.wanted.rebuild:
-            self.sound(read_data=True)
+            with self.reading(found.objects) as restic:
+                self.sound(restic, read_data=True)
             self.old = None
         elif self.old is None and listed.bytes > self.wanted.first_read:
             self._note(_audit_contents.no_baseline(listed.bytes, self.wanted.first_read))
             return None
         return self.old or Baseline(repository_id, self.restic.repository.key_id or self.restic.current_key_id())
 
-    def snapshots(self, objects: Objects) -> tuple[list[Snapshot], dict[str, datetime]]:
+    def sound(self, restic: Restic, read_data: bool = False) -> None:
+        """The repository has no errors."""
+        self._note(audit.not_sound(restic.errors(read_data=read_data)))
+
+    def snapshots(self, found: Survey) -> tuple[list[Snapshot], dict[str, datetime]]:
         """Every snapshot, and when it was stored."""
         wanted = self.wanted.expected
-        read, _ignored = self.restic.list_snapshots()
-        # Listed again: a backup may have ended since.
-        listed = self.objects("snapshots")
-        uploaded = {
-            name: listed[f"{self.prefix}snapshots/{name}"].last_modified for name in self.names(listed, "snapshots")
-        }
-        before = self.names(objects, "snapshots")
-        self._note(_audit_snapshots.readable(before, uploaded, read))
-        snapshots: list[Snapshot] = [snapshot for snapshot in read if snapshot["id"] in uploaded]
-        self._note(_audit_snapshots.clocks(snapshots, uploaded, self._accepted(before), wanted))
+        names = self.names(found.objects, "snapshots")
+        uploaded = {name: found.objects[f"{self.prefix}snapshots/{name}"].last_modified for name in names}
+        snapshots: list[Snapshot] = self.read
+        self._note(_audit_snapshots.readable(names, snapshots))
+        self._note(_audit_snapshots.clocks(snapshots, uploaded, self._accepted(names), wanted))
         groups = self.old.groups if self.old else ()
         self._note(_audit_snapshots.strangers(snapshots, groups, wanted))
         self._note(_audit_snapshots.fresh(snapshots, uploaded, wanted, self.cloudflare.server_time()))
-        self._note(self._rooted([snapshot for snapshot in snapshots if snapshot["id"] in before]))
+        self._note(self._rooted(snapshots))
         self.described = {snapshot["id"]: _described(snapshot, uploaded[snapshot["id"]]) for snapshot in snapshots}
         return snapshots, uploaded
 
@@ -235,9 +295,9 @@ class Gate:
         trees = {snapshot["id"]: str(snapshot.get("tree")) for snapshot in snapshots if snapshot["id"] not in known}
         return _audit_contents.rootless(trees, has_blob(self.baseline, set(trees.values())))
 
-    def decide(self, objects: Objects) -> list[Decision]:
+    def decide(self, found: Survey) -> list[Decision]:
         """What becomes of every snapshot."""
-        snapshots, uploaded = self.snapshots(objects)
+        snapshots, uploaded = self.snapshots(found)
 
         def upload_time(snapshot: Snapshot) -> datetime:
             return uploaded[snapshot["id"]]
@@ -247,45 +307,22 @@ class Gate:
         self._note(audit.removals(decisions, self.wanted.max_remove))
         return decisions
 
-    def plan(self, going: list[str]) -> Plan:
-        """What prune would do once these snapshots are gone."""
-        command = ["forget", "--prune", *going] if going else ["prune"]
-        completed = self.restic.run([*command, "--dry-run", "--no-lock", "-v"])
-        if completed.exit_code:
-            self.sound()
-            raise self.restic.error(command[0], completed)
-        plan = read_plan(completed.stdout)
-        if not plan.complete:
-            raise HoldfastError(
-                f"The dry run of prune on {self.name} was not understood; nothing was changed. Use a restic that this "
-                "collection knows."
-            )
-        if plan.duplicate_blobs and self.wanted.read_duplicates and not self.baseline:
-            # Any copy is as good as the other when all of them are intact.
-            self.sound(read_data=True)
-        self._note(audit.duplicates(plan.duplicate_blobs, verified=self.wanted.read_duplicates))
-        return plan
-
-    def sound(self, read_data: bool = False, intro: str = "") -> None:
-        """The repository has no errors."""
-        errors = self.restic.check(read_data=read_data)
-        self.note(audit.not_sound(errors), intro or f"No window is opened for {self.name}")
-
     # What is remembered ----------------------------------------------------------------------------------------------
 
-    def remember(self, objects: Objects, removing: Optional[Iterable[str]] = None) -> None:
+    def remember(self, objects: Objects) -> None:
         """Write the baseline: what was verified and is still there.
 
         Args:
             objects: What is there now.
-            removing: The snapshots that are about to be removed.
         """
         if not self.baseline:
             return
         listed = listing(objects.values(), self.prefix)
-        kept = self.baseline.only(listed.snapshots, listed.indexes, listed.packs)
-        self.baseline = replace(kept, removing=None if removing is None else frozenset(removing))
+        # A snapshot that came since the snapshots were judged is new to the next run.
+        snapshots = listed.snapshots.keys() & self.described.keys()
+        self.baseline = self.baseline.only(snapshots, listed.indexes, listed.packs)
         _baseline.save(self.wanted.folder, self.baseline)
+        _pending.clear(self.wanted.folder)
 
     def remember_unless_changed(self) -> bool:
         """Write the baseline as it is, unless somebody else has written it since it was read."""
@@ -293,20 +330,6 @@ class Gate:
             return False
         _baseline.save(self.wanted.folder, self.baseline)
         return True
-
-    def unjudged(self) -> set[str]:
-        """Index objects that came after the gate looked."""
-        now = listing(self.objects("index").values(), self.prefix)
-        return now.indexes - self.baseline.indexes if self.baseline else set()
-
-    # Listings --------------------------------------------------------------------------------------------------------
-
-    def objects(self, *parts: str) -> dict[str, S3Object]:
-        """What the lock set holds, or only the objects below some parts of it, by key."""
-        prefixes = [f"{self.prefix}{part}/" for part in parts]
-        # A backup writes packs first, then the index, then the snapshot: listed backwards, what each names is listed, too.
-        prefixes = prefixes or sorted((rule["prefix"] for rule in lock_set(self.prefix)), reverse=True)
-        return {item.key: item for prefix in prefixes for item in self.s3.iterate(prefix)}
 
     def names(self, objects: Iterable[str], part: str) -> list[str]:
         """The names of the objects below a part."""

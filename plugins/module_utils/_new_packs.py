@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import Held
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._parallel import in_parallel
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._scratch import Scratch, in_parallel
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._scratch import Scratch
 
 # What is on the disk at a time, in bytes: so much, or one pack.
 BATCH = 512 << 20

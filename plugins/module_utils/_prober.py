@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._parallel import in_parallel
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import PUT, S3, S3Error
 
 HOST, NODE = "host", "node"
@@ -74,7 +75,8 @@ class LockProbe:
             step = min(step * 2, 5.0)
 
     def _states(self, s3: S3) -> dict[str, str]:
-        return {rule["prefix"]: self._state(s3, rule["prefix"]) for rule in lock_set(self.prefix)}
+        prefixes = [rule["prefix"] for rule in lock_set(self.prefix)]
+        return in_parallel(lambda prefix: self._state(s3, prefix), prefixes, len(prefixes))
 
     def _state(self, s3: S3, prefix: str) -> str:
         key = s3.first_key(prefix)

@@ -2,50 +2,55 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Maintenance of one repository: look, decide, forget, prune, look again.
-
-restic deletes in two windows only: snapshots/ for forget, index/ and data/ for the end of prune. Everything else happens
-under lock.
+"""Maintenance of one repository, as a transaction: judge, prepare, prove; then delete exactly that in one window.
 
 Private to holdfast.restic_r2; may change at any time.
 """
 
 from __future__ import annotations
 
-import re
+import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Optional
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils import _audit as audit
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _phases
+from ansible_collections.holdfast.restic_r2.plugins.module_utils import _pending
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._commit import Commit, Parts, lease_for
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import fence_for, fence_told
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate import Gate, Objects, Wanted
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate import Gate, Wanted
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import expected_from, remembered
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._phases import Phase, Plan
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Completed
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._prepare import (
+    DRY_RUN,
+    PARTS,
+    PREPARATION,
+    Preparation,
+    Prepared,
+    kept_here,
+)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._prune_figures import FIGURES
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_lock import ResticLock
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import Decision, policy_from
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Object, endpoint
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import Interrupted, signals_raise
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import (
+    Interrupted,
+    dies_with_parent,
+    signals_raise,
+)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._survey import Survey
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._view import View
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._view_server import serve
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window, WindowSpec, open_window
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._windowed_run import Parts, WindowedRun
 
-# The first restic whose forget does not take a refused delete for a success.
+# The first restic whose forget does not take a refused delete for a success, and which reaches a view.
 MINIMUM = (0, 19, 0)
-# What prune needs open at which of its phases; nothing for a phase that closes what is open.
-_PRUNE_PHASES: dict[Phase, Parts] = {
-    Phase.UNREFERENCED: ("data",),
-    Phase.REPACKING: (),
-    Phase.INDEX: ("index", "data"),
-    Phase.REMOVING: ("index", "data"),
-    Phase.DONE: (),
-}
 # The least and the most that make sense, in seconds. A window without an end would be no window.
 _BOUNDS = {
     "lease_seconds": (1, 3600),
@@ -55,9 +60,29 @@ _BOUNDS = {
     "lock_wait": (0, 86400),
     "prune_timeout": (1, 31 * 86400),
 }
-_FENCE_ATTEMPTS = 3
-_RESTIC_NAME = re.compile(r"[0-9a-f]{64}")
+# How often to prepare when backups need what was to go, and how often to wait for those that begin just then.
+_ATTEMPTS = 3
+_LOCK_ATTEMPTS = 3
+# restic takes a lock of 30 minutes for one that was left behind.
+_LOCK_AGE = 600.0
 _WINDOW_FIELDS = ("repository", "prefixes", "opened", "closed", "seconds", "ended_by", "in_force")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the maintenance may do.
+
+    Args:
+        lock_wait: Seconds to wait for other restic processes to end.
+        prune_timeout: Seconds that one restic command may take.
+        open_patience: Seconds to repeat deletes that are refused.
+        dry_run: Only say what would be done.
+    """
+
+    lock_wait: float = 600.0
+    prune_timeout: Optional[float] = None
+    open_patience: float = 60.0
+    dry_run: bool = False
 
 
 class Maintenance:
@@ -65,7 +90,9 @@ class Maintenance:
 
     Args:
         gate: The repository, and what is wanted.
-        open_window: Makes a window over these parts of the repository.
+        terms: What the maintenance itself may do.
+        open_window: Makes a window over these parts of the repository, for so many objects.
+        lock: Makes a lock of restic's in the bucket of what restic wrote.
         sleep: Waits for so many seconds.
         fence: Makes what keeps the host out meanwhile.
     """
@@ -73,24 +100,27 @@ class Maintenance:
     def __init__(
         self,
         gate: Gate,
-        open_window: Callable[[Parts], Window],
+        terms: Terms,
+        open_window: Callable[[Parts, int], Window],
+        lock: Callable[[bytes], ResticLock],
         sleep: Callable[[float], None] = time.sleep,
         fence: Callable[[Callable[[str], object]], AbstractContextManager[object]] = lambda warn: nullcontext(),
     ) -> None:
         self.gate = gate
         self.restic = gate.restic
-        self.wanted = gate.wanted
-        self.prefix = gate.prefix
+        self.terms = terms
         self.name = gate.name
-        self.open_window = open_window
+        self.lock = lock
         self.sleep = sleep
         self.fence = fence
         self.changed = False
-        self.windows: list[dict[str, Any]] = []
+        self.predicted_by: Optional[str] = None
         self.fences: list[AbstractContextManager[object]] = []
         self.warnings: list[str] = []
         self.snapshots: dict[str, list[dict[str, Any]]] = {"removed": [], "kept": []}
-        self.figures = dict.fromkeys(("packs_removed", "bytes_removed", "packs_repacked", "bytes_repacked"), 0)
+        self.figures = dict.fromkeys(FIGURES, 0)
+        self.preparation = Preparation(gate, terms.prune_timeout, remembered=not terms.dry_run)
+        self.commit = Commit(gate.s3, gate.name, open_window, terms.open_patience, sleep=sleep)
 
     @property
     def outcome(self) -> dict[str, Any]:
@@ -98,7 +128,8 @@ class Maintenance:
             "changed": self.changed,
             **self.snapshots,
             **self.figures,
-            "windows": [{name: window.get(name) for name in _WINDOW_FIELDS} for window in self.windows],
+            "predicted_by": self.predicted_by,
+            "windows": [{name: window.get(name) for name in _WINDOW_FIELDS} for window in self.commit.windows],
             "fences": [told for told in map(fence_told, self.fences) if told],
             "findings": [finding.as_dict() for finding in self.gate.findings],
         }
@@ -109,176 +140,133 @@ class Maintenance:
             with signals_raise():
                 self._run()
         except Interrupted as signal:
-            end = "restic was stopped, and what was open is closed."
-            for window in self.windows:
+            end = "what was open is closed." if self.commit.windows else "nothing was deleted."
+            for window in self.commit.windows:
                 if not window.get("in_force"):
                     end = window.get("error") or "that its window is closed is not proved: run the guard now."
             raise HoldfastError(f"Maintenance of {self.name} was ended by {signal}; {end}") from signal
 
     def _run(self) -> None:
-        gate = self.gate
         self.restic.require(MINIMUM, "Maintenance")
-        gate.locked()
-        before = gate.objects()
-        gate.identified(before)
-        if gate.unused(before):
-            return
-        gate.contents(before)
-        decisions = gate.decide(before)
-        going = [decision.id for decision in decisions if not decision.keep]
-        plan = gate.plan(going)
-        if self.wanted.dry_run or not (going or not plan.empty):
-            self._predict(decisions, plan)
-            if not self.wanted.dry_run:
-                gate.remember(before)
-            return
-        for _attempt in range(_FENCE_ATTEMPTS):
-            self._await_other_restics()
-            self.fences.append(self.fence(self.warnings.append))
-            with self.fences[-1]:
-                # A backup that began before the fence was up is let go on, and waited for.
-                if not self._restic_locks():
-                    self._remove(before, decisions, plan)
-                    return
-        raise HoldfastError(f"Somebody else keeps beginning to work in {self.name}; nothing was changed, run it later.")
-
-    def _remove(self, before: Objects, decisions: list[Decision], plan: Plan) -> None:
-        """What needs windows, and its proof."""
-        gate = self.gate
-        if gate.unjudged():
-            # A backup may have ended while others were waited for, or somebody has waited for the gate to look away.
-            gate.contents(gate.objects())
-        gate.remember(before, removing=[decision.id for decision in decisions if not decision.keep])
-        self._forget(before, decisions)
-        after = self._prune(before, plan)
-        self._prove()
-        gate.remember(after)
-
-    def _await_other_restics(self) -> None:
-        """Wait until nobody works in the repository: waiting inside a window would keep it open."""
-        deadline = elapsed() + self.wanted.lock_wait
-        self._remove_stale_locks()
-        while locks := self._restic_locks():
-            if elapsed() >= deadline and (locks := self._remove_stale_locks()):
-                stored = {key: item.last_modified for key, item in locks.items()}
-                found = audit.other_restics(stored, self.wanted.lock_wait)
-                self.gate.note(found, f"No window is opened for {self.name}")
-            self.sleep(2)
-
-    def _remove_stale_locks(self) -> dict[str, S3Object]:
-        """Remove the locks of processes that are certainly gone; returns the others."""
-        locks = self._restic_locks()
-        if locks:
-            self.restic.run(["unlock"])
-            locks = self._restic_locks()
-        return locks
-
-    def _restic_locks(self) -> dict[str, S3Object]:
-        # restic ignores other names, and so a host that writes them must not hold up maintenance.
-        found = self.gate.objects("locks")
-        return {key: item for key, item in found.items() if _RESTIC_NAME.fullmatch(key.rpartition("/")[2])}
-
-    # Forget ----------------------------------------------------------------------------------------------------------
-
-    def _forget(self, before: Objects, decisions: Iterable[Decision]) -> None:
-        going = {decision.id for decision in decisions if not decision.keep}
-        completed = None
-        try:
-            if going:
-                # Its own lock object is the last thing that restic writes before it deletes.
-                completed = self._windowed(["forget", *sorted(going)], ("snapshots",), ready=self._restic_locks)
-        finally:
-            after = self.gate.objects("snapshots")
-            gone = set(self.gate.names(before, "snapshots")) - set(self.gate.names(after, "snapshots"))
-            self.changed = bool(gone)
-            self._report(decisions, gone)
-        snapshots = {key: item for key, item in before.items() if key.startswith(f"{self.prefix}snapshots/")}
-        planned = [f"{self.prefix}snapshots/{name}" for name in going]
-        self.gate.note(audit.vanished(snapshots, after, planned), f"Maintenance of {self.name} stopped after forget")
-        if completed and completed.exit_code:
-            raise self.restic.error("forget", completed)
-        if gone != going:
-            raise HoldfastError(
-                f"restic forget removed {len(gone)} of {len(going)} snapshots of {self.name}; prune was not started."
-            )
-
-    # Prune -----------------------------------------------------------------------------------------------------------
-
-    def _prune(self, before: Objects, plan: Plan) -> Objects:
-        """Prune, and compare what is there with what was there and with what restic says that it removed."""
-        named = [f"{self.prefix}snapshots/{snapshot['id']}" for snapshot in self.snapshots["removed"]]
-        said = Plan()
-
-        def listen(line: str) -> None:
-            said.read(line)
-            removed = _phases.removed(line)
-            if removed:
-                named.append(self.prefix + removed)
-            # An index object that came since, and that says anything of data that is needed, makes this number grow.
-            if said.duplicate_blobs > plan.duplicate_blobs:
-                raise audit.GateError(
-                    f"prune of {self.name} was stopped before it deleted anything: it found {said.duplicate_blobs} "
-                    f"duplicate blobs, {plan.duplicate_blobs} were there a moment ago. Somebody adds index objects."
-                )
-
-        try:
-            command = ["prune", "-vv", "--retry-lock", f"{self.wanted.lock_wait:.0f}s"]
-            completed = self._windowed(command, ("index", "data"), phases=_PRUNE_PHASES, on_line=listen)
-        finally:
-            after = self.gate.objects()
-            self._count(before, after, said)
-        intro = f"Maintenance of {self.name} found after prune"
-        self.gate.note([*audit.vanished(before, after, named), *audit.leftovers(after, named)], intro)
-        if completed.exit_code:
-            raise self.restic.error("prune", completed)
-        return after
-
-    def _windowed(self, args: list[str], parts: Parts, **settings: Any) -> Completed:
-        version = self.restic.version()
-        whole = "phases" in settings and not _phases.known(version)
-        if whole:
-            self.warnings.append(
-                f"restic {'.'.join(map(str, version))} is newer than this collection knows: data/ and index/ of "
-                f"{self.name} were unlocked while all of prune ran."
-            )
-        run = WindowedRun(
-            self.restic,
-            args,
-            parts,
-            self.open_window,
-            whole=whole,
-            windows=self.windows,
-            timeout=self.wanted.prune_timeout,
-            **settings,
+        for _attempt in range(_ATTEMPTS):
+            if self._once():
+                return
+        raise HoldfastError(
+            f"{_ATTEMPTS} times in a row, a backup of {self.name} that came meanwhile needs something of what was to go; "
+            "nothing was deleted, run it again later."
         )
+
+    def _once(self) -> bool:
+        """Judge, prepare and commit; False when it has to begin anew."""
+        gate = self.gate
+        found = gate.look(probe=True)
+        gate.identified(found)
+        if gate.unused(found.objects):
+            return True
+        gate.opened(found, count=True)
+        gate.contents(found)
+        decisions = gate.decide(found)
+        if self.terms.dry_run:
+            self._predict(found, decisions)
+            return True
+        self._report(decisions, ())
+        prepared = self.preparation.run(found, _going(decisions))
+        if prepared.deletes:
+            return self._commit(prepared, decisions)
+        gate.remember(found.objects)
+        return True
+
+    # From the proof to the deletion ----------------------------------------------------------------------------------
+
+    def _commit(self, prepared: Prepared, decisions: list[Decision]) -> bool:
+        if self.gate.wanted.folder:
+            _pending.deletes(self.gate.wanted.folder, prepared.deletes)
+        if not self.preparation.judge(prepared, self.gate.look()):
+            return False
+        for _attempt in range(_LOCK_ATTEMPTS):
+            self._await_other_restics(prepared.found)
+            if elapsed() - prepared.checked > _LOCK_AGE:
+                self.preparation.renew(prepared)
+            self.fences.append(self.fence(self.warnings.append))
+            lock = self.lock(prepared.lock)
+            try:
+                with self.fences[-1], lock:
+                    found = self.gate.look()
+                    # A backup that began before the lock was there is let go on, and waited for.
+                    if not found.restic_locks().keys() - {lock.key}:
+                        return self._delete(prepared, found, decisions)
+            finally:
+                if not lock.removed:
+                    self.warnings.append(
+                        f"{lock.key} in {self.name}, a lock of restic, could not be removed: no backup is made until "
+                        "it is 30 minutes old and removed by restic unlock."
+                    )
+        raise HoldfastError(f"Somebody else keeps beginning to work in {self.name}; nothing was deleted, run it later.")
+
+    def _delete(self, prepared: Prepared, found: Survey, decisions: list[Decision]) -> bool:
+        """Delete what was prepared, unless what came since forbids it."""
+        gate = self.gate
+        if not self.preparation.judge(prepared, found):
+            return False
         try:
-            return run.run()
-        finally:
-            if run.refused_first and "phases" in settings:
-                self.warnings.append(
-                    f"restic did not say when it began to delete: {self.name} was unlocked after a refused delete."
-                )
+            left = self.commit.run({part: prepared.below(part) for part in PARTS})
+        except BaseException:
+            with suppress(HoldfastError):
+                self._account(prepared, found, gate.listed(), decisions)
+            raise
+        after = gate.look(probe=True)
+        self._account(prepared, found, after, decisions)
+        intro = f"Maintenance of {self.name} found after it had deleted"
+        planned = [gate.prefix + key for key in prepared.deletes]
+        gate.note(audit.vanished(found.objects, after.objects, planned), intro)
+        gate.note(audit.leftovers(left), intro)
+        gate.enforced(after, f"After maintenance of {self.name}")
+        gate.remember(after.objects)
+        return True
+
+    def _await_other_restics(self, found: Survey) -> None:
+        """Wait until nobody works in the repository: waiting inside a window would keep it open."""
+        deadline = elapsed() + self.terms.lock_wait
+        locks = self._locks()
+        if locks:
+            locks = self._without_stale_locks(found)
+        while locks:
+            if elapsed() >= deadline and (locks := self._without_stale_locks(found)):
+                stored = {key: item.last_modified for key, item in locks.items()}
+                blocking = audit.other_restics(stored, self.terms.lock_wait)
+                self.gate.note(blocking, f"No window is opened for {self.name}")
+            self.sleep(2)
+            locks = self._locks()
+
+    def _without_stale_locks(self, found: Survey) -> dict[str, S3Object]:
+        """Remove the locks of processes that are certainly gone; returns the others."""
+        view = View(self.gate.s3, self.gate.prefix, found.objects, locks="live")
+        with serve(view) as address:
+            self.restic.through(address).run(["unlock"], preexec_fn=dies_with_parent(signal.SIGKILL))
+        return self._locks()
+
+    def _locks(self) -> dict[str, S3Object]:
+        return Survey(locks=self.gate.objects("locks")).restic_locks()
 
     # The account -----------------------------------------------------------------------------------------------------
 
-    def _prove(self) -> None:
-        """Everything is locked again, and the repository is whole."""
-        self.gate.locked()
-        self.gate.note(self.gate.probe(), f"After maintenance of {self.name}")
-        self.gate.sound(intro=f"After maintenance of {self.name}")
-
-    def _count(self, before: Objects, after: Objects, said: Plan) -> None:
-        old, new = ({key for key in found if key.startswith(f"{self.prefix}data/")} for found in (before, after))
-        self.changed = self.changed or set(before) != set(after)
+    def _account(self, prepared: Prepared, before: Survey, after: Survey, decisions: list[Decision]) -> None:
+        start = f"{self.gate.prefix}snapshots/"
+        gone = {key[len(start) :] for key in before.objects.keys() - after.objects.keys() if key.startswith(start)}
+        self._report(decisions, gone)
+        judged, start = prepared.found.objects, f"{self.gate.prefix}data/"
+        old, new = ({key for key in found if key.startswith(start)} for found in (judged, after.objects))
+        added = {self.gate.prefix + key for key in prepared.added}
+        self.changed = bool(judged.keys() - after.objects.keys())
+        removed = sum(judged[key].size for key in old - new)
         self.figures.update(
+            prepared.figures,
             packs_removed=len(old - new),
-            bytes_removed=sum(before[key].size for key in old) - sum(after[key].size for key in new),
-            packs_repacked=said.repack_packs,
-            bytes_repacked=said.repack_bytes,
+            bytes_removed=removed - sum(after.objects[key].size for key in new & added),
         )
 
-    def _report(self, decisions: Iterable[Decision], gone: Iterable[str]) -> None:
-        gone, described = set(gone), self.gate.described
+    def _report(self, decisions: Iterable[Decision], gone: Collection[str]) -> None:
+        described = self.gate.described
         self.snapshots = {
             "removed": [described[decision.id] for decision in decisions if decision.id in gone],
             "kept": [
@@ -288,15 +276,26 @@ class Maintenance:
             ],
         }
 
-    def _predict(self, decisions: list[Decision], plan: Plan) -> None:
-        self._report(decisions, [decision.id for decision in decisions if not decision.keep])
-        self.changed = bool(self.snapshots["removed"]) or not plan.empty
-        self.figures.update(
-            packs_removed=plan.delete_packs + plan.unreferenced_packs + plan.repack_packs,
-            bytes_removed=plan.remove_bytes,
-            packs_repacked=plan.repack_packs,
-            bytes_repacked=plan.repack_bytes,
-        )
+    # Check mode ------------------------------------------------------------------------------------------------------
+
+    def _predict(self, found: Survey, decisions: list[Decision]) -> None:
+        """Prepare without the bucket; where that does not fit on this machine, have restic count."""
+        going = _going(decisions)
+        with kept_here(self.gate) as folder:
+            prepared = self.preparation.predict(found, going, folder)
+        self._report(decisions, going)
+        if prepared:
+            self.predicted_by = PREPARATION
+            self.figures = prepared.predicted()
+            self.changed = bool(prepared.deletes)
+        else:
+            self.predicted_by = DRY_RUN
+            self.figures = self.preparation.counted(found, going)
+            self.changed = bool(going or self.figures["packs_removed"])
+
+
+def _going(decisions: Iterable[Decision]) -> set[str]:
+    return {decision.id for decision in decisions if not decision.keep}
 
 
 def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
@@ -308,31 +307,36 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
         policy=policy_from(params),
         expected=expected_from(params),
         max_remove=params["max_remove"],
-        lock_wait=params["lock_wait"],
-        prune_timeout=params["prune_timeout"],
-        dry_run=dry_run,
         **remembered(clients),
     )
     restic = clients.restic(wanted.record.key_id if wanted.record else None)
 
-    def window(parts: Parts) -> Window:
+    make = partial(S3, endpoint(params), *clients.keys, bucket=clients.bucket)
+
+    def window(parts: Parts, count: int) -> Window:
         return open_window(
             WindowSpec(
                 clients.bucket,
                 clients.prefix,
                 parts,
                 partial(cloudflare_client, dict(params)),
-                partial(S3, endpoint(params), *clients.keys, bucket=clients.bucket),
-                lease_seconds=params["lease_seconds"],
+                make,
+                reason=f"maintenance deletes {count} objects",
+                lease_seconds=lease_for(count, params["lease_seconds"]),
                 cap_seconds=params["window_seconds"],
                 open_patience=params["open_patience"],
                 close_patience=params["close_patience"],
                 log_path=params["log_path"],
+                proved=False,
             )
         )
 
+    def lock(body: bytes) -> ResticLock:
+        return ResticLock(clients.s3, make, clients.prefix, body)
+
+    terms = Terms(params["lock_wait"], params["prune_timeout"], params["open_patience"], dry_run)
     gate = Gate(restic, clients.s3, clients.cloudflare, wanted, clients.lock_probe)
-    return Maintenance(gate, window, fence=partial(fence_for, clients))
+    return Maintenance(gate, terms, window, lock, fence=partial(fence_for, clients))
 
 
 def _check_seconds(params: Mapping[str, Any]) -> None:

@@ -62,19 +62,19 @@ class RepositoryAudit:
     def _run(self) -> None:
         gate = self.gate
         gate.restic.require(MINIMUM, "A repository in R2")
-        gate.locked()
-        objects = gate.objects()
-        gate.identified(objects)
-        if gate.unused(objects):
+        found = gate.look(probe=True)
+        gate.identified(found)
+        if gate.unused(found.objects):
             return
-        gate.contents(objects)
-        gate.snapshots(objects)
+        gate.opened(found)
+        gate.contents(found)
+        gate.snapshots(found)
         if self.mode != "compare" and gate.baseline and not gate.blocked:
             self._remember(gate.baseline)
 
     def _remember(self, baseline: Baseline) -> None:
         gate = self.gate
-        if self.mode == "update" and gate.old and gate.old.removing is not None:
+        if self.mode == "update" and gate.pending:
             # Only maintenance knows what it has removed.
             evidence = "A maintenance of this repository runs, or ended halfway; the baseline was left as it is."
             gate.findings.append(Finding("maintenance_pending", WARN, evidence, "Run maintenance again."))

@@ -178,10 +178,10 @@ class Restic:
         except (OSError, ValueError) as error:
             raise ResticError(self.repository.scrub(f"restic ({self.path}) could not be started: {error}")) from error
 
-    def run(self, args: Iterable[str], *, timeout: float | None = None) -> Completed:
+    def run(self, args: Iterable[str], *, timeout: float | None = None, **popen: Any) -> Completed:
         """Run restic to its end. On a time-out it is asked to stop, so that it can remove its lock object."""
         args = list(args)
-        process = self.start(args)
+        process = self.start(args, **popen)
         try:
             stdout, stderr = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired as error:
@@ -277,14 +277,6 @@ class Restic:
             )
         return found
 
-    def forget(self, ids: Iterable[str]) -> Completed:
-        """Remove exactly these snapshots, named by their full ids."""
-        ids = list(ids)
-        bad = [name for name in ids if not re.fullmatch(r"[0-9a-f]{64}", name)]
-        if bad or not ids:
-            raise ResticError(f"restic forget needs full snapshot ids, not {bad or 'an empty list'}.")
-        return self.succeed(["forget", *ids])
-
     def config(self) -> dict[str, Any]:
         completed = self.succeed(["cat", "config", "--no-lock"], timeout=_OPENING)
         config = self.parse("cat config", completed.stdout)
@@ -315,23 +307,40 @@ class Restic:
         return full[0]
 
     def check(self, *, read_data: bool = False, read_data_subset: str | None = None) -> list[str]:
-        """Check the repository and return the errors found.
+        """Check a repository to which others may write, and return the errors found.
 
-        Takes no lock: restic's own would be exclusive, keep every backup out for as long as it lasts, and leave the
-        check to whoever can put an object below locks/. The price: a backup that ends meanwhile can look like an
-        error. So when there are errors and the index has changed meanwhile, the check is done once more.
+        A backup that ends meanwhile can look like an error. So when there are errors and the index has changed meanwhile,
+        the check is done once more.
         """
-        args = ["check", "--no-lock"]
-        args += ["--read-data"] if read_data else []
-        args += [f"--read-data-subset={read_data_subset}"] if read_data_subset else []
         before = self.index_ids()
-        errors = self._check(args)
+        errors = self.errors(read_data=read_data, read_data_subset=read_data_subset)
         if errors and self.index_ids() != before:
-            errors = self._check(args)
+            errors = self.errors(read_data=read_data, read_data_subset=read_data_subset)
         return errors
 
-    def _check(self, args: list[str]) -> list[str]:
-        completed = self.run(args)
+    def errors(
+        self,
+        *,
+        read_data: bool = False,
+        read_data_subset: str | None = None,
+        lock: bool = False,
+        timeout: float | None = None,
+        **popen: Any,
+    ) -> list[str]:
+        """Check the repository once, and return the errors found.
+
+        Args:
+            read_data: Read all data.
+            read_data_subset: Read this part of the data.
+            lock: Take restic's own lock. It is exclusive, keeps every backup out for as long as the check lasts, and
+                leaves the check to whoever can put an object below locks/.
+            timeout: Seconds until restic is stopped.
+            popen: How to start the process.
+        """
+        args = ["check"] if lock else ["check", "--no-lock"]
+        args += ["--read-data"] if read_data else []
+        args += [f"--read-data-subset={read_data_subset}"] if read_data_subset else []
+        completed = self.run(args, timeout=timeout, **popen)
         if completed.exit_code == 0:
             return []
         # everything else, like an answer that did not come, says nothing about the repository

@@ -216,19 +216,28 @@ class S3(Transfers):
 
     def iterate(self, prefix: str = "") -> Iterator[S3Object]:
         """Every object whose key begins with the prefix, in the order of the keys."""
-        more: dict[str, str] = {}
-        while True:
-            page = self._call("list_objects_v2", "IsTruncated", Prefix=prefix, **more)
-            for item in page.get("Contents", []):
-                yield S3Object(
-                    item["Key"],
-                    item["Size"],
-                    item["LastModified"].astimezone(timezone.utc),
-                    item.get("ETag", "").strip('"'),
-                )
-            if not page.get("IsTruncated"):
-                return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+        more: dict[str, str] | None = {}
+        while more is not None:
+            found, more = self._page(prefix, more)
+            yield from found
+
+    def few(self, prefix: str = "") -> tuple[S3Object, ...] | None:
+        """Every object whose key begins with the prefix, as one answer tells it; None where that does not hold them all."""
+        found, more = self._page(prefix, {})
+        return found if more is None else None
+
+    def _page(self, prefix: str, more: dict[str, str]) -> tuple[tuple[S3Object, ...], dict[str, str] | None]:
+        page = self._call("list_objects_v2", "IsTruncated", Prefix=prefix, **more)
+        found = tuple(
+            S3Object(
+                item["Key"],
+                item["Size"],
+                item["LastModified"].astimezone(timezone.utc),
+                item.get("ETag", "").strip('"'),
+            )
+            for item in page.get("Contents", [])
+        )
+        return found, {"ContinuationToken": page["NextContinuationToken"]} if page["IsTruncated"] else None
 
     def list(self, prefix: str = "") -> list[S3Object]:
         return list(self.iterate(prefix))

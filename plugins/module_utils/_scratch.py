@@ -13,24 +13,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Optional, TypeVar
+from typing import Optional
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import Held, claims
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic
 
 FOLDERS = ("data", "index", "keys", "locks", "snapshots")
-# Two or three cores are what a maintenance node has to spare; deriving restic's key takes 64 MiB each time.
-_AT_A_TIME = 3
 _PREFIX = "holdfast-gate-"
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -135,16 +129,3 @@ class Scratch:
             # no answer about packs is no answer that they are whole
             raise self.restic.error("check", completed)
         return set(broken)
-
-
-def in_parallel(
-    work: Callable[[_Item], _Result], items: Iterable[_Item], at_a_time: int = _AT_A_TIME
-) -> dict[_Item, _Result]:
-    """The results by item. At the first exception, what has not begun is dropped."""
-    with ThreadPoolExecutor(at_a_time) as pool:
-        futures = {item: pool.submit(work, item) for item in items}
-        try:
-            return {item: future.result() for item, future in futures.items()}
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise

@@ -61,8 +61,8 @@ def signals_wait() -> Iterator[None]:
             signal.raise_signal(caught[0])
 
 
-def dies_with_parent() -> Callable[[], None]:
-    """For a child's preexec_fn: it gets SIGINT when this process dies, even by SIGKILL. Linux; elsewhere it does nothing."""
+def dies_with_parent(by: signal.Signals = signal.SIGINT) -> Callable[[], None]:
+    """For a child's preexec_fn: it gets a signal when this process dies, even by SIGKILL. Linux; elsewhere nothing."""
     parent = os.getpid()
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
 
@@ -71,7 +71,7 @@ def dies_with_parent() -> Callable[[], None]:
         for number in _NUMBERS:
             signal.signal(number, signal.SIG_DFL)
         if prctl is not None:
-            prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
+            prctl(_PR_SET_PDEATHSIG, by, 0, 0, 0)
             if os.getppid() != parent:
                 os._exit(1)
 

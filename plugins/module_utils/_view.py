@@ -18,7 +18,7 @@ import shutil
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
@@ -92,6 +92,7 @@ class View:
         lock_bodies: The locks that restic wrote, the last of them also when they are gone; they are nowhere else.
         problems: What must not be: objects that are not as they were judged, additions that met another object.
         requests: How many requests came, by method.
+        full: Whether something was refused because it did not fit into the folder for additions.
         locks_left_out: How many locks of others were too large or too many to be shown.
 
     Args:
@@ -102,6 +103,7 @@ class View:
         additions: "bucket", or a folder in which additions stay, so that the bucket remains as it is.
         most: How many bytes may be added to that folder.
         scratch: Where additions wait for being sent; the usual place for temporary files when None.
+        announce: Told what is about to be added to the bucket.
     """
 
     def __init__(
@@ -114,8 +116,10 @@ class View:
         additions: Union[str, Path] = "bucket",
         most: int = 10 << 30,
         scratch: Optional[str] = None,
+        announce: Callable[[str, Added], object] = lambda key, added: None,
     ) -> None:
         self.s3 = s3
+        self.announce = announce
         self.prefix = prefix
         self.live = locks == "live"
         self.folder = None if additions == "bucket" else Path(additions)
@@ -126,6 +130,7 @@ class View:
         self.lock_bodies: dict[str, bytes] = {}
         self.problems: list[str] = []
         self.requests: Counter[str] = Counter()
+        self.full = False
         self.locks_left_out = 0
         self._mutex = threading.RLock()
         # Everything that is or was in the view, by key below the prefix; what is gone from it; locks of others.
@@ -304,6 +309,7 @@ class View:
             self._known[key] = S3Object(self.prefix + key, added.size, datetime.now(timezone.utc), etag)
 
     def _send(self, key: str, added: Added, spool: IO[bytes]) -> str:
+        self.announce(key, added)
         try:
             return self.s3.put_new(self.prefix + key, spool, added.size, added.md5)
         except S3Error as error:
@@ -314,6 +320,7 @@ class View:
     def _keep(self, key: str, added: Added, spool: IO[bytes]) -> str:
         with self._mutex:
             if self._kept_here + added.size > self.most:
+                self.full = True
                 raise self.problem(
                     f"What restic would add does not fit into the {self.most} bytes that it may take here."
                 )

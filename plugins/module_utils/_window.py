@@ -42,7 +42,7 @@ _LOOK = 0.5
 # What all waits of a keeper that have no setting of their own may take together, in seconds.
 _MARGIN = 300.0
 
-__all__ = ["Window", "WindowError", "WindowSpec", "leave_window_open", "open_window"]
+__all__ = ["Window", "WindowError", "WindowSpec", "close_others", "leave_window_open", "open_window"]
 
 
 class WindowError(HoldfastError):
@@ -164,7 +164,7 @@ class Window:
                 _away_from_standard(command_end),
                 _away_from_standard(status_end),
             )
-            _close_others(command_end, status_end)
+            close_others(command_end, status_end)
             status = keep(self.spec, self.holder, command_end, status_end, only_close, self.keeper)
         except BaseException as error:  # noqa: BLE001 - the parent's code must never go on in this process
             syslog.syslog(
@@ -247,7 +247,7 @@ def _away_from_standard(descriptor: int) -> int:
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
-def _close_others(*keep_open: int) -> None:
+def close_others(*keep_open: int) -> None:
     """Leave nothing open but these: a pipe that stays open here would keep somebody waiting for its end."""
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):

@@ -49,6 +49,8 @@ class WindowSpec:
     close_patience: float = 1800.0
     grace_seconds: float = 10.0
     log_path: str | None = None
+    # Whether a probe proves that the window is open; where deletes come next, they are the proof.
+    proved: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prefix", normalise_prefix(self.prefix))

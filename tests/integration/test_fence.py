@@ -132,9 +132,9 @@ def wait(condition: Callable[[], bool], seconds: float = LATER) -> None:
 def test_nothing_is_open_to_the_host_while_its_repository_is_maintained(fenced: Fenced) -> None:
     assert fenced.host().returncode == 0
     since = fenced.stand_in.last_request()
-    fenced.stand_in.fault(method="DELETE", path="/snapshots/", delay=12.0)
+    fenced.stand_in.fault(kind="DeleteObjects", delay=12.0)
     process = fenced.start()
-    fenced.stand_in.wait_for_request(method="DELETE", path="/snapshots/", arrived=True, since=since, timeout=120)
+    fenced.stand_in.wait_for_request(kind="DeleteObjects", arrived=True, since=since, timeout=120)
     assert fenced.token().status == "disabled"
     (fence,) = fences(fenced.rules())
     assert fence.token_id == fenced.token_id and problems(fenced.rules()) == []
@@ -213,16 +213,16 @@ def test_token_that_would_not_be_enabled_again_is_not_disabled(fenced: Fenced) -
 STEPS = {
     "rule": {"method": "PUT", "path": "/lock$"},
     "token": {"method": "PUT", "path": "/tokens/"},
-    "window": {"method": "DELETE", "path": "/snapshots/"},
+    "window": {"kind": "DeleteObjects"},
     "enabling": {"method": "PUT", "path": "/tokens/", "skip": 1},
-    "taking-down": {"method": "PUT", "path": "/lock$", "skip": 5},
+    "taking-down": {"method": "PUT", "path": "/lock$", "skip": 3},
 }
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_kill_of_maintenance_takes_the_fence_down(fenced: Fenced, step: str) -> None:
     fault = STEPS[step]
-    wanted = {name: fault[name] for name in ("method", "path")}
+    wanted = {name: fault[name] for name in fault if name != "skip"}
     fenced.stand_in.fault(delay=2.0, **fault)
     since = fenced.stand_in.last_request()
     process = fenced.start()
@@ -239,9 +239,9 @@ def test_kill_of_maintenance_takes_the_fence_down(fenced: Fenced, step: str) -> 
 
 def test_guard_enables_the_token_when_all_are_dead(fenced: Fenced) -> None:
     since = fenced.stand_in.last_request()
-    fenced.stand_in.fault(method="DELETE", path="/snapshots/", delay=6.0)
+    fenced.stand_in.fault(kind="DeleteObjects", delay=6.0)
     process = fenced.start()
-    fenced.stand_in.wait_for_request(method="DELETE", path="/snapshots/", arrived=True, since=since, timeout=120)
+    fenced.stand_in.wait_for_request(kind="DeleteObjects", arrived=True, since=since, timeout=120)
     for child in reversed(keepers(process.pid)):
         os.kill(child, signal.SIGKILL)
     process.kill()

@@ -95,8 +95,40 @@ def test_what_vanished_must_have_been_planned() -> None:
 
 
 def test_leftovers() -> None:
-    assert audit.leftovers(["data/2"], ["data/1"]) == []
-    assert codes(audit.leftovers(["data/1", "data/2"], ["data/1"])) == [("leftovers", "warn")]
+    assert audit.leftovers([]) == []
+    assert codes(audit.leftovers(["data/2", "data/1"])) == [("leftovers", "warn")]
+
+
+def test_nothing_may_be_otherwise_than_it_was_judged() -> None:
+    assert audit.otherwise({}) == []
+    found = audit.otherwise({"data/1": "changed", "index/1": "missing", "data/2": "changed"})
+    assert codes(found) == [("lost", "block"), ("replaced", "block")]
+    assert [one.objects for one in found] == [("index/1",), ("data/1", "data/2")]
+
+
+KNOWN = {"config", f"keys/{A}", f"snapshots/{A}", f"snapshots/{B}", f"index/{A}", f"data/aa/{A}"}
+
+
+@pytest.mark.parametrize(
+    ("deletes", "wrong"),
+    [
+        ([f"snapshots/{A}"], ()),
+        ([f"snapshots/{A}", f"index/{A}", f"data/aa/{A}"], ()),
+        ([f"index/{A}"], (f"snapshots/{A}",)),
+        ([f"snapshots/{A}", f"snapshots/{B}"], (f"snapshots/{B}",)),
+        ([f"snapshots/{A}", f"data/bb/{B}"], (f"data/bb/{B}",)),
+        ([f"snapshots/{A}", f"keys/{A}", "config"], ("config", f"keys/{A}")),
+    ],
+)
+def test_only_what_was_asked_for_may_be_deleted(deletes: list[str], wrong: tuple[str, ...]) -> None:
+    found = audit.unplanned(deletes, KNOWN, {A})
+    assert codes(found) == ([("unplanned_deletes", "block")] if wrong else [])
+    assert [one.objects for one in found] == ([wrong] if wrong else [])
+
+
+def test_nothing_goes_that_the_new_index_names() -> None:
+    assert audit.still_named([A], [f"data/bb/{B}", f"index/{A}"]) == []
+    assert codes(audit.still_named([A, B], [f"data/bb/{B}"])) == [("unplanned_deletes", "block")]
 
 
 def test_blocking_findings_are_told_in_one_line() -> None:

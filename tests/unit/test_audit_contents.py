@@ -71,10 +71,12 @@ def test_nothing_may_shrink_or_change() -> None:
 
 
 def test_what_a_maintenance_that_died_has_removed_is_no_alarm() -> None:
-    interrupted = replace(BASELINE, snapshots={A: 1, B: 1}, removing=frozenset([B]))
-    assert audit.shrunk(Listing({A: 1}), interrupted) == []
-    assert codes(audit.shrunk(Listing({B: 1}), interrupted)) == ["snapshots_gone"]
-    assert codes(audit.shrunk(replace(SAME, packs={A: PackFile(9, 1)}), interrupted)) == ["pack_replaced"]
+    interrupted = replace(BASELINE, snapshots={A: 1, B: 1})
+    deletes = {f"snapshots/{B}", f"index/{A}", f"data/aa/{A}"}
+    assert audit.shrunk(Listing({A: 1}), interrupted, deletes) == []
+    assert codes(audit.shrunk(Listing({B: 1}), interrupted, deletes)) == ["snapshots_gone"]
+    assert codes(audit.shrunk(Listing({A: 1}), interrupted, {f"snapshots/{B}"})) == ["index_gone", "packs_gone"]
+    assert codes(audit.shrunk(replace(SAME, packs={A: PackFile(9, 1)}), interrupted, deletes)) == ["pack_replaced"]
 
 
 def test_index_objects_must_agree() -> None:

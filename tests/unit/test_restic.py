@@ -207,14 +207,6 @@ def test_unreadable_snapshots_are_an_error(tmp_path: Path) -> None:
         restic(tmp_path, "echo hello").snapshots()
 
 
-@pytest.mark.parametrize("ids", [[], ["latest"], [ID[:8]], [ID, "--prune"]])
-def test_forget_takes_full_ids_only(tmp_path: Path, ids: list[str]) -> None:
-    program = restic(tmp_path, 'touch "$0.ran"')
-    with pytest.raises(ResticError, match="needs full snapshot ids"):
-        program.forget(ids)
-    assert not (tmp_path / "restic.ran").exists()
-
-
 def test_the_check_is_done_again_when_the_index_changed_meanwhile(tmp_path: Path) -> None:
     script = f"""case "$1" in
 list) if [ -e "$0.checked" ]; then echo {ID}; fi;;
