@@ -136,9 +136,12 @@ def restore(world: World) -> None:
     name = VICTIM
     target = DEMO / "restored"
     say(f"restore of the newest snapshot of {name}")
-    variables = [f"holdfast_restore_host={name}", f"holdfast_restore_target={target}"]
-    variables.append(json.dumps({"holdfast_restore_roots": [str(DEMO)]}))
-    world.run("restore", "restore.log", *(word for variable in variables for word in ("-e", variable)))
+    variables = {
+        "holdfast_restore_host": name,
+        "holdfast_restore_target": str(target),
+        "holdfast_restore_roots": [str(DEMO)],
+    }
+    world.run("restore", "restore.log", "-e", json.dumps(variables))
     source = world.root(name) / "srv"
     original, restored = world.files(source), world.files(target / source.relative_to("/"))
     names = original.keys() | restored.keys()
