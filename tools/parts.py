@@ -218,8 +218,12 @@ class Running:
 
 
 def show(text: bytes) -> None:
-    sys.stdout.buffer.write(text)
-    sys.stdout.buffer.flush()
+    """Print it. Where nobody reads any more, the logs and the exit status tell all the same."""
+    try:
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Run:
@@ -232,12 +236,17 @@ class Run:
         self.waiting = list(parts)
         self.running: list[Running] = []
         self.proved: list[Proved] = []
+        self.broken: list[str] = []
         self.ended_by = 0
         self.change = threading.Condition()
 
     @property
     def stopping(self) -> bool:
-        return bool(self.ended_by) or (self.name == "test" and not all(one.ok for one in self.proved))
+        return bool(self.ended_by) or (self.name == "test" and not self.good)
+
+    @property
+    def good(self) -> bool:
+        return not self.broken and all(one.ok for one in self.proved)
 
     def end(self, number: int, _frame: FrameType | None = None) -> None:
         """What a signal does: what runs is ended by the same, and nothing begins any more."""
@@ -263,14 +272,20 @@ class Run:
         threading.Thread(target=self._finish, args=(one,)).start()
 
     def _finish(self, one: Running) -> None:
-        proved = one.finish()
-        with self.change:
-            if not one.alone:
-                show(f"\n=== {one.part.name}, {proved.seconds:.0f} s\n".encode() + one.log.read_bytes())
-            self.record.add(proved)
-            self.proved.append(proved)
-            self.running.remove(one)
-            self.change.notify()
+        try:
+            proved = one.finish()
+            with self.change:
+                if not one.alone:
+                    show(f"\n=== {one.part.name}, {proved.seconds:.0f} s\n".encode() + one.log.read_bytes())
+                self.proved.append(proved)
+                self.record.add(proved)
+        except BaseException:
+            self.broken.append(one.part.name)
+            raise  # and so is told
+        finally:
+            with self.change:
+                self.running.remove(one)
+                self.change.notify()
 
 
 ROW = "{:15} {:8} {:>7} {:>7} {:>8} {:>9} {:>9} {:>6}"
@@ -348,7 +363,7 @@ def main(arguments: Sequence[str], root: Path, parts: Sequence[Part] = PARTS, **
     lines = ["", *table(run.proved, before), *notes(checkout, run.proved)]
     lines += [f"not run: {part.name}" for part in run.waiting]
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
-    good = not run.waiting and all(one.ok for one in run.proved)
+    good = run.good and not run.waiting
     lines.append(
         f"make {name}: {'passed' if good else 'FAILED'} in {minutes} min {seconds} s, on {os.cpu_count()} cores"
     )

@@ -22,6 +22,9 @@ from tests.awx.fake.server import FakeAwx
 from tests.awx.fake.store import Store
 from tests.support.running import ROOT, Ansible, Run
 
+# Two runs of its playbook come before the first of these tests.
+pytestmark = pytest.mark.timeout(900)
+
 PROJECT = ROOT / "examples" / "awx"
 LOCK, SITE, READ, SECRET = "lock-token-6f1d", "site-token-41be", "read-token-77aa", "secret-key-c0de"
 REPOSITORIES = f"web1: {{access_key_id: key, secret_access_key: {SECRET}, password: 'it is # a secret'}}\n"

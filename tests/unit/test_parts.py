@@ -190,6 +190,31 @@ def test_a_run_in_the_background_survives_its_terminal_and_ends_its_parts(root: 
     assert not (root / "after").exists() and not part.exists()
 
 
+UNREAD = """
+import sys
+from pathlib import Path
+from tools.parts import Part, main
+sys.exit(main(["test"], Path(sys.argv[1]), [Part("one"), Part("two")]))
+"""
+
+
+def test_a_run_goes_on_when_nobody_reads_what_it_prints(root: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with subprocess.Popen([sys.executable, "-c", UNREAD, str(root)], cwd=ROOT, stdout=writing) as process:
+        os.close(writing)
+    assert process.returncode == 0
+    assert ran(root) == ["one ", "two "]
+    assert {name: entry["ok"] for name, entry in record(root, "test").items()} == {"one": True, "two": True}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_result_that_cannot_be_read_is_a_failure(root: Path) -> None:
+    (root / "Makefile").write_text("odd:\n\t@echo not xml >$(REPORT)\n", encoding="utf-8")
+    assert run(root, "test", Part("odd"), ONE) == 1
+    assert ran(root) == []
+
+
 def test_every_part_is_a_target_of_make() -> None:
     found = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert {part.name for part in parts.PARTS} <= found
