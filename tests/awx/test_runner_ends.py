@@ -16,6 +16,10 @@ from tests.awx.private_data import CONTAINER, HOSTS, Jobs, cancel, jobs
 from tests.support.waiting import wait_for
 
 
+# Whole runs of maintenance, also on a busy machine.
+pytestmark = pytest.mark.timeout(900)
+
+
 @pytest.fixture(name="there")
 def fixture_there(tmp_path: Path) -> Iterator[Jobs]:
     with jobs(tmp_path) as found:
