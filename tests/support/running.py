@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -32,6 +33,7 @@ def link_collection() -> Path:
         link.symlink_to(os.path.relpath(ROOT, link.parent))
     except FileExistsError:
         pass
+    importlib.invalidate_caches()  # Python remembers of a folder that it was not there
     return COLLECTIONS
 
 
