@@ -116,10 +116,6 @@ def run(case: Case, row: Row, *, in_time: bool) -> Outcome:
         happens(lambda: gone(process.pid))
     finally:
         end(process)
-    if step.name.startswith("unlock snapshots"):
-        # Interrupted before it hears that its lock was written, restic leaves it (internal/repository/lock_file.go, newLock).
-        # It is stale as soon as the dead process is reaped, and goes when maintenance asks for that, as here.
-        happens(case.without_stale_locks)
     return judge(case, target, number, moment, left, in_time)
 
 

@@ -27,7 +27,8 @@ class Step:
         skip: How many of them to let go by.
         sent: Whether to wait only until it came in, not for its answer.
         after: Another step that comes before.
-        keeper: Whether there is a keeper then.
+        keeper: Whether there is a keeper then, of a window or of restic's lock.
+        window: Whether a window opens, is open or closes then.
     """
 
     name: str
@@ -36,30 +37,35 @@ class Step:
     sent: bool = False
     after: Step | None = None
     keeper: bool = True
+    window: bool = True
 
 
 _LOCK = {"method": "PUT", "path": "/lock$"}
-_LOCKED = Step("lock index and data, answered", _LOCK, 3)
+_DELETE = {"kind": "DeleteObjects"}
+_RESTICS = {"method": "PUT", "path": "/locks/"}
+_LOCKED = Step("lock, answered", _LOCK, 1)
 STEPS = (
-    Step("before the first request", None, keeper=False),
-    Step("first request", {}, sent=True, keeper=False),
-    Step("gate", {"kind": "ListObjectsV2"}, keeper=False),
-    Step("unlock snapshots, sent", _LOCK, sent=True),
-    Step("unlock snapshots, answered", _LOCK),
-    Step("forget", {"method": "DELETE", "path": "/snapshots/"}, sent=True),
-    Step("forgotten", {"method": "DELETE", "path": "/snapshots/"}),
-    Step("lock snapshots, sent", _LOCK, 1, sent=True),
-    Step("lock snapshots, answered", _LOCK, 1),
-    Step("repack", {"method": "PUT", "path": "/data/"}, keeper=False),
-    Step("unlock index and data, sent", _LOCK, 2, sent=True),
-    Step("unlock index and data, answered", _LOCK, 2),
-    Step("delete index", {"method": "DELETE", "path": "/index/"}, sent=True),
-    Step("delete packs", {"method": "DELETE", "path": "/data/"}, sent=True),
-    Step("packs deleted", {"method": "DELETE", "path": "/data/"}),
-    Step("lock index and data, sent", _LOCK, 3, sent=True),
+    Step("before the first request", None, keeper=False, window=False),
+    Step("first request", {}, sent=True, keeper=False, window=False),
+    Step("gate", {"kind": "ListObjectsV2"}, keeper=False, window=False),
+    # In the view, while all is locked. What the gate tries to write is refused.
+    Step("restic reads", {"kind": "GetObject", "path": "/snapshots/"}, keeper=False, window=False),
+    Step("repacked", {"method": "PUT", "path": "/data/", "status": 200}, keeper=False, window=False),
+    Step("index written", {"method": "PUT", "path": "/index/", "status": 200}, keeper=False, window=False),
+    # From here on, a process of its own removes restic's lock.
+    Step("exclusive, sent", _RESTICS, sent=True, window=False),
+    Step("exclusive, answered", _RESTICS, window=False),
+    Step("unlock, sent", _LOCK, sent=True),
+    Step("unlock, answered", _LOCK),
+    Step("delete snapshots", _DELETE, sent=True),
+    Step("snapshots deleted", _DELETE),
+    Step("delete index", _DELETE, 1, sent=True),
+    Step("delete packs", _DELETE, 2, sent=True),
+    Step("packs deleted", _DELETE, 2),
+    Step("lock, sent", _LOCK, 1, sent=True),
     _LOCKED,
-    # What the last restic check reads last.
-    Step("after the last request", {"kind": "GetObject", "path": "/data/"}, after=_LOCKED, keeper=False),
+    Step("looks once more", {"kind": "ListMultipartUploads"}, after=_LOCKED, window=False),
+    Step("after the last request", {"method": "DELETE", "path": "/locks/"}, keeper=False, window=False),
 )
 LAST = STEPS[-1]
 BY_NAME = {step.name: step for step in STEPS}
@@ -83,8 +89,8 @@ def whole() -> list[Row]:
 
 def sample(seed: str) -> list[Row]:
     """Cases in which every step meets every target and every signal, and every target every signal in a window."""
-    # Whom it hits while a keeper is there is a value of its own: only then is there anything to close.
-    rows = [(*row, (row[1], BY_NAME[row[0]].keeper)) for row in whole()]
+    # Whom it hits in a window is a value of its own: only then is there anything to close.
+    rows = [(*row, (row[1], BY_NAME[row[0]].window)) for row in whole()]
     return [(step, target, number) for step, target, number, _in_window in covering(rows, seed)]
 
 

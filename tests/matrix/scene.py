@@ -176,12 +176,6 @@ class Case:
         """The lock objects that restic has left."""
         return [key for key in self.bed.stand_in.objects(self.bed.bucket) if "locks/" in key]
 
-    def without_stale_locks(self) -> bool:
-        """Have restic remove its stale locks; whether none is left then."""
-        if self.restic_locks():
-            self.bed.restic.run(["unlock"])
-        return not self.restic_locks()
-
     def guard(self) -> bool:
         """Run the guard as if the lease were over; returns whether everything is locked then."""
         stand_in = self.bed.stand_in

@@ -42,7 +42,7 @@ def samples() -> list[list[kill_cases.Row]]:
 
 def in_windows(rows: list[kill_cases.Row]) -> set[object]:
     """Who is hit by what while there is something to close."""
-    return {(target, number) for step, target, number in rows if kill_cases.BY_NAME[step].keeper}
+    return {(target, number) for step, target, number in rows if kill_cases.BY_NAME[step].window}
 
 
 def meetings(rows: list[kill_cases.Row]) -> set[object]:
