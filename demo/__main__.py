@@ -109,7 +109,7 @@ def kill_maintenance(world: World) -> None:
     say("maintenance again, and Ansible is killed (-9) while data/ and index/ are unlocked")
     world.stand_in.clear_log()
     # Slow enough that a window lasts longer than it takes to see it.
-    world.stand_in.settings(latency=0.05)
+    world.stand_in.fault(kind="DeleteObjects", delay=3.0, times=0)
     process = world.start("maintenance", DEMO / "logs" / "maintenance-killed.log")[0]
     while not deleting(found := world.open_prefixes()):
         require(process.poll() is None, "Maintenance ended before data/ and index/ were unlocked.")
@@ -120,7 +120,7 @@ def kill_maintenance(world: World) -> None:
     while world.open_prefixes():
         require(time.monotonic() < deadline, "A minute after the kill something is still unlocked.")
         time.sleep(0.02)
-    world.stand_in.settings(latency=0)
+    world.stand_in.clear_faults()
     ends = [entry["to"] for entry in world.stand_in.ledger()["exposures"]]
     seconds = round(max(ends) - killed, 2)
     require(seconds > 0, "Ansible was killed when everything was locked already.")

@@ -31,6 +31,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare imp
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._contents import Contents, has_blob
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._duplicates import duplicates
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import format_date
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._new_packs import pack_key
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._parallel import in_parallel
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._pending import Pending
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import LockProbe
@@ -234,6 +235,16 @@ class Gate:
         )
         self._note(findings)
         self.baseline = verified
+
+    def finished(self, found: Survey) -> Survey:
+        """Without packs that no index names yet, while backups go on: maintenance must not take them for left behind."""
+        if not self.baseline or not found.restic_locks():
+            return found
+        unnamed = {self.prefix + pack_key(name) for name in self._packs(found) - self.baseline.packs.keys()}
+        return replace(found, objects={key: item for key, item in found.objects.items() if key not in unnamed})
+
+    def _packs(self, found: Survey) -> set[str]:
+        return set(listing(found.objects.values(), self.prefix).packs)
 
     @staticmethod
     def _is(found: Optional[S3Object], item: tuple[int, str]) -> bool:

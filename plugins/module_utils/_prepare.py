@@ -185,9 +185,9 @@ class Preparation:
         prepared.newer = prepared.newer or bool(new)
         return self._proved(prepared) if new or not prepared.checked else True
 
-    def renew(self, prepared: Prepared) -> None:
-        """Have restic make a new lock, by proving everything once more."""
-        self._proved(prepared)
+    def renew(self, prepared: Prepared) -> bool:
+        """Have restic make a new lock, by proving everything once more; returns as judge() does."""
+        return self._proved(prepared)
 
     def _proved(self, prepared: Prepared) -> bool:
         with serve(prepared.view) as address:

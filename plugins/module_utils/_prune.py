@@ -170,7 +170,7 @@ class Maintenance:
             self._predict(found, decisions)
             return True
         self._report(decisions, ())
-        prepared = self.preparation.run(found, _going(decisions))
+        prepared = self.preparation.run(gate.finished(found), _going(decisions))
         if prepared.deletes:
             return self._commit(prepared, decisions)
         gate.remember(found.objects)
@@ -185,8 +185,8 @@ class Maintenance:
             return False
         for _attempt in range(_LOCK_ATTEMPTS):
             self._await_other_restics(prepared.found)
-            if elapsed() - prepared.checked > _LOCK_AGE:
-                self.preparation.renew(prepared)
+            if elapsed() - prepared.checked > _LOCK_AGE and not self.preparation.renew(prepared):
+                return False
             self.fences.append(self.fence(self.warnings.append))
             lock = self.lock(prepared.lock)
             try:
@@ -282,7 +282,7 @@ class Maintenance:
         """Prepare without the bucket; where that does not fit on this machine, have restic count."""
         going = _going(decisions)
         with kept_here(self.gate) as folder:
-            prepared = self.preparation.predict(found, going, folder)
+            prepared = self.preparation.predict(self.gate.finished(found), going, folder)
         self._report(decisions, going)
         if prepared:
             self.predicted_by = PREPARATION

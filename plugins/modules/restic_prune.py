@@ -12,15 +12,20 @@ version_added: 0.1.0
 description:
   - Removes the snapshots that a retention policy does not keep, and the data that only they needed, from a repository
     that is held by bucket lock rules.
-  - The locks are lifted for moments only. C(snapshots/) is unlocked while C(restic forget) deletes, C(data/) and
-    C(index/) while C(restic prune) deletes; that prune reads, plans and uploads repacked data happens under lock.
+  - C(restic forget) and C(restic prune) run while everything is locked, in a view of what was judged, which this module
+    serves to restic. What they add goes into the bucket; what they delete is written down and not done. Hosts go on
+    backing up meanwhile.
+  - What remains is checked in the view, together with what came since. Only then the locks are lifted, for the few requests
+    that delete exactly what was written down, in C(snapshots/), C(index/) and C(data/) as far as something goes there.
     C(keys/) and C(config) are never unlocked.
-  - Each such window is owned by a separate process, which closes it whatever happens to this module, and has a lease in
+  - This window is owned by a separate process, which closes it whatever happens to this module, and has a lease in
     the lock document by which any guard may close it (see M(holdfast.restic_r2.r2_bucket_relock)).
   - Nothing is unlocked unless the repository passes the checks listed under RV(findings), and unless there is something
     to remove.
-  - Afterwards what vanished is compared with what was to go, the repository is checked, and every prefix is proved to be
-    locked.
+  - Afterwards what vanished is compared with what was to go, what was added with what was written, and every prefix is
+    proved to be locked.
+  - A backup that ended meanwhile and needs something of what is to go makes everything be prepared again, three times at
+    most.
 author: The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
@@ -37,7 +42,7 @@ requirements:
 attributes:
   check_mode:
     support: full
-    details: Tells which snapshots would go, and from restic's dry run how much data. Nothing is unlocked.
+    details: Prepares in the same way, with what restic adds in O(scratch_dir), see RV(predicted_by). Nothing is unlocked.
   diff_mode:
     support: full
     details: Shows the ids of the snapshots before and after.
@@ -111,31 +116,31 @@ options:
     default: 95%
   lock_wait:
     description:
-      - How many seconds to wait for other restic processes in the repository, such as a backup, to end. Nothing is
-        unlocked meanwhile.
+      - How many seconds to wait for other restic processes in the repository, such as a backup, to end, when everything is
+        prepared. Nothing is unlocked meanwhile.
     type: int
     default: 600
   prune_timeout:
     description:
-      - After how many seconds a restic that has not ended is stopped. When not set, there is no limit for the part of
-        the work that happens under lock.
+      - After how many seconds a restic that has not ended is stopped. When not set, there is no limit: it works under lock,
+        and keeps no backup out.
     type: int
   lease_seconds:
     description:
-      - For how long a window is leased at a time. When nobody extends it, any guard closes the window after this time.
-        At most 3600.
+      - For how long the window is leased at a time. When nobody extends it, any guard closes the window after this time.
+        At most 3600. For very many objects the lease is longer by itself.
     type: int
     default: 300
   window_seconds:
     description:
-      - How long one window may be open at most. Then restic is stopped and the window is closed.
+      - How long the window may be open at most. Then it is closed, whatever is left to delete.
         At most 86400.
     type: int
     default: 3600
   open_patience:
     description:
-      - How many seconds to try to open a window, which includes waiting until R2 no longer enforces the lock, before
-        giving up.
+      - How many seconds to try to open the window, and to repeat deletes that are refused, as they are until R2 no longer
+        enforces the lock, before giving up.
     type: int
     default: 60
   close_patience:
@@ -145,7 +150,7 @@ options:
     default: 1800
   fence:
     description:
-      - Whether the token of the host is disabled while snapshots and data are removed, so that nothing is open to the host
+      - Whether the token of the host is disabled while snapshots and data are deleted, so that nothing is open to the host
         meanwhile, neither what the window opens nor restic's own lock objects. Its backups fail for that time, so that
         maintenance first waits for one that is running.
       - V(auto) does it where the token is managed, which means that M(holdfast.restic_r2.r2_host_token) keeps its keys in
@@ -170,8 +175,7 @@ seealso:
   - module: holdfast.restic_r2.restic_repository
 notes:
   - Runs on the maintenance node. The API token must never reach a backed-up host.
-  - With a restic of a newer minor version than this collection knows, data/ and index/ are unlocked for the whole of
-    C(restic prune), with a warning.
+  - Nothing that restic prints decides anything, so that any newer restic works the same.
 """
 
 EXAMPLES = r"""
@@ -235,7 +239,7 @@ packs_removed:
   returned: always
   type: int
 bytes_removed:
-  description: By how many bytes the data became smaller. In check mode as exact as restic prints it.
+  description: By how many bytes the data became smaller.
   returned: always
   type: int
 packs_repacked:
@@ -246,8 +250,16 @@ bytes_repacked:
   description: The bytes in these packs, as exact as restic prints it.
   returned: always
   type: int
+predicted_by:
+  description:
+    - In check mode, what the figures come from. V(preparation) is the same preparation as without check mode, with what
+      restic adds in O(scratch_dir); half of the free space there may be used. V(dry_run) is restic's own dry run, whose
+      figures are less exact, where that is not enough. V(null) without check mode.
+  returned: always
+  type: str
+  sample: preparation
 windows:
-  description: Every window that was open.
+  description: The window that was open. Empty when there was none; never more than one.
   returned: always
   type: list
   elements: dict
@@ -260,7 +272,7 @@ windows:
       description: What was unlocked.
       type: list
       elements: str
-      sample: [index/, data/]
+      sample: [snapshots/, index/, data/]
     opened:
       description: When it was opened, by Cloudflare's clock.
       type: str
