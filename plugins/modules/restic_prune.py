@@ -122,8 +122,8 @@ options:
     default: 600
   prune_timeout:
     description:
-      - After how many seconds a restic that has not ended is stopped. When not set, there is no limit: it works under lock,
-        and keeps no backup out.
+      - After how many seconds a restic that has not ended is stopped. When not set, there is no limit, for it works under
+        lock and keeps no backup out.
     type: int
   lease_seconds:
     description:
