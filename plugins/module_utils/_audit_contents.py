@@ -27,6 +27,9 @@ _OTHER = re.compile(r"(keys|index|snapshots)/([0-9a-f]{64})")
 _NAME = re.compile(r"[0-9A-Fa-f]{64}")
 # What else may be in the bucket: restic's locks, and the turn of those who share a lock document.
 _KNOWN = {"config", "data/", "index/", "keys/", "snapshots/", "locks/", "holdfast/"}
+# The largest object of each kind that is read, in bytes. restic ends an index object after 150,000 blobs, which are some 28 MB
+# as text where nothing is compressed (internal/repository/index/index.go); a snapshot holds paths, tags and a summary.
+LARGEST = {"config": 64 << 10, "keys/": 64 << 10, "index/": 32 << 20, "snapshots/": 256 << 10}
 _REBUILD = "make a new baseline with restic_audit and baseline=rebuild"
 _MANUAL = "remove it in a manual window"
 
@@ -155,6 +158,36 @@ def shrunk(listed: Listing, baseline: Baseline, deletes: Collection[str] = ()) -
 
 def _gone(folder: str, names: Iterable[str], deletes: Collection[str]) -> set[str]:
     return {name for name in names if folder + name not in deletes}
+
+
+def oversized(objects: Iterable[S3Object], prefix: str) -> list[Finding]:
+    """Objects that are larger than any of their kind that restic writes; reading them could exhaust the node."""
+    found = []
+    for kind, limit in LARGEST.items():
+        large = [item for item in objects if item.key.startswith(prefix + kind) and item.size > limit]
+        if large:
+            keys = tuple(item.key[len(prefix) :] for item in large)
+            evidence = f"{len(large)} objects are larger than restic's are, the first is {keys[0][:80]!r}"
+            text = f"{evidence} with {large[0].size} bytes; at most {limit} are read."
+            found.append(Finding("oversized_object", BLOCK, text, f"Find out who wrote it, and {_MANUAL}.", keys))
+    return found
+
+
+def too_large(kind: str, names: Collection[str], limit: int) -> list[Finding]:
+    """Objects that become larger than any of their kind when they are decompressed."""
+    if not names:
+        return []
+    evidence = f"{some(names, f'objects in {kind}/ were not read to their end')}: reading it takes more than {limit >> 10} KiB."
+    keys = _packs(names) if kind == "data" else below(kind, names)
+    what = f"Treat the host as compromised; find out who wrote it, and {_MANUAL}."
+    return [Finding("oversized_object", BLOCK, evidence, what, keys)]
+
+
+def too_many(kind: str, names: Collection[str], limit: int) -> list[Finding]:
+    """More new objects than a host makes between two looks; they are not read."""
+    evidence = f"There are {some(names, f'new objects in {kind}/')}; at most {limit} are read."
+    what = f"Look at the host: somebody may be filling the bucket. If all is well, {_REBUILD}."
+    return [Finding("too_many_objects", BLOCK, evidence, what)]
 
 
 def unreadable(errors: Mapping[str, str]) -> list[Finding]:

@@ -26,9 +26,13 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._baseline impor
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import ClaimsError, Held, short_id
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._new_packs import Figures, contents, pack_key
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._parallel import in_parallel
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic, ResticError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic, ResticError, TooLargeError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_process import SOME_OBJECTS
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._scratch import Scratch
+
+# How many new index objects are read. A backup writes one, and one more for 150,000 blobs.
+MOST_NEW = 2000
 
 
 class Inspected(NamedTuple):
@@ -85,6 +89,8 @@ class Contents:
         known = {name: pack.held for name, pack in baseline.packs.items()}
         with ExitStack() as stack:
             new = listed.indexes - baseline.indexes
+            if len(new) > MOST_NEW and not trusted:
+                return Inspected([*found, *audit.too_many("index", new, MOST_NEW)], baseline)
             scratch = stack.enter_context(Scratch(self.restic, self.keys, self.scratch_dir)) if new else None
             claimed, errors = self._claims(scratch, new) if scratch else ({}, {})
             self.claimed = claimed
@@ -110,7 +116,9 @@ class Contents:
             return audit.claims_known(again, read=False)
         there = {name: listed.packs[name] for name in fresh if name in listed.packs}
         real = contents(self.s3, self.prefix, scratch, there, self.figures) if scratch and there else {}
-        bogus = audit.bogus({name: fresh[name] for name in there}, real)
+        large = audit.too_large("data", self.figures.too_large, SOME_OBJECTS)
+        claimed = {name: fresh[name] for name in there if name not in self.figures.too_large}
+        bogus = [*large, *audit.bogus(claimed, real)]
         return [*bogus, *audit.claims_known(again, read=not bogus)]
 
     def _claims(self, scratch: Scratch, names: set[str]) -> tuple[Claims, dict[str, str]]:
@@ -125,8 +133,8 @@ class Contents:
             scratch.add(f"index/{name}", content)
             try:
                 return scratch.index(name)
-            except ClaimsError as error:
-                return str(error)
+            except (ClaimsError, TooLargeError) as error:
+                return str(error).rstrip(".")
             except ResticError as error:
                 if error.exit_code is None:
                     raise

@@ -10,6 +10,7 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -36,7 +37,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._parallel impor
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._pending import Pending
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import LockProbe
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import Record
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import LARGEST_SNAPSHOT, Restic, TooLargeError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import (
     Decision,
     Policy,
@@ -161,6 +162,7 @@ class Gate:
     def identified(self, found: Survey) -> None:
         """The same repository, with the same keys, as was recorded; and every prefix is really locked."""
         wanted, record = self.wanted, self.wanted.record
+        self._note(_audit_contents.oversized(found.objects.values(), self.prefix))
         there = [name for name in wanted.copies if self.prefix + name in found.objects]
         changed = [name for name in there if not self._holds(found.objects[self.prefix + name], wanted.copies[name])]
         expected = [wanted.repository_id, record.repository_id if record else None]
@@ -200,7 +202,7 @@ class Gate:
             count: Count what is there twice, where no baseline will tell.
         """
         with self.reading(found.objects) as restic:
-            work: dict[str, Callable[[], Any]] = {"snapshots": lambda: restic.list_snapshots()[0]}
+            work: dict[str, Callable[[], Any]] = {"snapshots": lambda: self._listed_snapshots(restic, found)}
             if count and not self.wanted.folder:
                 work["twice"] = lambda: duplicates(restic)
             answers = in_parallel(lambda name: work[name](), work)
@@ -210,6 +212,19 @@ class Gate:
                 self.sound(restic, read_data=True)
         self.read = answers["snapshots"]
         self._note(audit.duplicates(twice, verified=self.wanted.read_duplicates))
+
+    def _listed_snapshots(self, restic: Restic, found: Survey) -> list[dict[str, Any]]:
+        """Every snapshot; those that are larger than any of restic's are named, and are not part of it."""
+        try:
+            read = restic.list_snapshots()[0]
+        except TooLargeError:
+            fits = in_parallel(restic.snapshot_fits, self.names(found.objects, "snapshots"))
+            large = {name for name, fit in fits.items() if not fit}
+            self._note(_audit_contents.too_large("snapshots", large, LARGEST_SNAPSHOT))
+            raise
+        large = {snapshot["id"] for snapshot in read if len(json.dumps(snapshot)) > LARGEST_SNAPSHOT}
+        self._note(_audit_contents.too_large("snapshots", large, LARGEST_SNAPSHOT))
+        return [snapshot for snapshot in read if snapshot["id"] not in large]
 
     def contents(self, found: Survey, added: Optional[Mapping[str, tuple[int, str]]] = None) -> None:
         """What is there against the baseline; new packs are read. Without a record only what is out of place is seen.
@@ -222,7 +237,7 @@ class Gate:
         self._note(_audit_contents.strangers(listed, [*found.top, *found.odd_locks()]))
         self._note(_audit_contents.uploads(found.uploads))
         known = self.baseline or (self._begin(listed, found) if self.wanted.folder else None)
-        if known is None:
+        if known is None or _audit_contents.oversized(found.objects.values(), self.prefix):
             return
         names = ("config", f"keys/{known.key_id}")
         self.looked_into.keys = {

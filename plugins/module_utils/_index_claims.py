@@ -13,22 +13,37 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Optional
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 
 # Of each blob's id only so many bytes are kept: enough to recognise a blob, and an eighth of the text.
 SHORT = 8
-_ID = re.compile(r"[0-9a-f]{64}")
+# The longest text of an index object that is read, in bytes. restic begins a new object after 150,000 blobs
+# (internal/repository/index/index.go, indexMaxBlobsCompressed), which are some 28 MB of text.
+LARGEST_TEXT = 64 << 20
+
+
+def _tokens(*tokens: str) -> re.Pattern[str]:
+    """A pattern for these tokens of JSON, with any white space before, between and after them."""
+    space = r"[ \t\r\n]*"
+    return re.compile(space + space.join(tokens) + space)
+
+
+_ID = r'"([0-9a-f]{64})"'
+_NUMBER = r"(0|[1-9][0-9]{0,18})"
 # restic: internal/repository/index/index.go, jsonIndex, packJSON and blobJSON.
-_INDEX = {"packs", "supersedes"}
-_PACK = {"id", "blobs"}
-_BLOB = {"id", "type", "offset", "length"}
-_SIZE = "uncompressed_length"
+_SUPERSEDES, _SUPERSEDED = _tokens('"supersedes"', ":", r"\["), _tokens(_ID)
+_PACKS = _tokens('"packs"', ":", r"\[")
+_PACK = _tokens(r"\{", '"id"', ":", _ID, ",", '"blobs"', ":", r"\[")
+_BLOB = _tokens(
+    r"\{", '"id"', ":", _ID, ",", '"type"', ":", '"(data|tree)"', ",", '"offset"', ":", _NUMBER, ",", '"length"', ":",
+    _NUMBER, "(?:,", '"uncompressed_length"', ":", _NUMBER, r")?\}",
+)  # fmt: skip
+_OPEN, _CLOSE, _COMMA, _END_LIST, _END = (_tokens(token) for token in (r"\{", r"\}", ",", r"\]", r"\Z"))
 
 
 class ClaimsError(HoldfastError):
@@ -56,45 +71,71 @@ def short_id(name: str) -> bytes:
     return bytes.fromhex(name)[:SHORT]
 
 
+class _Reader:
+    """Takes one token after the other: memory grows with what is kept, not with what a text can be made to mean."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.place = 0
+
+    def may(self, pattern: re.Pattern[str]) -> Optional[re.Match[str]]:
+        found = pattern.match(self.text, self.place)
+        if found:
+            self.place = found.end()
+        return found
+
+    def must(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        found = self.may(pattern)
+        if found is None:
+            raise self.strange()
+        return found
+
+    def strange(self) -> ClaimsError:
+        return ClaimsError(f"it is not as restic writes it (from character {self.place})")
+
+    def items(self, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+        """The items of a list whose bracket was opened, up to its end."""
+        if self.may(_END_LIST):
+            return
+        yield self.must(pattern)
+        while not self.may(_END_LIST):
+            self.must(_COMMA)
+            yield self.must(pattern)
+
+    def superseded(self) -> bool:
+        """Skip the list of the index objects that this one replaces; whether there is one."""
+        there = self.may(_SUPERSEDES) is not None
+        for _item in self.items(_SUPERSEDED) if there else ():
+            pass
+        return there
+
+
 def claims(text: str) -> dict[str, Held]:
     """What each pack holds, by its id, as `restic cat index` prints it.
 
     Raises:
         ClaimsError: It is not as restic writes it.
     """
-    try:
-        index = json.loads(text, object_pairs_hook=_object)
-        if not _INDEX >= index.keys() >= {"packs"}:
-            raise ValueError("unknown fields")
-        found: dict[str, Held] = {}
-        for pack in index["packs"]:
-            if pack.keys() != _PACK or not _ID.fullmatch(pack["id"]) or pack["id"] in found:
-                raise ValueError("a pack that restic does not write")
-            found[pack["id"]] = _held(pack["blobs"])
-        return found
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ClaimsError(f"it is not as restic writes it ({error})") from error
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a field twice")
+    reader = _Reader(text)
+    reader.must(_OPEN)
+    superseding = reader.superseded()
+    if superseding:
+        reader.must(_COMMA)
+    reader.must(_PACKS)
+    found: dict[str, Held] = {}
+    for pack in reader.items(_PACK):
+        if pack[1] in found:
+            raise ClaimsError(f"it is not as restic writes it (pack {pack[1]} twice)")
+        found[pack[1]] = _held(reader.items(_BLOB))
+        reader.must(_CLOSE)
+    if not superseding and reader.may(_COMMA) and not reader.superseded():
+        raise reader.strange()
+    reader.must(_CLOSE)
+    reader.must(_END)
     return found
 
 
-def _held(blobs: list[dict[str, Any]]) -> Held:
-    lines = []
-    for blob in blobs:
-        numbers = [blob.get("offset"), blob.get("length"), blob.get(_SIZE, 0)]
-        if (
-            not _BLOB <= blob.keys() <= _BLOB | {_SIZE}
-            or not _ID.fullmatch(blob["id"])
-            or blob["type"] not in ("data", "tree")
-            or any(isinstance(number, bool) or not isinstance(number, int) or number < 0 for number in numbers)
-        ):
-            raise ValueError("a blob that restic does not write")
-        lines.append(f"{blob['id']} {blob['type']} {' '.join(map(str, numbers))}")
-    lines.sort()
+def _held(blobs: Iterable[re.Match[str]]) -> Held:
+    lines = sorted(f"{blob[1]} {blob[2]} {blob[3]} {blob[4]} {blob[5] or 0}" for blob in blobs)
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     return Held(digest, b"".join(short_id(line[:64]) for line in lines))

@@ -10,11 +10,12 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import Held
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._parallel import in_parallel
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import TooLargeError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._scratch import Scratch
 
@@ -40,6 +41,12 @@ class Figures:
     packs: int = 0
     indexes: int = 0
     bytes: int = 0
+    # The packs that need more memory than those of restic do.
+    too_large: set[str] = field(default_factory=set)
+
+    def told(self) -> dict[str, int]:
+        """The figures as a module returns them."""
+        return {"packs": self.packs, "indexes": self.indexes, "bytes": self.bytes}
 
 
 def pack_key(name: str) -> str:
@@ -79,6 +86,14 @@ def contents(
             figures.packs += len(names)
             figures.bytes += sum(packs[name].size for name in names)
             found.update(scratch.contents())
+        except TooLargeError:
+            scratch.remove(pack_key(name) for name in names)
+            if len(names) == 1:
+                figures.too_large.update(names)
+                continue
+            # Which one it is, is told by halves.
+            for half in (names[::2], names[1::2]):
+                found.update(contents(s3, prefix, scratch, {name: packs[name] for name in half}, figures, batch))
         finally:
             scratch.remove(pack_key(name) for name in names)
     return found

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-# Two or three cores are what a maintenance node has to spare; deriving restic's key takes 64 MiB each time.
+# Two or three cores are what a maintenance node has to spare, and each restic may take the memory that one object needs.
 _AT_A_TIME = 3
 
 _Item = TypeVar("_Item")

@@ -9,7 +9,6 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any, Optional
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import BLOCK, WARN, Finding
@@ -45,7 +44,7 @@ class RepositoryAudit:
             "blocked": gate.blocked,
             "findings": [finding.as_dict() for finding in gate.findings],
             "baseline": counts(gate.baseline),
-            "read": {**asdict(gate.looked_into.figures), "requests": gate.s3.requests},
+            "read": {**gate.looked_into.figures.told(), "requests": gate.s3.requests},
             "diff": {"before": counts(gate.stored), "after": counts(gate.baseline if self.changed else gate.stored)},
         }
 

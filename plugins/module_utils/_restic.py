@@ -15,13 +15,32 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_answer import (
+    LOCKED,
+    NO_REPOSITORY,
+    WRONG_PASSWORD,
+    Completed,
+    failure,
+    reason,
+    short,
+)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_process import (
+    LARGEST_ANSWER,
+    ONE_OBJECT,
+    SOME_OBJECTS,
+    TooLong,
+    collector_limit,
+    hear,
+    limit_memory,
+    out_of_memory,
+    stop,
+)
 
 # The first that makes and reads repositories of format 2, which can compress.
 MINIMUM = (0, 14, 0)
@@ -29,29 +48,18 @@ MINIMUM = (0, 14, 0)
 # The first that reaches a REST server through a unix socket, as a view of a repository is served.
 VIEW_MINIMUM = (0, 17, 0)
 
-NO_REPOSITORY = 10
-LOCKED = 11
-WRONG_PASSWORD = 12
-
 # What restic may inherit. Everything else would change what it does (RESTIC_*, AWS_*) or is a secret of the node.
 _INHERITED = (
     "PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "RESTIC_CACERT",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
 
-# Before 0.17.1 these had exit status 1 like everything else; the text tells them apart.
-_TEXTS = (
-    ("wrong password or no key found", WRONG_PASSWORD),
-    ("repository is already locked", LOCKED),
-    ("Is there a repository at the following location?", NO_REPOSITORY),
-    ("repository does not exist", NO_REPOSITORY),
-)
-
 # How restic check ends when the repository is not sound.
 _DAMAGED = "repository contains errors"
 
-# How long restic may take to stop after SIGINT: it removes its lock object, which needs a request or two.
-_GRACE = 30.0
+# What a list of snapshots may have, in bytes: some 30,000 of them. And one of them: paths, tags, a summary.
+LARGEST_LIST = 32 << 20
+LARGEST_SNAPSHOT = 256 << 10
 
 # How long opening a repository may take: a handful of requests and one key derivation.
 _OPENING = 60.0
@@ -70,10 +78,8 @@ class ResticError(HoldfastError):
         self.exit_code = exit_code
 
 
-class Completed(NamedTuple):
-    exit_code: int
-    stdout: str
-    stderr: str
+class TooLargeError(ResticError):
+    """What restic was to read needs more memory, or makes a longer answer, than anything that restic writes."""
 
 
 @dataclass(frozen=True)
@@ -178,27 +184,66 @@ class Restic:
         except (OSError, ValueError) as error:
             raise ResticError(self.repository.scrub(f"restic ({self.path}) could not be started: {error}")) from error
 
-    def run(self, args: Iterable[str], *, timeout: float | None = None, **popen: Any) -> Completed:
-        """Run restic to its end. On a time-out it is asked to stop, so that it can remove its lock object."""
+    def run(
+        self,
+        args: Iterable[str],
+        *,
+        timeout: float | None = None,
+        memory: int = 0,
+        most: int = LARGEST_ANSWER,
+        **popen: Any,
+    ) -> Completed:
+        """Run restic to its end. On a time-out it is asked to stop, so that it can remove its lock object.
+
+        Args:
+            args: The command and its arguments.
+            timeout: Seconds that it may take.
+            memory: Bytes of memory that it may use; 0 for any number.
+            most: Bytes that it may answer.
+            popen: More for the start of the process.
+
+        Raises:
+            TooLargeError: It needed more memory, or answered more.
+            ResticError: It could not be run, or took too long.
+        """
         args = list(args)
+        if memory:
+            popen["env"] = {**self.environment(), "GOMEMLIMIT": collector_limit(memory)}
         process = self.start(args, **popen)
         try:
-            stdout, stderr = process.communicate(timeout=timeout)
+            if memory:
+                limit_memory(process, memory)
+            stdout, stderr = hear(process, timeout, most)
         except subprocess.TimeoutExpired as error:
-            last = self._reason(Completed(process.returncode, *stop(process)))
+            said = [(before or b"").decode("utf-8", "replace") for before in (error.output, error.stderr)]
+            since = stop(process)
+            last = self._reason(Completed(process.returncode, said[0] + since[0], said[1] + since[1]))
             raise ResticError(
                 f"restic {args[0]} on {self.repository.name} had not ended after {timeout:g} seconds and was stopped: "
                 f"{last}."
             ) from error
+        except TooLong:
+            stop(process, grace=0.0)
+            raise self._too_large(args[0], f"answered more than {most >> 20} MiB") from None
         except BaseException:
             stop(process)
             raise
+        if process.returncode and out_of_memory(stderr):
+            raise self._too_large(
+                args[0], f"needed more than {memory >> 20} MiB of memory" if memory else "found no memory"
+            )
         return Completed(process.returncode, stdout, stderr)
 
-    def succeed(self, args: Iterable[str], *, timeout: float | None = None) -> Completed:
-        """Run restic, and raise unless it succeeded."""
+    def _too_large(self, command: str, what: str) -> TooLargeError:
+        return TooLargeError(
+            f"restic {command} on {self.repository.name} {what} and was ended: an object in the repository may be made to "
+            "exhaust this machine."
+        )
+
+    def succeed(self, args: Iterable[str], **limits: Any) -> Completed:
+        """Run restic, and raise unless it succeeded. `limits` are those of `run`."""
         args = list(args)
-        completed = self.run(args, timeout=timeout)
+        completed = self.run(args, **limits)
         if completed.exit_code != 0:
             raise self.error(args[0], completed)
         return completed
@@ -224,7 +269,7 @@ class Restic:
         """What a command that answers with one JSON document said."""
         try:
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ResticError(f"restic {command} on {self.repository.name} did not answer with JSON.") from error
 
     def version(self) -> tuple[int, ...]:
@@ -262,9 +307,9 @@ class Restic:
 
     def list_snapshots(self, filters: Iterable[str] = ()) -> tuple[list[dict[str, Any]], list[str]]:
         """The snapshots that restic can read, and what it says of those that it cannot."""
-        completed = self.succeed(["snapshots", "--json", "--no-lock", *filters])
+        completed = self.succeed(["snapshots", "--json", "--no-lock", *filters], memory=SOME_OBJECTS, most=LARGEST_LIST)
         lines = [line.strip() for line in completed.stderr.splitlines()]
-        ignored = [self.repository.scrub(_short(line)) for line in lines if line.startswith("Ignoring")]
+        ignored = [self.repository.scrub(short(line)) for line in lines if line.startswith("Ignoring")]
         return self.parse("snapshots", completed.stdout) or [], ignored
 
     def snapshots(self, filters: Iterable[str] = ()) -> list[dict[str, Any]]:
@@ -276,6 +321,14 @@ class Restic:
                 f"the first: {ignored[0]}."
             )
         return found
+
+    def snapshot_fits(self, name: str) -> bool:
+        """Whether a snapshot has a length that those of restic have."""
+        try:
+            self.run(["cat", "snapshot", name, "--no-lock"], memory=ONE_OBJECT, most=LARGEST_SNAPSHOT)
+        except TooLargeError:
+            return False
+        return True
 
     def config(self) -> dict[str, Any]:
         completed = self.succeed(["cat", "config", "--no-lock"], timeout=_OPENING)
@@ -347,50 +400,4 @@ class Restic:
         if _DAMAGED not in completed.stderr:
             raise self.error("check", completed)
         lines = (line for line in completed.stderr.splitlines() if line.strip() and _DAMAGED not in line)
-        return [self.repository.scrub(_short(line)) for line in lines] or [_DAMAGED]
-
-
-def stop(process: subprocess.Popen[str], grace: float = _GRACE) -> tuple[str, str]:
-    """End restic and return what it said. Ask first, so that it removes its lock object; then kill it."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-    try:
-        return process.communicate(timeout=grace)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.communicate()
-
-
-def failure(completed: Completed) -> int:
-    """The exit status, as restic 0.17.1 and later would have it."""
-    if completed.exit_code == 1:
-        for text, code in _TEXTS:
-            if text in completed.stderr:
-                return code
-    return completed.exit_code
-
-
-def reason(completed: Completed) -> str:
-    """What restic says went wrong: its last word, and the first error if there were others before."""
-    lines = [_message(line) for line in completed.stderr.splitlines() if line.strip()]
-    fatal = [text for kind, text in lines if text.startswith("Fatal: ")]
-    errors = [text for kind, text in lines if kind == "error"]
-    if fatal and errors:
-        return f"{_short(fatal[-1])}; the first error: {_short(errors[0])}"
-    if fatal or lines:
-        return _short(fatal[-1] if fatal else lines[-1][1])
-    return "it did not say why"
-
-
-def _message(line: str) -> tuple[str, str]:
-    """Kind and text of one line of restic's error output, which is JSON only in part."""
-    try:
-        message = json.loads(line)
-        return str(message["message_type"]), str(message.get("message") or message["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return "", line.strip()
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split()).rstrip(".")
-    return text if len(text) <= 300 else text[:300] + "…"
+        return [self.repository.scrub(short(line)) for line in lines] or [_DAMAGED]

@@ -69,6 +69,22 @@ class Key:
         return self.seal(json.dumps(document, separators=(",", ":")).encode())
 
 
+def inflated(head: bytes, tail: bytes, size: int, fill: bytes = b" ") -> bytes:
+    """A compressed text (Zstandard, RFC 8878) that becomes this large when it is read: 4 bytes for each 128 KiB.
+
+    Args:
+        head: How the text begins.
+        tail: How it ends.
+        size: The bytes in between, a multiple of 128 KiB.
+        fill: The one byte of which they are.
+    """
+    frame = bytearray(b"\x28\xb5\x2f\xfd\x00\x50")
+    blocks = [(0, len(head), head), *[(1, 1 << 17, fill)] * (size >> 17), (0, len(tail), tail)]
+    for number, (kind, length, body) in enumerate(blocks, 1):
+        frame += (length << 3 | kind << 1 | (number == len(blocks))).to_bytes(3, "little") + body
+    return b"\x02" + bytes(frame)
+
+
 def name_of(content: bytes) -> str:
     """The name under which restic looks for this content."""
     return hashlib.sha256(content).hexdigest()

@@ -14,6 +14,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils import _audit_c
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import Finding
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit_contents import Listing, listing
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._baseline import Baseline, Pack
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._contents import MOST_NEW, Contents
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import Held, short_id
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._new_packs import LARGEST, PackFile, batches
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Object
@@ -105,3 +106,12 @@ def test_batches_are_no_larger_than_the_limit() -> None:
     sizes = {"a": 4, "b": 4, "c": 9, "d": 1, "e": 1, "f": LARGEST + 1}
     assert list(batches(sizes, 8)) == [["a", "b"], ["c"], ["d", "e"]]
     assert list(batches({}, 8)) == []
+
+
+def test_more_new_index_objects_than_a_host_makes_are_not_read() -> None:
+    """Nothing is asked of restic or of the bucket: there are none here."""
+    names = {f"{number:064x}" for number in range(MOST_NEW + 1)}
+    baseline = Baseline("0" * 64, "1" * 64)
+    found = Contents(None, None, {}).inspect(Listing(indexes=names), baseline)  # type: ignore[arg-type]
+    assert [finding.code for finding in found.findings] == ["too_many_objects"] and found.baseline == baseline
+    assert f"{MOST_NEW + 1} new objects in index/" in found.findings[0].evidence

@@ -62,6 +62,13 @@ def test_the_order_does_not_matter_and_everything_else_does() -> None:
         json.dumps(index(blob(length=True))),
         json.dumps(index(blob(length="40"))),
         "[" * 100_000,
+        # What would be large in memory when it is read as any JSON, or take long to be found not to fit.
+        '{"packs":[' + "[]," * 100_000,
+        '{"packs":[' + "{}," * 100_000,
+        '{"supersedes":["' + A + '"' + " " * 100_000 + "x",
+        '{"packs":[' + " " * 100_000 + "x",
+        json.dumps({"supersedes": ["short"], "packs": []}),
+        json.dumps({"packs": [], "supersedes": [Q], "more": 1}),
     ],
 )
 def test_what_restic_does_not_write_is_refused(text: str) -> None:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils import _restic
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import (
     Completed,
     Repository,
@@ -147,22 +148,12 @@ def test_one_that_does_not_stop_is_killed(tmp_path: Path) -> None:
 def test_an_exception_leaves_no_restic_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[str]] = []
     program = restic(tmp_path, "trap 'exit 130' INT; while :; do sleep 0.05; done")
-    original = program.start
 
-    def start(args: object, **popen: object) -> subprocess.Popen[str]:
-        process = original(["x"])
+    def interrupted(process: subprocess.Popen[str], timeout: float | None, most: int) -> tuple[str, str]:
         started.append(process)
-        first = process.communicate
+        raise KeyboardInterrupt
 
-        def communicate(timeout: float | None = None) -> tuple[str, str]:
-            if timeout is None:
-                raise KeyboardInterrupt
-            return first(timeout=timeout)
-
-        monkeypatch.setattr(process, "communicate", communicate)
-        return process
-
-    monkeypatch.setattr(program, "start", start)
+    monkeypatch.setattr(_restic, "hear", interrupted)
     with pytest.raises(KeyboardInterrupt):
         program.run(["x"])
     assert started[0].poll() is not None

@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What restic says at its end: exit status and reason. Pure.
+
+Also runs on backed-up hosts: Python 3.9 and the standard library only.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+NO_REPOSITORY = 10
+LOCKED = 11
+WRONG_PASSWORD = 12
+
+# Before 0.17.1 these had exit status 1 like everything else; the text tells them apart.
+_TEXTS = (
+    ("wrong password or no key found", WRONG_PASSWORD),
+    ("repository is already locked", LOCKED),
+    ("Is there a repository at the following location?", NO_REPOSITORY),
+    ("repository does not exist", NO_REPOSITORY),
+)
+
+
+class Completed(NamedTuple):
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def failure(completed: Completed) -> int:
+    """The exit status, as restic 0.17.1 and later would have it."""
+    if completed.exit_code == 1:
+        for text, code in _TEXTS:
+            if text in completed.stderr:
+                return code
+    return completed.exit_code
+
+
+def reason(completed: Completed) -> str:
+    """What restic says went wrong: its last word, and the first error if there were others before."""
+    lines = [_message(line) for line in completed.stderr.splitlines() if line.strip()]
+    fatal = [text for kind, text in lines if text.startswith("Fatal: ")]
+    errors = [text for kind, text in lines if kind == "error"]
+    if fatal and errors:
+        return f"{short(fatal[-1])}; the first error: {short(errors[0])}"
+    if fatal or lines:
+        return short(fatal[-1] if fatal else lines[-1][1])
+    return "it did not say why"
+
+
+def _message(line: str) -> tuple[str, str]:
+    """Kind and text of one line of restic's error output, which is JSON only in part."""
+    try:
+        message = json.loads(line)
+        return str(message["message_type"]), str(message.get("message") or message["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return "", line.strip()
+
+
+def short(text: str) -> str:
+    text = " ".join(text.split()).rstrip(".")
+    return text if len(text) <= 300 else text[:300] + "…"

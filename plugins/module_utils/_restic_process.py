@@ -1,0 +1,125 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One restic process: its answer is read up to a bound, its memory and its time are limited.
+
+What restic reads was written by a host, and a few KiB in a bucket can become gigabytes when they are decompressed.
+
+Also runs on backed-up hosts: Python 3.9 and the standard library only.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import selectors
+import signal
+import subprocess
+import time
+from typing import Any, Optional
+
+# The most that any answer may have, in bytes; callers that expect little say so.
+LARGEST_ANSWER = 256 << 20
+# The memory that restic needs when it reads one object that a host wrote, in bytes; it begins with 192 MiB.
+ONE_OBJECT = 320 << 20
+# The memory for reading all snapshots, or some packs.
+SOME_OBJECTS = 512 << 20
+# How long restic may take to stop after SIGINT: it removes its lock object, which needs a request or two.
+_GRACE = 30.0
+_CHUNK = 1 << 16
+# What Go says when the kernel gives it no more memory (runtime/malloc.go, runtime/mem_linux.go, runtime/cgo).
+_NO_MEMORY = re.compile(r"^(fatal error|runtime).*(out of|cannot allocate) memory|pthread_create failed", re.MULTILINE)
+
+
+class TooLong(Exception):
+    """The answer is longer than the bound."""
+
+
+def limit_memory(process: subprocess.Popen[Any], limit: int) -> None:
+    """Limit the memory of a process that has just begun, in bytes. It ends when it needs more.
+
+    The limit is on memory of its own that it may write (RLIMIT_DATA); Go reserves much more than that without using it.
+    """
+    if hasattr(resource, "prlimit"):
+        try:
+            resource.prlimit(process.pid, resource.RLIMIT_DATA, (limit, limit))
+        except (OSError, ValueError):
+            pass  # it has ended, or the machine allows even less
+
+
+def collector_limit(limit: int) -> str:
+    """The value of GOMEMLIMIT with which Go's garbage collector works harder before the limit is hit."""
+    return str(limit * 3 // 4)
+
+
+def out_of_memory(stderr: str) -> bool:
+    """Whether a process ended for want of memory."""
+    return _NO_MEMORY.search(stderr) is not None
+
+
+def hear(process: subprocess.Popen[str], timeout: Optional[float], most: int) -> tuple[str, str]:
+    """Read what a process says, until it has ended.
+
+    Args:
+        process: Started with pipes for its output and its errors.
+        timeout: Seconds that it may take; None for any time.
+        most: How many bytes of each of both are read at most.
+
+    Raises:
+        TooLong: It said more.
+        subprocess.TimeoutExpired: It took longer. `output` and `stderr` are bytes that it said so far.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    heard: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+    with selectors.DefaultSelector() as selector:
+        for name in heard:
+            stream = getattr(process, name)
+            if stream is not None and not stream.closed:
+                selector.register(stream, selectors.EVENT_READ, name)
+        while selector.get_map():
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise _expired(process, timeout, heard)
+            for key, _events in selector.select(left):
+                data = os.read(key.fd, _CHUNK)
+                if not data:
+                    selector.unregister(key.fileobj)
+                    getattr(process, key.data).close()
+                    continue
+                heard[key.data] += data
+                if len(heard[key.data]) > most:
+                    raise TooLong
+    try:
+        process.wait(None if deadline is None else max(deadline - time.monotonic(), 0.0))
+    except subprocess.TimeoutExpired:
+        raise _expired(process, timeout, heard) from None
+    return _text(heard["stdout"]), _text(heard["stderr"])
+
+
+def _expired(
+    process: subprocess.Popen[str], timeout: Optional[float], heard: dict[str, bytearray]
+) -> subprocess.TimeoutExpired:
+    return subprocess.TimeoutExpired(process.args, timeout or 0.0, bytes(heard["stdout"]), bytes(heard["stderr"]))
+
+
+def _text(data: bytes | bytearray) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def stop(process: subprocess.Popen[str], grace: float = _GRACE) -> tuple[str, str]:
+    """End restic and return what it said since. Ask first, so that it removes its lock object; then kill it."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        return hear(process, grace, LARGEST_ANSWER)
+    except (subprocess.TimeoutExpired, TooLong) as error:
+        process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        return _text(getattr(error, "output", b"") or b""), _text(getattr(error, "stderr", b"") or b"")

@@ -1,0 +1,66 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a restic process may answer, and how much memory it may take; the programs are small scripts."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic, TooLargeError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_process import out_of_memory
+
+REPOSITORY = Repository("https://account.example", "backup", "", "id", "secret", None, "password")
+
+
+def restic(folder: Path, script: str) -> Restic:
+    path = folder / "restic"
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o700)
+    return Restic(REPOSITORY, path=str(path))
+
+
+@pytest.mark.parametrize("stream", ["1", "2"])
+def test_an_endless_answer_is_cut(tmp_path: Path, stream: str) -> None:
+    program = restic(tmp_path, f"exec yes backup >&{stream}")
+    with pytest.raises(TooLargeError, match="restic cat on backup answered more than 1 MiB and was ended"):
+        program.run(["cat"], most=1 << 20)
+
+
+def test_memory_is_limited(tmp_path: Path) -> None:
+    allocate = "x = bytearray(1 << 30)"
+    script = f"""if [ -n "$GOMEMLIMIT" ]; then
+    while grep -q 'Max data size  *unlimited' "/proc/$$/limits"; do :; done
+fi
+{shlex.quote(sys.executable)} -c {shlex.quote(allocate)} 2>/dev/null && exit 0
+echo 'fatal error: runtime: out of memory' >&2; exit 2"""
+    program = restic(tmp_path, script)
+    assert program.run(["cat"]).exit_code == 0
+    with pytest.raises(TooLargeError, match="needed more than 256 MiB of memory"):
+        program.run(["cat"], memory=256 << 20)
+
+
+def test_the_collector_of_go_is_told(tmp_path: Path) -> None:
+    program = restic(tmp_path, 'echo "$GOMEMLIMIT"')
+    assert program.run(["cat"], memory=400 << 20).stdout.strip() == str(300 << 20)
+    assert program.run(["cat"]).stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("fatal error: runtime: out of memory\n\ngoroutine 1", True),
+        ("runtime: out of memory: cannot allocate 4194304-byte block", True),
+        ("fatal error: out of memory allocating heap arena metadata", True),
+        ("fatal error: runtime: cannot allocate memory", True),
+        ("runtime/cgo: pthread_create failed: Resource temporarily unavailable", True),
+        ("Fatal: unable to open /out of memory/x", False),
+        ("", False),
+    ],
+)
+def test_what_go_says_when_memory_ends(text: str, expected: bool) -> None:
+    assert out_of_memory(text) is expected
