@@ -17,7 +17,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
@@ -41,6 +40,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_process
     out_of_memory,
     stop,
 )
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_repository import Repository
 
 # The first that makes and reads repositories of format 2, which can compress.
 MINIMUM = (0, 14, 0)
@@ -80,44 +80,6 @@ class ResticError(HoldfastError):
 
 class TooLargeError(ResticError):
     """What restic was to read needs more memory, or makes a longer answer, than anything that restic writes."""
-
-
-@dataclass(frozen=True)
-class Repository:
-    """Where a repository is, and what opens it."""
-
-    endpoint: str
-    bucket: str
-    prefix: str
-    access_key_id: str
-    secret_access_key: str = field(repr=False)
-    session_token: str | None = field(repr=False)
-    password: str = field(repr=False)
-    key_id: str | None = None
-    # Where a view of it is served, without keys; R2 itself when None.
-    view: str | None = None
-
-    @property
-    def address(self) -> str:
-        return self.view or f"s3:{self.endpoint}/{self.bucket}/{self.prefix}"
-
-    @property
-    def name(self) -> str:
-        """What a person calls it: the bucket, and the prefix if there is one."""
-        return f"{self.bucket}/{self.prefix}".rstrip("/")
-
-    def through(self, view: str) -> Repository:
-        """The same repository as a view shows it; the keys for R2 stay here."""
-        return replace(self, view=view, access_key_id="", secret_access_key="", session_token=None)
-
-    def scrub(self, text: str) -> str:
-        """The text without the secrets of the repository."""
-        secrets = sorted(
-            filter(None, (self.password, self.secret_access_key, self.session_token)), key=len, reverse=True
-        )
-        for secret in secrets:
-            text = text.replace(secret, "********")
-        return text
 
 
 class Restic:

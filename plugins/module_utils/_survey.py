@@ -18,6 +18,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._parallel import in_parallel
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import LockProbe
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error, S3Object
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._view import LOCK_BYTES
 
 # A backup writes packs first, then the index, then the snapshot: listed backwards, what each names is listed, too.
 _IN_TURN = ("snapshots/", "index/", "data/")
@@ -44,8 +45,12 @@ class Survey:
     states: dict[str, str] = field(default_factory=dict)
 
     def restic_locks(self) -> dict[str, S3Object]:
-        """restic ignores other names, and so a host that writes them must not hold up maintenance."""
-        return {key: item for key, item in self.locks.items() if _RESTIC_NAME.fullmatch(key.rpartition("/")[2])}
+        """Those that restic could have written: a host that writes others must not hold up maintenance."""
+        return {
+            key: item
+            for key, item in self.locks.items()
+            if _RESTIC_NAME.fullmatch(key.rpartition("/")[2]) and 0 < item.size <= LOCK_BYTES
+        }
 
     def odd_locks(self) -> list[str]:
         """Objects among restic's locks that restic does not write, without the prefix."""

@@ -34,7 +34,8 @@ _LOCK = re.compile(r"locks/[0-9a-f]{64}")
 # Where restic writes and deletes in the work of this collection; a repository is never made anew by the way.
 _CHANGED = ("data", "index", "snapshots")
 
-LOCK_BYTES = 64 << 10
+# restic's locks have some 200 bytes; what is larger could hold a text that becomes large when it is decompressed.
+LOCK_BYTES = 2 << 10
 LOCK_COUNT = 1000
 # How many names below locks/ are looked at in search of locks.
 _LOCK_NAMES = 10 * LOCK_COUNT

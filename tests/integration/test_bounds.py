@@ -65,6 +65,17 @@ def test_a_snapshot_with_a_long_text(site: Site) -> None:
     assert len(json.dumps(result)) < 100_000
 
 
+def test_locks_that_are_not_those_of_restic_hold_up_nothing(site: Site) -> None:
+    """One with a name in capitals, one that becomes large when it is read, one of no bytes."""
+    text = inflated(b'{"time":"2026-11-26T00:00:00Z","exclusive":false,"hostname":"x"', b"}", SIZE)
+    planted = [plant(site, "locks", content) for content in (master(site.bed.restic).seal(text), b"")]
+    site.add("locks/" + "AB" * 32, b"x" * 100)
+    result = site.prune()
+    assert "failed" not in result and result["removed"], result
+    found = [one for one in result["findings"] if one["code"] == "unexpected_object"]
+    assert {*planted, f"{PREFIX}locks/" + "AB" * 32} <= set(found[0]["objects"])
+
+
 @pytest.mark.parametrize(("kind", "size"), [("index", (32 << 20) + 1), ("keys", (64 << 10) + 1)])
 def test_what_is_large_in_the_bucket_is_not_read(site: Site, kind: str, size: int) -> None:
     planted = plant(site, kind, bytes(size))
