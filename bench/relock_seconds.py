@@ -48,7 +48,7 @@ def _case(there: Scene, target: str, number: signal.Signals) -> Optional[float]:
         there.bed.s3.delete(item.key)
     there.back_up(2, SIZE)
     stand_in.settings(latency=LATENCY)
-    deletes = {"method": "DELETE", "path": f"^/{there.bed.bucket}/index/"}
+    deletes = {"kind": "DeleteObjects", "path": f"^/{there.bed.bucket}"}
     stand_in.fault(**deletes, delay=SLOW, times=1000)
     since = stand_in.last_request()
     with there.start_maintenance() as process:

@@ -63,6 +63,7 @@ options:
     description:
       - Where new packs are put for a moment, to look at them without the index of the bucket. They are encrypted as in the
         bucket, and removed at once. At least 1 GiB should be free there.
+      - In check mode, M(holdfast.restic_r2.restic_prune) also puts there what restic would add.
       - When not set, the usual place for temporary files.
     type: path
 """

@@ -166,10 +166,10 @@ class Jobs:
 
         Args:
             how: What ends it.
-            hold: Seconds by which deletes of packs are answered late, so that the windows stay open meanwhile.
+            hold: Seconds by which deletes are answered late, so that the windows stay open meanwhile.
         """
         since = self.stand_in.last_request()
-        self.stand_in.fault(method="DELETE", path="/data/", delay=hold, times=0)
+        self.stand_in.fault(kind="DeleteObjects", delay=hold, times=0)
         with self.running(playbook, *wrapper, **layout) as (process, folder):
             for bucket in self._opened(since):
                 assert not self.locked()[bucket]
@@ -180,12 +180,12 @@ class Jobs:
         return ended(folder)
 
     def _opened(self, since: int) -> list[int]:
-        """Wait until packs of two repositories are about to be deleted; the places of these two."""
+        """Wait until something of two repositories is about to be deleted; the places of these two."""
 
         def found() -> list[int]:
-            paths = [one["path"] for one in self.stand_in.requests(since) if one["method"] == "DELETE"]
-            deleting = [f"/{bucket_of(number + 1)}/data/" for number in range(HOSTS)]
-            return [place for place, start in enumerate(deleting) if any(path.startswith(start) for path in paths)]
+            log = self.stand_in.requests(since)
+            deleting = {one["bucket"] for one in log if one["kind"] == "DeleteObjects"}
+            return [number for number in range(HOSTS) if bucket_of(number + 1) in deleting]
 
         wait_for(lambda: len(found()) >= 2, "windows of two repositories", 300)
         return found()

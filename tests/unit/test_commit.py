@@ -1,0 +1,98 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The deletes of a maintenance, when the service refuses some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._commit import Commit, lease_for
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3_types import S3Error
+
+KEYS = {"data": ["data/1", "data/2"], "snapshots": ["snapshots/1"], "index": ["index/1"]}
+
+
+class Bucket:
+    """Answers deletes as it is told, and knows in which order they came."""
+
+    def __init__(self, *refusals: list[str]) -> None:
+        self.refusals = list(refusals)
+        self.asked: list[list[str]] = []
+
+    def delete_many(self, keys: Any) -> dict[str, S3Error]:
+        self.asked.append(list(keys))
+        return {key: S3Error("It is locked.") for key in (self.refusals.pop(0) if self.refusals else [])}
+
+
+class Window:
+    """A window that is open until it is said to be over."""
+
+    def __init__(self, over: Callable[[], str | None] = lambda: None) -> None:
+        self.over = over
+        self.report: dict[str, Any] = {}
+
+    def __enter__(self) -> None:
+        self.report = {"opened": "now"}
+
+    def __exit__(self, *_error: object) -> None:
+        self.report["in_force"] = True
+
+
+def commit(bucket: Bucket, window: Window | None = None, patience: float = 60.0) -> tuple[Commit, list[Any]]:
+    asked: list[Any] = []
+
+    def opened(parts: tuple[str, ...], count: int) -> Any:
+        asked.append((parts, count))
+        return window or Window()
+
+    return Commit(bucket, "bed", opened, patience, sleep=lambda seconds: None), asked  # type: ignore[arg-type]
+
+
+def test_all_goes_in_one_window_over_what_is_needed_in_the_order_that_keeps_it_whole() -> None:
+    bucket = Bucket()
+    made, opened = commit(bucket)
+    assert made.run(KEYS) == []
+    assert opened == [(("snapshots", "index", "data"), 4)]
+    assert bucket.asked == [["snapshots/1"], ["index/1"], ["data/1", "data/2"]]
+    made, opened = commit(Bucket())
+    assert made.run({**KEYS, "snapshots": [], "index": []}) == [] and opened == [(("data",), 2)]
+
+
+def test_only_what_was_refused_is_asked_for_again() -> None:
+    bucket = Bucket(["snapshots/1"], ["snapshots/1"], [], [], ["data/2"])
+    made, _opened = commit(bucket)
+    assert made.run(KEYS) == []
+    assert bucket.asked == [*[["snapshots/1"]] * 3, ["index/1"], ["data/1", "data/2"], ["data/2"]]
+
+
+@pytest.mark.parametrize("part", ["snapshots", "index"])
+def test_what_cannot_be_deleted_keeps_what_comes_after_it(part: str) -> None:
+    refused = [[], []] if part == "index" else []
+    bucket = Bucket(*refused[:1], *[KEYS[part]] * 9)
+    made, _opened = commit(bucket, patience=0.0)
+    with pytest.raises(HoldfastError, match=r"1 objects of bed could not be deleted for 0 seconds.*It is locked"):
+        made.run(KEYS)
+    assert bucket.asked[-1] == KEYS[part] and made.windows == [{"opened": "now", "in_force": True}]
+
+
+def test_packs_that_cannot_be_deleted_are_told() -> None:
+    made, _opened = commit(Bucket([], [], ["data/2"]), patience=0.0)
+    assert made.run(KEYS) == ["data/2"]
+
+
+def test_nothing_is_asked_for_when_the_window_is_over() -> None:
+    bucket = Bucket()
+    made, _opened = commit(bucket, Window(lambda: "the keeper died" if bucket.asked else None))
+    with pytest.raises(HoldfastError, match="ended before all was deleted: the keeper died"):
+        made.run(KEYS)
+    assert bucket.asked == [["snapshots/1"]]
+
+
+def test_the_lease_fits_the_number_of_objects() -> None:
+    assert lease_for(10, 300.0) == 300.0
+    assert lease_for(100_000, 300.0) > 500.0
