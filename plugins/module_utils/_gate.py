@@ -36,6 +36,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._new_packs impo
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._parallel import in_parallel
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._pending import Pending
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import LockProbe
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._quick_key import QuickKey, quick_key
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import Record
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import LARGEST_SNAPSHOT, Restic, TooLargeError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import (
@@ -107,6 +108,8 @@ class Gate:
         self.old: Optional[Baseline] = None
         self.baseline: Optional[Baseline] = None
         self.version = ""
+        # The key of this run; None as long as nobody needed it, and in there where it cannot be made.
+        self._quick: Optional[tuple[Optional[QuickKey]]] = None
         # What a maintenance was changing that did not come to its end.
         self.pending = Pending()
 
@@ -191,8 +194,26 @@ class Gate:
     @contextmanager
     def reading(self, objects: Objects) -> Iterator[Restic]:
         """restic for what was listed, and for nothing else in the bucket."""
-        with serve(View(self.s3, self.prefix, objects)) as address:
-            yield self.restic.through(address)
+        with self.served(self.view(objects)) as restic:
+            yield restic
+
+    def view(self, objects: Objects, **settings: Any) -> View:
+        """A view of what was listed, in which restic finds a key that opens in a moment; `settings` are those of View."""
+        if self._quick is None:
+            with serve(View(self.s3, self.prefix, objects)) as address:
+                self._quick = (quick_key(self.restic.through(address)),)
+        quick = self._quick[0]
+        return View(self.s3, self.prefix, objects, key=quick.objects if quick else None, **settings)
+
+    @contextmanager
+    def served(self, view: View) -> Iterator[Restic]:
+        """restic for a view that was made here."""
+        with serve(view) as address:
+            yield self._opened(self.restic.through(address))
+
+    def _opened(self, restic: Restic) -> Restic:
+        quick = self._quick[0] if self._quick else None
+        return quick.opens(restic) if quick else restic
 
     def opened(self, found: Survey, count: bool = False) -> None:
         """Open the repository and read its snapshots.
@@ -239,10 +260,7 @@ class Gate:
         known = self.baseline or (self._begin(listed, found) if self.wanted.folder else None)
         if known is None or _audit_contents.oversized(found.objects.values(), self.prefix):
             return
-        names = ("config", f"keys/{known.key_id}")
-        self.looked_into.keys = {
-            name: self.wanted.copies.get(name) or self.s3.get(self.prefix + name) for name in names
-        }
+        self._look_into(known.key_id)
         ours = {**self.pending.added, **(added or {})}
         own = {key for key, item in ours.items() if self._is(found.objects.get(self.prefix + key), item)}
         findings, verified = self.looked_into.inspect(
@@ -260,6 +278,14 @@ class Gate:
 
     def _packs(self, found: Survey) -> set[str]:
         return set(listing(found.objects.values(), self.prefix).packs)
+
+    def _look_into(self, key_id: str) -> None:
+        """Give what opens the repository to what looks into single objects."""
+        quick = self._quick[0] if self._quick else None
+        names = ("config", *(() if quick else (f"keys/{key_id}",)))
+        there = {name: self.wanted.copies.get(name) or self.s3.get(self.prefix + name) for name in names}
+        self.looked_into.keys = {**there, **(quick.objects if quick else {})}
+        self.looked_into.restic = self._opened(self.restic)
 
     @staticmethod
     def _is(found: Optional[S3Object], item: tuple[int, str]) -> bool:

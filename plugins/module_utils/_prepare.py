@@ -30,7 +30,6 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import dies_with_parent
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._survey import Survey
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._view import Added, View
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._view_server import serve
 
 # In the order in which they are deleted: at every moment, what is there needs nothing that is gone.
 PARTS = ("snapshots", "index", "data")
@@ -109,17 +108,14 @@ class Preparation:
     def run(self, found: Survey, going: Collection[str], additions: str = "bucket") -> Prepared:
         """Forget these snapshots, and prune, in a view of what was judged."""
         gate = self.gate
-        view = View(
-            gate.s3,
-            gate.prefix,
+        view = gate.view(
             found.objects,
             additions=additions,
             most=_room(additions),
             scratch=gate.wanted.scratch_dir,
             announce=self._announce,
         )
-        with serve(view) as address:
-            restic = gate.restic.through(address)
+        with gate.served(view) as restic:
             ids = iter(sorted(going))
             while some := list(islice(ids, _IDS_AT_ONCE)):
                 self._run(restic, view, found, "forget", *some)
@@ -190,8 +186,7 @@ class Preparation:
         return self._proved(prepared)
 
     def _proved(self, prepared: Prepared) -> bool:
-        with serve(prepared.view) as address:
-            restic = self.gate.restic.through(address)
+        with self.gate.served(prepared.view) as restic:
             # With a lock: it is only in the view, and needed later on.
             errors = restic.errors(lock=True, timeout=self.timeout, preexec_fn=dies_with_parent(signal.SIGKILL))
         self._stop_at_problems(prepared.view)

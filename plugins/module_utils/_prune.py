@@ -45,8 +45,6 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import
     signals_raise,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._survey import Survey
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._view import View
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._view_server import serve
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window, WindowSpec, open_window
 
 # The first restic whose forget does not take a refused delete for a success, and which reaches a view.
@@ -240,9 +238,8 @@ class Maintenance:
 
     def _without_stale_locks(self, found: Survey) -> dict[str, S3Object]:
         """Remove the locks of processes that are certainly gone; returns the others."""
-        view = View(self.gate.s3, self.gate.prefix, found.objects, locks="live")
-        with serve(view) as address:
-            self.restic.through(address).run(["unlock"], preexec_fn=dies_with_parent(signal.SIGKILL))
+        with self.gate.served(self.gate.view(found.objects, locks="live")) as restic:
+            restic.run(["unlock"], preexec_fn=dies_with_parent(signal.SIGKILL))
         return self._locks()
 
     def _locks(self) -> dict[str, S3Object]:

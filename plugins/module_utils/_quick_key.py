@@ -47,6 +47,15 @@ class QuickKey:
     content: bytes
     password: str = field(repr=False)
 
+    @property
+    def objects(self) -> dict[str, bytes]:
+        """The file by its key below the prefix."""
+        return {f"keys/{self.name}": self.content}
+
+    def opens(self, restic: Restic) -> Restic:
+        """The same restic, which uses this key."""
+        return restic.opened_by(self.name, self.password)
+
 
 def quick_key(restic: Restic) -> Optional[QuickKey]:
     """Make a key file for a repository that restic can open; None where this Python cannot encrypt.

@@ -101,6 +101,10 @@ class Restic:
         """The same program, on what a view shows of the repository."""
         return Restic(self.repository.through(view), path=self.path, cache_dir=self.cache_dir)
 
+    def opened_by(self, key_id: str, password: str) -> Restic:
+        """The same program, which opens the repository by another key."""
+        return Restic(self.repository.opened_by(key_id, password), path=self.path, cache_dir=self.cache_dir)
+
     def environment(self) -> dict[str, str]:
         """The environment of restic, built from scratch. All secrets travel in it, none in the arguments."""
         repository = self.repository

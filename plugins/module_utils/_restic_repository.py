@@ -42,6 +42,10 @@ class Repository:
         """The same repository as a view shows it; the keys for R2 stay here."""
         return replace(self, view=view, access_key_id="", secret_access_key="", session_token=None)
 
+    def opened_by(self, key_id: str, password: str) -> Repository:
+        """The same repository, opened by another one of its keys."""
+        return replace(self, key_id=key_id, password=password)
+
     def scrub(self, text: str) -> str:
         """The text without the secrets of the repository."""
         secrets = sorted(

@@ -14,14 +14,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Optional
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import LARGEST_TEXT, Held, claims
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._quick_key import quick_key
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_process import ONE_OBJECT, SOME_OBJECTS
 
@@ -67,16 +66,6 @@ class Scratch:
         own = restic.repository
         known = {item.name: getattr(own, item.name) for item in fields(Repository)}
         self.restic = Restic(LocalRepository(**known, folder=str(self.folder)), path=restic.path)
-        self._open_in_a_moment(objects)
-
-    def _open_in_a_moment(self, objects: Mapping[str, bytes]) -> None:
-        """Put a key of our own in the place of the repository's, which takes restic half a second each time."""
-        quick = quick_key(self.restic)
-        if quick:
-            self.remove(name for name in objects if name.startswith("keys/"))
-            self.add(f"keys/{quick.name}", quick.content)
-            own = replace(self.restic.repository, password=quick.password, key_id=quick.name)
-            self.restic = Restic(own, path=self.restic.path)
 
     def __enter__(self) -> Scratch:
         return self

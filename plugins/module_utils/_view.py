@@ -12,7 +12,6 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import tempfile
@@ -23,10 +22,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
-from typing import IO, Optional, Protocol, Union
+from typing import IO, Optional, Union
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error, S3Object
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._view_objects import (
+    CHUNK,
+    FAILED,
+    GONE,
+    NO_RANGE,
+    TOO_LARGE,
+    Added,
+    Source,
+    ViewError,
+    spooled,
+)
 
 KINDS = ("data", "index", "keys", "locks", "snapshots")
 _NAME = re.compile(r"config|(?:index|keys|snapshots)/[0-9a-f]{64}|data/([0-9a-f]{2})/\1[0-9a-f]{62}")
@@ -41,38 +50,7 @@ LOCK_COUNT = 1000
 _LOCK_NAMES = 10 * LOCK_COUNT
 # More than any object that restic writes: packs have up to 128 MiB, and a blob of 8 MiB may come on top.
 LARGEST = 512 << 20
-_CHUNK = 1 << 18
 _PROBLEMS = 100
-
-GONE, REFUSED, FAILED, NO_RANGE, TOO_LARGE, NO_LENGTH = 404, 403, 502, 416, 413, 411
-
-
-class ViewError(HoldfastError):
-    """What restic asked for cannot be done.
-
-    Args:
-        message: The sentence.
-        status: The HTTP status of it; restic tries again after 502 only.
-    """
-
-    def __init__(self, message: str, status: int = REFUSED) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class Source(Protocol):
-    def read(self, size: int, /) -> bytes:
-        """So many bytes, or what is left of them."""
-
-
-@dataclass(frozen=True)
-class Added:
-    """An object that restic added: its size, its ETag (empty where it stayed on the node) and its digests."""
-
-    size: int
-    etag: str
-    sha256: str
-    md5: str
 
 
 @dataclass(frozen=True)
@@ -103,6 +81,7 @@ class View:
         locks: "own": restic sees no locks but its own. "live": it sees those of others too, and deletes them really.
         additions: "bucket", or a folder in which additions stay, so that the bucket remains as it is.
         most: How many bytes may be added to that folder.
+        key: A key of our own, by its key below the prefix; restic sees it in place of those in the bucket.
         scratch: Where additions wait for being sent; the usual place for temporary files when None.
         announce: Told what is about to be added to the bucket.
     """
@@ -114,6 +93,7 @@ class View:
         judged: Mapping[str, S3Object],
         *,
         locks: str = "own",
+        key: Optional[Mapping[str, bytes]] = None,
         additions: Union[str, Path] = "bucket",
         most: int = 10 << 30,
         scratch: Optional[str] = None,
@@ -123,6 +103,7 @@ class View:
         self.announce = announce
         self.prefix = prefix
         self.live = locks == "live"
+        self._key = dict(key or {})
         self.folder = None if additions == "bucket" else Path(additions)
         self.most = most
         self.scratch = scratch
@@ -189,6 +170,8 @@ class View:
             sizes = {key: item.size for key, item in shown.items() if key.startswith(f"{kind}/")}
             if kind == "locks":
                 sizes.update({key: len(body) for key, body in self.lock_bodies.items()})
+            if kind == "keys" and self._key:
+                sizes = {key: len(body) for key, body in self._key.items()}
             sizes = {key: size for key, size in sizes.items() if key not in self._gone}
         return [(key.rpartition("/")[2], size) for key, size in sizes.items()]
 
@@ -205,15 +188,20 @@ class View:
 
     def size(self, key: str) -> int:
         with self._mutex:
-            body = self._own_lock(key)
+            body = self._body(key)
             return len(body) if body is not None else self._item(key).size
 
     def _own_lock(self, key: str) -> Optional[bytes]:
         return None if key in self._gone else self.lock_bodies.get(key)
 
+    def _body(self, key: str) -> Optional[bytes]:
+        """What is in the view only: a lock of this restic, or the key of our own."""
+        return self._key.get(key) or self._own_lock(key)
+
     def _item(self, key: str) -> S3Object:
         item = self._others.get(key) if key.startswith("locks/") else self._known.get(key)
-        if item is None or key in self._gone:
+        hidden = key in self._gone or (key.startswith("keys/") and self._key)
+        if item is None or hidden:
             raise ViewError(f"There is no {key}.", GONE)
         return item
 
@@ -231,7 +219,7 @@ class View:
         begin = first or 0
         end = total if first is None or last is None else min(last + 1, total)
         with self._mutex:
-            body = self._own_lock(key)
+            body = self._body(key)
             item = None if body is not None else self._item(key)
         if item is None:
             return Reading(end - begin, total, iter([(body or b"")[begin:end]]))
@@ -258,7 +246,7 @@ class View:
     def _from_folder(self, key: str, begin: int, end: int) -> Iterator[bytes]:
         with open(self._path(key), "rb") as stream:
             stream.seek(begin)
-            while begin < end and (chunk := stream.read(min(_CHUNK, end - begin))):
+            while begin < end and (chunk := stream.read(min(CHUNK, end - begin))):
                 begin += len(chunk)
                 yield chunk
 
@@ -287,7 +275,7 @@ class View:
             raise ViewError(f"{key} is too large: {size} bytes.", TOO_LARGE)
         try:
             with tempfile.TemporaryFile(prefix="holdfast-view-", dir=self.scratch) as spool:
-                added = _spool(stream, size, spool)
+                added = spooled(stream, size, spool)
                 if added.sha256 != key.rpartition("/")[2]:
                     raise ViewError(f"{key} does not hold what its name says.")
                 self._store(key, added, spool)
@@ -330,7 +318,7 @@ class View:
         path.parent.mkdir(parents=True, exist_ok=True)
         spool.seek(0)
         with open(path, "wb") as stream:
-            shutil.copyfileobj(spool, stream, _CHUNK)
+            shutil.copyfileobj(spool, stream, CHUNK)
         return ""
 
     def _path(self, key: str) -> Path:
@@ -380,18 +368,3 @@ def key_of(kind: str, name: str) -> Optional[str]:
     """The key below the prefix of an object that restic names, None when it is no name that restic gives."""
     key = f"data/{name[:2]}/{name}" if kind == "data" else f"{kind}/{name}"
     return key if _NAME.fullmatch(key) or _LOCK.fullmatch(key) else None
-
-
-def _spool(stream: Source, size: int, spool: IO[bytes]) -> Added:
-    """Take exactly so many bytes of the stream into a file."""
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    left = size
-    while left:
-        chunk = stream.read(min(_CHUNK, left))
-        if not chunk:
-            raise ViewError("The connection ended before the object did.", FAILED)
-        left -= len(chunk)
-        sha256.update(chunk)
-        md5.update(chunk)
-        spool.write(chunk)
-    return Added(size, "", sha256.hexdigest(), md5.hexdigest())

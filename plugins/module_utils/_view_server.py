@@ -28,16 +28,18 @@ from typing import Any, NamedTuple, Optional
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Error
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._view import (
-    FAILED,
-    GONE,
     KINDS,
     LARGEST,
+    View,
+    key_of,
+)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._view_objects import (
+    FAILED,
+    GONE,
     NO_LENGTH,
     NO_RANGE,
     REFUSED,
-    View,
     ViewError,
-    key_of,
 )
 
 VERSION_2 = "application/vnd.x.restic.rest.v2"

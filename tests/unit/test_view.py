@@ -65,6 +65,19 @@ def test_only_exact_names_below_the_prefix_are_there(tmp_path: Path) -> None:
         assert status(caught) == 404
 
 
+def test_a_key_of_our_own_is_the_only_one(tmp_path: Path) -> None:
+    other = f"keys/{'cd' * 32}"
+    there = view(tmp_path, judged(f"web1/keys/{NAME}"), key={other: b"key file"})
+    assert there.listed("keys") == [("cd" * 32, 8)] and there.size(other) == 8
+    assert b"".join(there.read(other, 4, 6).chunks) == b"fil"
+    with pytest.raises(ViewError) as caught:
+        there.read(f"keys/{NAME}")
+    assert status(caught) == 404
+    with pytest.raises(ViewError):
+        there.delete(other)
+    assert there.differences({}) == {f"keys/{NAME}": "missing"}
+
+
 NAMES = st.text(alphabet="0123456789abcdef", min_size=63, max_size=65) | st.text(
     alphabet="0123456789abcdefA/ .\n\uff10", min_size=64, max_size=65
 )
