@@ -9,6 +9,8 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -27,6 +29,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
     rule_id,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import Decision
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import LONG, shown
 
 BLOCK, WARN = "block", "warn"
 # Somebody who fills a bucket must not fill the log of an audit as well.
@@ -41,7 +44,7 @@ class Finding:
     Args:
         code: A fixed name.
         severity: "block": no window may open; "warn": somebody should look.
-        evidence: What was seen, in one sentence.
+        evidence: What was seen, in one sentence; what a host could have written in it is made visible.
         what_to_do: What a person does about it, in one sentence.
         objects: The keys of the objects that it is about, as far as it is about objects.
     """
@@ -52,8 +55,18 @@ class Finding:
     what_to_do: str
     objects: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "evidence", shown(self.evidence, LONG))
+
+    @property
+    def id(self) -> str:
+        """What a person names the finding by, instead of copying keys that a host has chosen."""
+        return hashlib.sha256(json.dumps([self.code, sorted(self.objects)]).encode()).hexdigest()[:12]
+
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "objects": list(self.objects[:MOST_OBJECTS])}
+        """The finding for people: the keys are made visible, and no longer keys."""
+        objects = [shown(key, LONG) for key in self.objects[:MOST_OBJECTS]]
+        return {**asdict(self), "objects": objects, "id": self.id}
 
 
 class GateError(HoldfastError):

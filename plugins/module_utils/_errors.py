@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import LONG, shown
+
 
 class HoldfastError(Exception):
     """A failure told in one sentence: what happened, on what, what to do.
 
     Args:
-        message: The sentence. Never holds a secret.
+        message: The sentence. Never holds a secret. What a host could have written in it is made visible.
         details: Extra data for the module's result (JSON types, no secrets).
     """
 
     def __init__(self, message: str, **details: Any) -> None:
-        super().__init__(message)
+        super().__init__(shown(message, LONG))
         self.details = details

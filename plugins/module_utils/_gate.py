@@ -355,7 +355,8 @@ class Gate:
             return uploaded[snapshot["id"]]
 
         time_of = upload_time if self.wanted.expected.by_upload else claimed_time
-        decisions = decide(snapshots, self.wanted.policy, time_of=time_of, now=self.cloudflare.server_time())
+        now = self.cloudflare.server_time()
+        decisions = decide(snapshots, self.wanted.policy, time_of=time_of, now=now, stored_at=upload_time)
         self._note(audit.removals(decisions, self.wanted.max_remove))
         return decisions
 

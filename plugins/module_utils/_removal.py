@@ -9,7 +9,7 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -20,6 +20,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import format_date, parse_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._judged import keys_in, keys_of
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import PARTS, lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import RecordError, folder, load
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Object, endpoint
@@ -139,6 +140,13 @@ class Removal:
         return {item.key: item for item in self.s3.iterate(self.prefix)}
 
 
+def _named(params: Mapping[str, Any], clients: Clients) -> list[str]:
+    """The keys that the module is to remove; they come from files, never from its arguments."""
+    if params["keys_file"]:
+        return keys_in(params["keys_file"])
+    return keys_of(folder(params["record_dir"], clients.bucket, clients.prefix), params["findings"])
+
+
 def removal_for(clients: Clients, check_mode: bool) -> Removal:
     """The removal that a module's parameters ask for."""
     params = clients.params
@@ -165,4 +173,4 @@ def removal_for(clients: Clients, check_mode: bool) -> Removal:
             )
         )
 
-    return Removal(clients.s3, clients.prefix, params["keys"], since, frozenset(protected), window, check_mode)
+    return Removal(clients.s3, clients.prefix, _named(params, clients), since, frozenset(protected), window, check_mode)

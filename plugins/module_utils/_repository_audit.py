@@ -17,6 +17,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate import Gate, Wanted
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import expected_from, remembered
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._judged import keep
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import folder
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import MINIMUM
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import Interrupted, signals_raise
 
@@ -28,9 +30,11 @@ class RepositoryAudit:
         gate: The repository, and what is wanted.
         mode: "compare", "update" or "rebuild" the baseline.
         check_mode: Write nothing.
+        kept_in: The folder that keeps the keys of the objects that findings are about.
     """
 
-    def __init__(self, gate: Gate, mode: str, check_mode: bool) -> None:
+    def __init__(self, gate: Gate, mode: str, check_mode: bool, kept_in: Optional[str] = None) -> None:
+        self.kept_in = kept_in
         self.gate = gate
         self.mode = mode
         self.check_mode = check_mode
@@ -53,6 +57,8 @@ class RepositoryAudit:
         try:
             with signals_raise():
                 self._run()
+                if self.kept_in and not self.check_mode:
+                    keep(self.kept_in, self.gate.findings)
         except Interrupted as signal:
             raise HoldfastError(
                 f"The audit of {self.gate.name} was ended by {signal}; nothing was written."
@@ -107,7 +113,9 @@ def audit_for(clients: Clients, check_mode: bool) -> RepositoryAudit:
     )
     restic = clients.restic(wanted.record.key_id if wanted.record else None)
     gate = Gate(restic, clients.s3, clients.cloudflare, wanted, clients.lock_probe)
-    return RepositoryAudit(gate, mode, check_mode)
+    records = clients.params["record_dir"]
+    kept_in = folder(records, clients.bucket, clients.prefix) if records else None
+    return RepositoryAudit(gate, mode, check_mode, kept_in)
 
 
 def verdict(findings: list[dict[str, str]], name: str) -> str:

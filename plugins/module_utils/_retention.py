@@ -61,6 +61,9 @@ class Duration(NamedTuple):
             return None
 
 
+NO_TIME = Duration(0, 0, 0, 0)
+
+
 @dataclass(frozen=True)
 class Policy:
     """What to keep.
@@ -69,11 +72,13 @@ class Policy:
         counts: How many of "last", "hourly" … "yearly"; ALL for every one.
         within: Keep everything (key "") or the "hourly" … "yearly" ones within this time of the newest.
         tags: Keep what has all tags of at least one of these lists.
+        grace: Also keep everything that was stored within this time, whatever the rest says. No part of an empty policy.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     within: Mapping[str, Duration] = field(default_factory=dict)
     tags: tuple[tuple[str, ...], ...] = ()
+    grace: Duration = NO_TIME
 
     @property
     def empty(self) -> bool:
@@ -104,7 +109,8 @@ def policy_from(params: Mapping[str, Any]) -> Policy:
         if any(length):
             within[word] = length
     tags = tuple(tuple(tag.strip() for tag in entry.split(",")) for entry in params.get("keep_tags") or ())
-    return Policy(counts, within, tags)
+    grace = str(params.get("grace") or "").strip()
+    return Policy(counts, within, tags, parse_duration("" if grace == "0" else grace, "grace"))
 
 
 def parse_duration(text: str, name: str = "The duration") -> Duration:
@@ -137,7 +143,12 @@ def group_of(snapshot: Snapshot) -> tuple[str, tuple[str, ...]]:
 
 
 def decide(
-    snapshots: Iterable[Snapshot], policy: Policy, *, time_of: Callable[[Snapshot], datetime], now: datetime
+    snapshots: Iterable[Snapshot],
+    policy: Policy,
+    *,
+    time_of: Callable[[Snapshot], datetime],
+    now: datetime,
+    stored_at: Optional[Callable[[Snapshot], datetime]] = None,
 ) -> list[Decision]:
     """Decide about every snapshot, in groups of host and paths, newest first in each.
 
@@ -146,6 +157,7 @@ def decide(
         policy: What to keep.
         time_of: The time that counts, with its time zone: hours, days … are those of that zone.
         now: What is later than this is in the future, and durations are not measured from it.
+        stored_at: When a snapshot was stored, which no host can choose: for the grace. The time that counts if not given.
 
     Raises:
         RetentionError: The policy is empty, or keeps nothing of a group.
@@ -159,6 +171,9 @@ def decide(
     for (host, paths), members in sorted(groups.items(), key=lambda item: item[0]):
         members.sort(key=lambda member: (member[0], member[1]["id"]), reverse=True)
         decided = _decide_group(members, policy, now)
+        if any(policy.grace):
+            times = {snapshot["id"]: (stored_at or time_of)(snapshot) for _moment, snapshot in members}
+            decided = [_with_grace(decision, times[decision.id], policy.grace.before(now)) for decision in decided]
         if not any(decision.keep for decision in decided):
             raise RetentionError(
                 f"The policy would remove every snapshot of host {host or 'without a name'}, {', '.join(paths)}; "
@@ -166,6 +181,13 @@ def decide(
             )
         decisions += decided
     return decisions
+
+
+def _with_grace(decision: Decision, stored: datetime, limit: Optional[datetime]) -> Decision:
+    """The decision of the policy, unless the snapshot is so new that nobody may have noticed yet what is wrong."""
+    if limit is not None and stored <= limit:
+        return decision
+    return Decision(decision.id, True, (*decision.reasons, "grace"))
 
 
 def _decide_group(members: list[tuple[datetime, Snapshot]], policy: Policy, now: datetime) -> list[Decision]:

@@ -135,6 +135,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import PARTS
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3 as S3Client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import endpoint
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import WindowSpec, leave_window_open
 
 SHORTEST = 10
@@ -186,7 +187,7 @@ def main() -> None:
     try:
         result = unlock(Clients(module.params, hide=module.no_log_values.add), write=not module.check_mode)
     except HoldfastError as error:
-        module.fail_json(msg=str(error), **error.details)
+        module.fail_json(**shown_all({"msg": str(error), **error.details}))
     module.exit_json(changed=True, **result)
 
 

@@ -110,6 +110,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import in_force
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import COPY, PUT
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
 
 ARGUMENTS: dict[str, Any] = {
     **CLOUDFLARE,
@@ -130,7 +131,7 @@ def main() -> None:
         probe = clients.lock_probe
         found = probe.wait(module.params["wait"])
     except HoldfastError as error:
-        module.fail_json(msg=str(error), **error.details)
+        module.fail_json(**shown_all({"msg": str(error), **error.details}))
     result = {"prefixes": found, "locked": in_force(found), "probed_with": probe.asked_by}
     if not result["locked"]:
         states = ", ".join(f"{prefix} {state}" for prefix, state in found.items())
@@ -138,7 +139,7 @@ def main() -> None:
             f"The locks of {clients.bucket}/{clients.prefix} are not in force, whatever its rules say: {states}. Look at the "
             "rules, and do not back up into it until they are."
         )
-    module.exit_json(**result)
+    module.exit_json(**shown_all(result))
 
 
 if __name__ == "__main__":

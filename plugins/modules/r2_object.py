@@ -13,10 +13,10 @@ description:
   - For the day after a break-in. Whoever owned a host could add objects to its repository that make restic fail or that
     mislead it, and under the lock nobody can remove them. This module removes the objects that it is told, by name, in a
     window that opens only the parts of the repository in which they are.
-  - What was stored before O(stored_since) is never removed, and neither is C(config) or a key of the record. When one of
-    O(keys) is such an object, nothing at all is removed. The time of storage is the server's, which no host can set.
+  - What was stored before O(stored_since) is never removed, and neither is C(config) or a key of the record. When one of the
+    named objects is such a one, nothing at all is removed. The time of storage is the server's, which no host can set.
   - The window is owned by a separate process, as in M(holdfast.restic_r2.restic_prune). Afterwards the bucket is listed
-    again; the module fails when one of O(keys) is still there or when anything else has vanished.
+    again; the module fails when one of the named objects is still there or when anything else has vanished.
   - While the window is open, whoever holds the S3 keys of the bucket can delete in it, too. Take the keys away from the
     host first.
 author:
@@ -48,13 +48,18 @@ options:
       - The prefix of the repository in a shared bucket. Empty when the repository is the bucket.
     type: str
     default: ''
-  keys:
+  findings:
     description:
-      - The keys of the objects, in full, for example from the findings of M(holdfast.restic_r2.restic_prune).
-      - Objects that are not there are no error. Patterns are not understood.
+      - The ids of findings of the last M(holdfast.restic_r2.restic_audit) with the same O(record_dir), which has kept the keys of
+        the objects that they are about. All these objects are removed. Those that are not there any more are no error.
+      - Keys cannot be given here. A host chooses them, and a key in a variable would be evaluated as a template.
     type: list
     elements: str
-    required: true
+  keys_file:
+    description:
+      - Instead of O(findings), a file on the node where this runs, with the keys of the objects in full, as a JSON list of
+        texts. Write it with a program, for example C(jq), not with a template.
+    type: path
   state:
     description:
       - There is one state only, so that a task says what it does.
@@ -94,8 +99,8 @@ EXAMPLES = r"""
     account_id: 0123456789abcdef0123456789abcdef
     api_token: "{{ vault_api_token }}"
     bucket: backup-web1
-    keys:
-      - index/0000000000000000000000000000000000000000000000000000000000000000
+    record_dir: /var/lib/holdfast/records
+    findings: [4f0c2a9d1b77]
     state: absent
     stored_since: "2026-11-24T03:00:00Z"
   check_mode: true
@@ -105,8 +110,7 @@ EXAMPLES = r"""
     account_id: 0123456789abcdef0123456789abcdef
     api_token: "{{ vault_api_token }}"
     bucket: backup-web1
-    keys:
-      - index/0000000000000000000000000000000000000000000000000000000000000000
+    findings: [4f0c2a9d1b77]
     state: absent
     stored_since: "2026-11-24T03:00:00Z"
     record_dir: /var/lib/holdfast/records
@@ -120,7 +124,7 @@ removed:
   elements: str
   sample: [index/0000000000000000000000000000000000000000000000000000000000000000]
 absent:
-  description: Those of O(keys) that were not there.
+  description: Those of the named objects that were not there.
   returned: always
   type: list
   elements: str
@@ -162,11 +166,13 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments impo
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._removal import removal_for
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
 
 OPTIONS = {
     "bucket": {"type": "str", "required": True},
     "prefix": {"type": "str", "default": ""},
-    "keys": {"type": "list", "elements": "str", "required": True, "no_log": False},
+    "findings": {"type": "list", "elements": "str"},
+    "keys_file": {"type": "path", "no_log": False},
     "state": {"type": "str", "choices": ["absent"], "default": "absent"},
     "stored_since": {"type": "str", "required": True},
     "record_dir": {"type": "path"},
@@ -176,7 +182,13 @@ OPTIONS = {
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**CLOUDFLARE, **S3, **OPTIONS}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={**CLOUDFLARE, **S3, **OPTIONS},
+        required_one_of=[("findings", "keys_file")],
+        mutually_exclusive=[("findings", "keys_file")],
+        required_by={"findings": ["record_dir"]},
+        supports_check_mode=True,
+    )
     removal = None
     try:
         if not 10 <= module.params["window_seconds"] <= 3600:
@@ -185,8 +197,8 @@ def main() -> None:
         removal.run()
     except HoldfastError as error:
         outcome = removal.outcome if removal else {}
-        module.fail_json(msg=str(error), **{**outcome, **error.details})
-    module.exit_json(**removal.outcome)
+        module.fail_json(**shown_all({"msg": str(error), **outcome, **error.details}))
+    module.exit_json(**shown_all(removal.outcome))
 
 
 if __name__ == "__main__":

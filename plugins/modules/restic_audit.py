@@ -117,9 +117,17 @@ findings:
       description: What a person does about it.
       type: str
     objects:
-      description: The keys of the objects that it is about, at most 10,000; empty when it is not about objects.
+      description:
+        - The keys of the objects that it is about, at most 10,000; empty when it is not about objects. Characters that
+          steer a terminal or begin a template are written as escapes, so that these are for reading only.
       type: list
       elements: str
+    id:
+      description:
+        - What M(holdfast.restic_r2.r2_object) knows the finding by, if it is about objects. With O(record_dir), their exact
+          keys are kept beside the record, except in check mode.
+      type: str
+      sample: 4f0c2a9d1b77
 blocked:
   description: Whether a finding has the severity V(block).
   returned: always
@@ -166,6 +174,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import GATE
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._repository_audit import audit_for, verdict
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
 
 BASELINE = {"type": "str", "choices": ["compare", "update", "rebuild"], "default": "compare"}
 
@@ -180,12 +189,12 @@ def main() -> None:
         audit.run()
     except HoldfastError as error:
         outcome = audit.outcome if audit else {}
-        module.fail_json(msg=str(error), **{**outcome, **error.details})
+        module.fail_json(**shown_all({"msg": str(error), **outcome, **error.details}))
     outcome = audit.outcome
     problem = verdict(outcome["findings"], audit.gate.name)
     if problem:
-        module.fail_json(msg=problem, **outcome)
-    module.exit_json(**outcome)
+        module.fail_json(**shown_all({"msg": problem, **outcome}))
+    module.exit_json(**shown_all(outcome))
 
 
 if __name__ == "__main__":

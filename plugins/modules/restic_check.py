@@ -78,6 +78,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, RESTIC, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
 
 OPTIONS = {"read_data": {"type": "bool", "default": False}, "read_data_subset": {"type": "str"}}
 SUBSET = r"[1-9]\d*/[1-9]\d*|\d+(\.\d+)?%|[1-9]\d*[kKmMgGtT]?"
@@ -95,10 +96,10 @@ def main() -> None:
         restic = Clients(params, module.no_log_values.add).open_repository()
         errors = restic.check(read_data=params["read_data"], read_data_subset=subset)
     except HoldfastError as error:
-        module.fail_json(msg=str(error), **error.details)
+        module.fail_json(**shown_all({"msg": str(error), **error.details}))
     if errors:
         message = f"Repository {restic.repository.name} has errors, the first: {errors[0]}."
-        module.fail_json(msg=message, ok=False, errors=errors)
+        module.fail_json(**shown_all({"msg": message, "ok": False, "errors": errors}))
     module.exit_json(changed=False, ok=True, errors=[])
 
 

@@ -93,10 +93,13 @@ options:
     type: str
   keep_tags:
     description:
-      - Keep snapshots with this tag, or with all tags of a list that is separated by commas.
-      - A host chooses the tags of its snapshots itself.
+      - Keep snapshots with this tag, or with all tags of a list that is separated by commas. A host chooses its tags itself.
     type: list
     elements: str
+  grace:
+    description: Keep what R2 stored within this time, like V(7d), whatever the other options say. The role repository sets V(7d).
+    type: str
+    default: '0'
   retention_time:
     description:
       - V(uploaded) decides by the time at which R2 stored the snapshot, in UTC. The server sets it and the lock protects
@@ -333,7 +336,7 @@ findings:
       description: What a person does about it.
       type: str
     objects:
-      description: The keys of the objects that it is about, at most 10,000; empty when it is not about objects.
+      description: The keys of the objects that it is about, to read, at most 10,000; empty when it is not about objects.
       type: list
       elements: str
 """
@@ -346,6 +349,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import GATE
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prune import Maintenance, maintenance_for
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import LONG, shown, shown_all
 
 COUNTS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 OPTIONS = {
@@ -353,6 +357,7 @@ OPTIONS = {
     "keep_within": {"type": "str"},
     **{f"keep_within_{word}": {"type": "str"} for word in COUNTS[1:]},
     "keep_tags": {"type": "list", "elements": "str"},
+    "grace": {"type": "str", "default": "0"},
     "retention_time": {"type": "str", "choices": ["uploaded", "snapshot"], "default": "uploaded"},
     "max_remove": {"type": "str", "default": "95%"},
     "lock_wait": {"type": "int", "default": 600},
@@ -372,10 +377,10 @@ def finish(module: AnsibleModule, maintenance: Maintenance) -> dict[str, Any]:
     """Warnings and the diff."""
     outcome = maintenance.outcome
     for warning in maintenance.warnings:
-        module.warn(warning)
+        module.warn(shown(warning, LONG))
     kept, removed = ([snapshot["id"] for snapshot in outcome[name]] for name in ("kept", "removed"))
     outcome["diff"] = {"before": {"snapshots": sorted(kept + removed)}, "after": {"snapshots": sorted(kept)}}
-    return outcome
+    return shown_all(outcome)
 
 
 def main() -> None:

@@ -97,6 +97,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments impo
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._repository import ensure
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import LONG, shown, shown_all
 
 
 def main() -> None:
@@ -107,10 +108,10 @@ def main() -> None:
     try:
         outcome = ensure(clients, record_dir=module.params["record_dir"], check_mode=module.check_mode)
     except HoldfastError as error:
-        module.fail_json(msg=str(error), **error.details)
+        module.fail_json(**shown_all({"msg": str(error), **error.details}))
     for warning in outcome.warnings:
-        module.warn(warning)
-    module.exit_json(**outcome.result())
+        module.warn(shown(warning, LONG))
+    module.exit_json(**shown_all(outcome.result()))
 
 
 if __name__ == "__main__":

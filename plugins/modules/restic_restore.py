@@ -209,6 +209,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._confined impor
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restore import How, Selection, restore
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._target import inspect
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import LONG, shown, shown_all
 
 SELECTION = {
     "snapshot": {"type": "str", "default": "latest"},
@@ -247,10 +248,10 @@ def main() -> None:
     try:
         result = restored(module)
     except HoldfastError as error:
-        module.fail_json(msg=str(error), **error.details)
+        module.fail_json(**shown_all({"msg": str(error), **error.details}))
     for warning in result.pop("warnings"):
-        module.warn(warning)
-    module.exit_json(**result)
+        module.warn(shown(warning, LONG))
+    module.exit_json(**shown_all(result))
 
 
 if __name__ == "__main__":

@@ -123,6 +123,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments impo
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._snapshots import listed
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
 
 OPTIONS = {
     "host": {"type": "str"},
@@ -139,8 +140,8 @@ def main() -> None:
     try:
         snapshots = listed(clients, **{name: module.params[name] for name in OPTIONS})
     except HoldfastError as error:
-        module.fail_json(msg=str(error), **error.details)
-    module.exit_json(changed=False, snapshots=snapshots)
+        module.fail_json(**shown_all({"msg": str(error), **error.details}))
+    module.exit_json(changed=False, snapshots=shown_all(snapshots))
 
 
 if __name__ == "__main__":

@@ -130,6 +130,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._verify import verify
 
 OPTIONS = {"record_dir": {"type": "path"}, "max_age": {"type": "float", "default": 26}}
@@ -142,8 +143,8 @@ def main() -> None:
     try:
         found = verify(clients, **{name: module.params[name] for name in OPTIONS})
     except HoldfastError as error:
-        module.fail_json(msg=str(error), **error.details)
-    module.exit_json(**asdict(found))
+        module.fail_json(**shown_all({"msg": str(error), **error.details}))
+    module.exit_json(**shown_all(asdict(found)))
 
 
 if __name__ == "__main__":

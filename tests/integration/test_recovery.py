@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -55,7 +56,14 @@ def before_the_attack() -> str:
 
 def arguments_for(copy: Copy, names: list[str]) -> dict[str, Any]:
     options = {name: copy.bed.options[name] for name in (*copy.bed.account, "prefix")}
-    return {**options, "stored_since": before_the_attack(), "record_dir": str(copy.bed.record_dir), "keys": names}
+    path = copy.bed.record_dir.parent / "keys.json"
+    path.write_text(json.dumps(names), encoding="utf-8")
+    return {
+        **options,
+        "stored_since": before_the_attack(),
+        "record_dir": str(copy.bed.record_dir),
+        "keys_file": str(path),
+    }
 
 
 def remove(copy: Copy, names: list[str], check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
@@ -180,7 +188,8 @@ def test_the_playbook_goes_step_by_step(copy: Copy) -> None:
     forged = planted[0].removeprefix("snapshots/")[:8]
     assert len(rows) == 1 + len(copy.template.contents) + 1 and rows[-1].split()[1] == forged
 
-    listed = {"holdfast_remove_keys": planted, "holdfast_remove_stored_since": before_the_attack()}
+    (named,) = [finding["id"] for finding in findings if finding["code"] == "missing_tree"]
+    listed = {"holdfast_remove_findings": [named], "holdfast_remove_stored_since": before_the_attack()}
     dry = playbook(copy, "remove", "--check", **listed)
     assert dry.exit_code == 0 and planted[0] in copy.objects(), dry.output
     removed = playbook(copy, "remove", **listed)

@@ -60,6 +60,8 @@ class Fleet:
             "holdfast_record_dir": f"{self.folder}/records",
             "holdfast_cache_dir": f"{self.folder}/cache",
             "holdfast_restic_path": quick_restic(self.folder / "node", restic_path),
+            # Snapshots of tests are some seconds old.
+            "holdfast_grace": "0",
             "restic_method": "file",
             "restic_file": restic_path,
             "restic_path": f"{home}/bin/restic",

@@ -54,6 +54,7 @@ def variables(stand_in: StandIn, home: Path) -> dict[str, Any]:
         # Copies would share one token, and a fence would disable it for all.
         "holdfast_manage_tokens": False,
         "holdfast_retention": {"keep_last": 1, "max_remove": "100%"},
+        "holdfast_grace": "0",
         "holdfast_max_age": 10**6,
     }
 

@@ -62,6 +62,8 @@ class Site:
             "holdfast_api_url": stand_in.api_url,
             "holdfast_s3_endpoint": self.endpoint,
             "holdfast_restic_path": quick_restic(node / "bin", restic),
+            # Snapshots of tests are some seconds old.
+            "holdfast_grace": "0",
             "holdfast_record_dir": str(node / "records"),
             "holdfast_cache_dir": str(node / "cache"),
             "restic_method": "file",

@@ -52,6 +52,39 @@ def test_reasons_are_those_of_restic() -> None:
     ]
 
 
+def test_what_was_stored_within_the_grace_is_kept_whatever_the_counts_say() -> None:
+    # The last genuine snapshot of a day, and one that an intruder made later on that day.
+    ours = [
+        snapshot("genuine", NOON - timedelta(hours=6)),
+        snapshot("planted", NOON),
+        snapshot("old", NOON - timedelta(days=8)),
+    ]
+    without = by_claim(ours, keep_daily=1)
+    assert kept(without) == ["planted"]
+    assert by_claim(ours, keep_daily=1, grace="7d") == [
+        Decision("planted", True, ("daily snapshot", "grace")),
+        Decision("genuine", True, ("grace",)),
+        Decision("old", False, ()),
+    ]
+    assert by_claim(ours, keep_daily=1, grace="0") == by_claim(ours, keep_daily=1, grace="") == without
+
+
+def test_the_grace_goes_by_the_time_of_storage_whatever_is_claimed() -> None:
+    ours = [snapshot("new", NOON), snapshot("claims to be old", NOON - timedelta(days=300)), snapshot("old", NOON)]
+    stored = {"new": NOON, "claims to be old": NOON, "old": NOON - timedelta(days=7, hours=1)}
+    policy = policy_from({"keep_last": 1, "grace": "7d"})
+    decisions = decide(ours, policy, time_of=claimed_time, now=NOW, stored_at=lambda one: stored[one["id"]])
+    assert kept(decisions) == ["old", "new", "claims to be old"]
+    assert {decision.id: decision.reasons for decision in decisions}["old"] == ("last snapshot",)
+
+
+def test_the_grace_is_no_policy_and_must_be_a_duration() -> None:
+    with pytest.raises(RetentionError, match="No snapshots are to be kept"):
+        by_claim(days(3), grace="7d")
+    with pytest.raises(RetentionError, match="grace is 'a week'"):
+        by_claim(days(3), keep_last=1, grace="a week")
+
+
 def test_the_oldest_is_kept_while_counts_are_left() -> None:
     hours = [snapshot(f"hour{back}", NOON - timedelta(hours=back)) for back in range(4)]
     assert by_claim(hours, keep_daily=7)[-1] == Decision("hour3", True, ("oldest daily snapshot",))

@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Filters for what is shown and handed on; each is documented in a file of its own name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils import _reports
+
+# What kernels call architectures, and what restic's releases call them.
+ARCHITECTURES = {
+    "aarch64": "arm64",
+    "armv6l": "arm",
+    "armv7l": "arm",
+    "armv8l": "arm",
+    "i386": "386",
+    "i686": "386",
+    "ppc64le": "ppc64le",
+    "riscv64": "riscv64",
+    "s390x": "s390x",
+    "x86_64": "amd64",
+}
+
+
+def restic_architecture(machine: object) -> str:
+    """The architecture of a release, from what a host says of itself: one of a closed list, or nothing."""
+    try:
+        return ARCHITECTURES[str(machine)]
+    except KeyError:
+        raise AnsibleFilterError(
+            f"The host says that its architecture is {shown(machine, 60)!r}, for which restic has no release: set "
+            "restic_architecture, or choose another restic_method."
+        ) from None
+
+
+class FilterModule:
+    """The filters of the collection."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "shown": shown,
+            "restic_architecture": restic_architecture,
+            "maintenance_report": _reports.maintenance_report,
+            "maintenance_records": _reports.maintenance_records,
+            "orphan_notes": _reports.orphan_notes,
+            "report_table": _reports.report_table,
+            "snapshot_table": _reports.snapshot_table,
+            "verify_report": _reports.verify_report,
+        }

@@ -1,0 +1,95 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: settings
+short_description: Read settings in a way that no host can change
+version_added: 0.1.0
+description:
+  - Evaluates variables from inventory, group and play variables, role defaults, registered results and extra variables, as if
+    no host had ever returned a fact, and returns their values. Register them, and use the registered values only.
+  - Ansible makes variables of the C(ansible_facts) in any module's result, and they outrank the inventory. So the owner of a
+    host, who can replace its Python, could choose where the maintenance node sends its API token. Values that are registered
+    here outrank facts, and are not evaluated again.
+  - Also fails when the facts of the host hold the name of a setting. No honest host returns such facts.
+  - The roles and playbooks of this collection begin with this task. You need it only in playbooks of your own that hand
+    settings to the modules of this collection directly.
+author:
+  - The holdfast.restic_r2 maintainers (!UNKNOWN)
+extends_documentation_fragment:
+  - holdfast.restic_r2.attributes
+options:
+  entry_point:
+    description:
+      - The entry point of the role that the task is part of. All options in its argument spec are read and validated.
+    type: str
+  variables:
+    description:
+      - The names of further variables to read. Those that are not defined are left out.
+    type: list
+    elements: str
+    default: []
+  options:
+    description:
+      - Further variables to read, with their argument specs. Those that are not defined are left out.
+    type: dict
+    default: {}
+  facts:
+    description:
+      - What to do when the facts of the host hold names of settings. Either way, no setting is taken from them.
+      - V(refuse) fails. V(tell) warns and goes on, for work that makes a compromised host less dangerous.
+    type: str
+    choices: [refuse, tell]
+    default: refuse
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: N/A
+    details: It changes nothing.
+  idempotent:
+    support: full
+  action:
+    description: Indicates that this has a corresponding action plugin, so that some parts run on the controller.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Read the settings
+  holdfast.restic_r2.settings:
+    options:
+      holdfast_account_id: {type: str, required: true}
+      holdfast_api_token: {type: str, required: true}
+  register: settings
+
+- name: Use them
+  holdfast.restic_r2.r2_bucket_info:
+    account_id: "{{ settings.holdfast_account_id }}"
+    api_token: "{{ settings.holdfast_api_token }}"
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+inventory_hostname:
+  description: The host, by its name in the inventory. The variable of this name could be a fact.
+  returned: success
+  type: str
+address:
+  description: Where the host is reached, from the inventory. For the variable C(ansible_host) of tasks that contact it.
+  returned: success
+  type: str
+pretence:
+  description: Which facts pass for settings, in a sentence. Empty when none does. Always empty with O(facts=refuse).
+  returned: success
+  type: str
+NAME:
+  description:
+    - The value of each variable, under its name; in a role, without leading underscores and without the role's name.
+    - Nothing of it is shown, because passwords and tokens are among the settings.
+  returned: success
+  type: raw
+"""

@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What playbooks say at their end: of one repository, in the table of all, and in the record for the next job. Pure.
+
+Texts of hosts are in much of it (names of objects and snapshots), so all of it goes through `shown`.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown, shown_all
+
+UNREACHABLE = "The maintenance node could not be reached; nothing was done."
+NOTHING = "Nothing was done; see the failure above."
+LINE = "{:<24} {:<7} {}"
+# The length of a line of the table, of a text in a record, and how many findings of a host a record holds.
+LINE_LIMIT, TEXT_LIMIT, MOST_FINDINGS = 2000, 1000, 100
+
+Report = dict[str, Any]
+
+
+def maintenance_report(pruned: Mapping[str, Any], check_mode: bool = False) -> Report:
+    """One line about what restic_prune returned."""
+    if pruned.get("unreachable"):
+        return {"done": False, "text": UNREACHABLE}
+    removed, kept = len(pruned.get("removed") or ()), len(pruned.get("kept") or ())
+    text = f"{'would remove' if check_mode else 'removed'} {removed} of {removed + kept} snapshots"
+    if not check_mode:
+        freed = round((pruned.get("bytes_removed") or 0) / 1048576, 1)
+        seconds = round(sum(window["seconds"] for window in pruned.get("windows") or ()), 1)
+        text += f", {freed} MiB freed, unlocked for {float(seconds)} s"
+    # Maintenance takes nothing from a host that makes no backups, and so goes on.
+    return {"done": True, "text": _with_look(text, _evidence(pruned, stale=True))}
+
+
+def verify_report(verified: Mapping[str, Any], audited: Mapping[str, Any] | None = None, bucket: str = "") -> Report:
+    """One line about what restic_verify and restic_audit returned."""
+    if verified.get("unreachable"):
+        return {"bucket": bucket, "done": False, "text": UNREACHABLE}
+    audited = audited or {}
+    findings = [str(finding) for finding in verified.get("findings") or ()]
+    # The audit says in its message why it failed, whether it found something or could not look.
+    more = ([audited["msg"]] if audited.get("msg") else []) + _evidence(audited, stale=True)
+    findings += [finding for finding in more if finding not in findings]
+    if findings:
+        return {"bucket": bucket, "done": False, "text": shown(" ".join(findings), LINE_LIMIT)}
+    well = f"{verified['snapshots']} snapshots, newest {verified['age_hours']} h old; locked"
+    return {"bucket": bucket, "done": True, "text": _with_look(well, _evidence(audited, stale=False))}
+
+
+def _with_look(text: str, warnings: list[str]) -> str:
+    return shown(f"{text}; look: {' '.join(warnings)}" if warnings else text, LINE_LIMIT)
+
+
+def _evidence(result: Mapping[str, Any], *, stale: bool) -> list[str]:
+    """What findings say that let a run go on; that no new backups come is told apart from the rest."""
+    return [one["evidence"] for one in result.get("findings") or () if (one["code"] == "stale") == stale]
+
+
+def report_of(variables: Mapping[str, Any]) -> Report:
+    """What was noted of a host, or that nothing was."""
+    report = variables.get("repository_report")
+    return dict(report) if isinstance(report, Mapping) and "done" in report else {"done": False, "text": NOTHING}
+
+
+def report_table(hostvars: Mapping[str, Any], hosts: Iterable[str], notes: Iterable[str] = ()) -> list[str]:
+    """The lines of the table at the end of a run."""
+    lines = [LINE.format("HOST", "STATE", "WHAT HAPPENED")]
+    for host in hosts:
+        report = report_of(hostvars[host])
+        state = "ok" if report.get("done") else "FAILED"
+        lines.append(LINE.format(shown(host), state, shown(report.get("text", NOTHING), LINE_LIMIT)))
+    return lines + [LINE.format("-", "note", shown(note, LINE_LIMIT)) for note in notes]
+
+
+def orphan_notes(
+    hostvars: Mapping[str, Any], hosts: list[str], buckets: Iterable[str], tokens: Iterable[str], pattern: str = ""
+) -> list[str]:
+    """Buckets and tokens that look like those of hosts and are none's. Nothing where not all hosts were looked at."""
+    used = {report_of(hostvars[host]).get("bucket") for host in hosts}
+    if not pattern or not used or not all(used):
+        return []
+    strange = sorted(name for name in buckets if re.match(pattern, name) and name not in used)
+    makers = {re.sub(r"[/.].*", "", name) for name in tokens if name not in hosts}
+    named = [f"Bucket {name}" for name in strange] + [f"Token holdfast/{name}" for name in sorted(makers - used)]
+    return [f"{name} belongs to no host of the inventory; nothing was done to it." for name in named]
+
+
+def maintenance_records(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, Report]:
+    """What the next node of a workflow gets to know."""
+    return {host: _record(hostvars[host]) for host in hosts}
+
+
+def _record(variables: Mapping[str, Any]) -> Report:
+    report, pruned = report_of(variables), variables.get("repository_pruned") or {}
+    return {
+        "done": bool(report.get("done")),
+        "text": shown(report.get("text", NOTHING), TEXT_LIMIT),
+        "removed": [snapshot["id"] for snapshot in pruned.get("removed") or ()],
+        "kept": len(pruned.get("kept") or ()),
+        "bytes_removed": pruned.get("bytes_removed") or 0,
+        "windows": shown_all(pruned.get("windows") or [], TEXT_LIMIT),
+        "findings": shown_all((pruned.get("findings") or [])[:MOST_FINDINGS], TEXT_LIMIT),
+    }
+
+
+def snapshot_table(snapshots: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Snapshots in the order in which they were stored, beside the times and hosts that they claim."""
+    line = "{:<20} {:<8} {:<35} {}"
+    rows = sorted(snapshots, key=lambda snapshot: str(snapshot["uploaded"]))
+    return [line.format("STORED", "ID", "CLAIMS", "HOST")] + [
+        line.format(
+            shown(row["uploaded"]), shown(str(row["id"])[:8]), shown(row["time"], 35), shown(row["hostname"], 80)
+        )
+        for row in rows
+    ]

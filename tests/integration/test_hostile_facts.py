@@ -1,0 +1,202 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A host that answers every module with facts for every variable decides nothing: neither where secrets go, nor what happens.
+
+There are two lines. The second refuses hosts with such facts. Most tests here take the second away, in a copy of the collection,
+because the first has to hold by itself.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._without_facts import TAKEN
+
+from tests.stand_in.client import StandIn
+from tests.support.fleet import Fleet
+from tests.support.hostile import Owner
+from tests.support.running import ROOT, Ansible, Run
+
+REFUSED = "take the host for compromised"
+PARTS = ("meta", "playbooks", "plugins", "roles")
+
+
+@dataclass
+class World:
+    """One host, what its owner has, and what Ansible works with."""
+
+    fleet: Fleet
+    owner: Owner
+    ansible: Ansible
+    plays: list[tuple[str, Run]]
+
+    def play(self, name: str, *arguments: str, before: bool = False, **variables: Any) -> Run:
+        """Run a playbook of the collection; `before`: after a play of the user's that learns facts in the same run."""
+        gather = {"hosts": "holdfast", "gather_facts": False, "tasks": [{"ansible.builtin.ping": {}}]}
+        playbook: Any = f"holdfast.restic_r2.{name}"
+        if before:
+            playbook = [gather, {"import_playbook": playbook}]
+        run = self.ansible.playbook(playbook, self.fleet.inventory, *arguments, variables=variables, timeout=1200)
+        self.plays.append((name, run))
+        return run
+
+    def unharmed(self) -> None:
+        """Nobody asked the owner's server, nothing lies in his folder, and he got nothing of the node's."""
+        assert self.owner.requests == []
+        assert list(self.owner.trap.iterdir()) == []
+        received = self.owner.received()
+        assert self.owner.node_secret.read_bytes() not in received
+        assert self.fleet.stand_in.api_token.encode() not in received
+
+
+@pytest.fixture(scope="module", name="first_line")
+def fixture_first_line(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the collection that refuses no host for its facts, except for the few names that only this line holds."""
+    folder = tmp_path_factory.mktemp("collections")
+    copy = folder / "ansible_collections" / "holdfast" / "restic_r2"
+    for part in PARTS:
+        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "galaxy.yml", copy)
+    path = copy / "plugins" / "plugin_utils" / "_without_facts.py"
+    text, count = re.subn(
+        r"(def is_pretender\(.*\n.*\n)    return .*\n",
+        r"\1    return name in TAKEN\n",
+        path.read_text(encoding="utf-8"),
+    )
+    assert count == 1
+    path.write_text(text, encoding="utf-8")
+    return folder
+
+
+def world(home: Path, stand_in: StandIn, restic_path: str, collections: Path | None = None) -> World:
+    """A host with managed tokens that is provisioned by its owner's interpreter, which says nothing yet."""
+    fleet = Fleet(home / "fleet", stand_in, restic_path)
+    for name in ("holdfast_access_key_id", "holdfast_secret_access_key"):
+        del fleet.host("web1")[name]
+    fleet.common["holdfast_retention"] = {"keep_last": 3}
+    owner = Owner(home / "owner")
+    fleet.host("web1")["ansible_python_interpreter"] = str(owner.interpreter)
+    cache = {"ANSIBLE_CACHE_PLUGIN": "jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(home / "facts")}
+    return World(fleet, owner, Ansible(home / "ansible", cache, collections), [])
+
+
+def untaken(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name not in TAKEN}
+
+
+def back_up(fleet: Fleet, times: int) -> None:
+    for number in range(times):
+        fleet.fill("web1", number)
+        done = fleet.backup("web1")
+        assert done.returncode == 0, done.stderr
+
+
+def kept(run: Run) -> tuple[int, int]:
+    result = run.of(action="holdfast.restic_r2.restic_prune")[0].result
+    return len(result["removed"]), len(result["kept"])
+
+
+@pytest.mark.timeout(1200)
+def test_a_host_with_facts_of_ours_is_refused_and_called_compromised(
+    tmp_path: Path, stand_in: StandIn, restic_path: str
+) -> None:
+    here = world(tmp_path, stand_in, restic_path)
+    here.owner.say({"holdfast_api_url": here.owner.url, "a harmless fact": 1})
+    since = stand_in.last_request()
+    site = here.play("site", before=True)
+    assert site.exit_code == 2
+    assert REFUSED in site.failed[0].result["msg"] and "holdfast_api_url" in site.failed[0].result["msg"]
+    assert [one for one in stand_in.requests(since) if one["kind"] == "rest"] == []
+    # The next runs know it from the cache, and contact nobody.
+    for name in ("maintenance", "verify", "unlock", "rotate"):
+        run = here.play(name)
+        assert run.exit_code == 2 and REFUSED in run.output, name
+    # What makes the host less dangerous goes on, and takes nothing from its facts.
+    freeze = here.play("recover", holdfast_recover="freeze", repository_freeze_token=False)
+    assert REFUSED in freeze.output
+    assert freeze.of(task="Remember that the host is frozen")[0].changed
+    here.unharmed()
+
+
+@pytest.mark.timeout(1200)
+def test_without_that_refusal_no_fact_is_a_setting_either(
+    tmp_path: Path, stand_in: StandIn, restic_path: str, first_line: Path
+) -> None:
+    here = world(tmp_path, stand_in, restic_path, first_line)
+    assert here.play("site").exit_code == 0, here.plays[-1][1].output
+    back_up(here.fleet, 5)
+    here.owner.say(untaken(here.owner.facts()))
+    run = here.play("maintenance", before=True)
+    assert run.exit_code == 0, run.output
+    assert kept(run) == (2, 3)
+    assert here.play("rotate").exit_code == 0, here.plays[-1][1].output
+    here.unharmed()
+
+
+def everything(here: World, hostile: bool) -> list[tuple[str, Run]]:
+    """All playbooks, in an order in which each has something to do."""
+    if hostile:
+        here.owner.say(untaken(here.owner.facts()))
+    here.play("site", before=True)
+    back_up(here.fleet, 5)
+    here.play("maintenance", before=True)
+    here.play("verify")
+    here.play("rotate", before=True)
+    target = str(here.fleet.home("web1") / "restored")
+    here.play("restore", holdfast_restore_host="web1", holdfast_restore_target=target, holdfast_restore_to="web1")
+    here.play("unlock", holdfast_unlock_parts=["keys"], holdfast_unlock_reason="To see it close")
+    common = {name: value for name, value in here.fleet.common.items() if name.startswith("holdfast_")}
+    here.play("relock", **common, holdfast_buckets=["backup-web1"], holdfast_relock_force=True)
+    for step in ("judge", "freeze", "thaw"):
+        here.play("recover", "--limit", "web1", holdfast_recover=step)
+    here.fleet.host("web1")["holdfast_temporary_credentials"] = True
+    here.fleet.host("web1")["holdfast_manage_tokens"] = False
+    here.play("site")
+    here.play("refresh")
+    return here.plays
+
+
+def decisions(here: World) -> list[Any]:
+    """What was done, task by task, without what differs between any two runs."""
+    found: list[Any] = []
+    for name, run in here.plays:
+        found += [(name, run.exit_code), [(one.task, one.host, one.status, one.changed) for one in run.results]]
+        for action in ("restic_prune", "r2_object", "restic_restore"):
+            for one in run.of(action=f"holdfast.restic_r2.{action}"):
+                found.append(
+                    {
+                        key: len(value)
+                        for key, value in one.result.items()
+                        if key in ("removed", "kept", "windows", "fences")
+                    }
+                )
+    return found
+
+
+def buckets(stand_in: StandIn) -> dict[str, set[str]]:
+    names = {one["bucket"] for one in stand_in.requests(0) if one.get("bucket")}
+    return {name: {key.split("/")[0] for key in stand_in.objects(name)} for name in names}
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+def test_all_playbooks_decide_as_with_an_honest_host(tmp_path: Path, restic_path: str, first_line: Path) -> None:
+    seen = []
+    for name in ("honest", "hostile"):
+        with StandIn.start() as stand_in:
+            stand_in.settings(rate_limit=10.0**6)
+            here = world(tmp_path / name, stand_in, restic_path, first_line)
+            everything(here, name == "hostile")
+            here.unharmed()
+            seen.append((decisions(here), buckets(stand_in), here.owner.modules()))
+            here.owner.close()
+    honest, hostile = seen
+    assert [line for line in honest[0] if isinstance(line, tuple)] == [(name, 0) for name, _run in here.plays]
+    assert hostile == honest

@@ -1,0 +1,143 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What playbooks say at their end."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+from ansible_collections.holdfast.restic_r2.plugins.filter.reports import (
+    ARCHITECTURES,
+    FilterModule,
+    restic_architecture,
+)
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils import _reports as reports
+
+from tests.support.running import ROOT
+
+EVIL = "{{ lookup('ansible.builtin.pipe', 'id') }}\x1b[2J\nok  web9\u202e"
+STALE = {"code": "stale", "evidence": "No new backups.", "objects": []}
+OTHER = {"code": "unexpected_host", "evidence": EVIL, "objects": [EVIL] * 3}
+
+
+def harmless(data: Any) -> bool:
+    return not re.search("[\x00-\x1f\x7f-\x9f\u202e]|{{", "\0".join(texts(data)).replace("\0", ""))
+
+
+def texts(data: Any) -> list[str]:
+    if isinstance(data, dict):
+        return [text for key, value in data.items() for text in [str(key), *texts(value)]]
+    if isinstance(data, list):
+        return [text for value in data for text in texts(value)]
+    return [str(data)]
+
+
+@pytest.mark.parametrize(
+    ("result", "check", "report"),
+    [
+        ({"unreachable": True}, False, {"done": False, "text": reports.UNREACHABLE}),
+        (
+            {"removed": [1, 2], "kept": [3], "bytes_removed": 1572864, "windows": [{"seconds": 0.84}, {"seconds": 1}]},
+            False,
+            {"done": True, "text": "removed 2 of 3 snapshots, 1.5 MiB freed, unlocked for 1.8 s"},
+        ),
+        (
+            {"removed": [], "kept": [3], "findings": [STALE, OTHER]},
+            True,
+            {"done": True, "text": "would remove 0 of 1 snapshots; look: No new backups."},
+        ),
+    ],
+)
+def test_a_maintenance_in_one_line(result: dict[str, Any], check: bool, report: dict[str, Any]) -> None:
+    assert reports.maintenance_report(result, check) == report
+
+
+def test_a_look_in_one_line() -> None:
+    well = {"findings": [], "snapshots": 4, "age_hours": 3.5}
+    assert reports.verify_report(well, {}, "b") == {
+        "bucket": "b", "done": True, "text": "4 snapshots, newest 3.5 h old; locked"
+    }  # fmt: skip
+    warned = reports.verify_report(well, {"findings": [OTHER]}, "b")
+    assert warned["done"] and "; look: " in warned["text"] and harmless(warned)
+    stale = reports.verify_report(well, {"findings": [STALE]}, "b")
+    assert stale == {"bucket": "b", "done": False, "text": "No new backups."}
+    failed = reports.verify_report({**well, "findings": ["Unlocked: data."]}, {"msg": EVIL}, "b")
+    assert not failed["done"] and failed["text"].startswith("Unlocked: data. ") and harmless(failed)
+    assert reports.verify_report({"unreachable": True}, None, "b")["text"] == reports.UNREACHABLE
+
+
+HOSTVARS: dict[str, Any] = {
+    "web1": {
+        "repository_report": {"bucket": "backup-web1", "done": True, "text": "fine"},
+        "repository_pruned": {
+            "removed": [{"id": "ab", "host": EVIL}], "kept": [{}], "bytes_removed": 5, "windows": [{"ended_by": EVIL}],
+            "findings": [OTHER] * 500,
+        },
+    },
+    "web2": {"repository_report": {"bucket": "backup-web2", "done": False, "text": EVIL * 100}},
+    "web3": {},
+}  # fmt: skip
+
+
+def test_the_table_has_one_line_for_each_host_and_note() -> None:
+    lines = reports.report_table(HOSTVARS, ["web1", "web2", "web3"], ["Bucket old belongs to nobody."])
+    assert [line.split()[:2] for line in lines] == [
+        ["HOST", "STATE"], ["web1", "ok"], ["web2", "FAILED"], ["web3", "FAILED"], ["-", "note"]
+    ]  # fmt: skip
+    assert lines[3].endswith(reports.NOTHING) and harmless(lines) and max(map(len, lines)) < 2100
+
+
+def test_records_are_bounded_and_no_templates() -> None:
+    records = reports.maintenance_records(HOSTVARS, ["web1", "web2", "web3"])
+    assert harmless(records)
+    assert (records["web1"]["removed"], records["web1"]["kept"], records["web1"]["done"]) == (["ab"], 1, True)
+    assert len(records["web1"]["findings"]) == reports.MOST_FINDINGS
+    assert len(records["web2"]["text"]) <= reports.TEXT_LIMIT
+    assert records["web3"]["text"] == reports.NOTHING and records["web3"]["findings"] == []
+
+
+def test_orphans_are_told_only_when_all_hosts_were_looked_at() -> None:
+    hosts, buckets, tokens = (
+        ["web1", "web2"],
+        ["backup-web1", "backup-old", "other"],
+        ["backup-web2", "backup-gone/x", "web1"],
+    )
+    assert reports.orphan_notes(HOSTVARS, hosts, buckets, tokens, "^backup-") == [
+        "Bucket backup-old belongs to no host of the inventory; nothing was done to it.",
+        "Token holdfast/backup-gone belongs to no host of the inventory; nothing was done to it.",
+    ]
+    assert reports.orphan_notes(HOSTVARS, [*hosts, "web3"], buckets, tokens, "^backup-") == []
+    assert reports.orphan_notes(HOSTVARS, hosts, buckets, tokens) == []
+
+
+def test_snapshots_are_listed_as_they_came() -> None:
+    rows = reports.snapshot_table(
+        [
+            {"uploaded": "2026-02-01T00:00:00Z", "id": "b" * 64, "time": EVIL, "hostname": EVIL * 50},
+            {"uploaded": "2026-01-01T00:00:00Z", "id": "a" * 64, "time": "2030-01-01", "hostname": "web1"},
+        ]
+    )
+    assert [row.split()[1][0] for row in rows[1:]] == ["a", "b"]
+    assert harmless(rows) and max(map(len, rows)) < 160
+
+
+def test_a_host_chooses_only_among_releases_that_there_are() -> None:
+    assert restic_architecture("x86_64") == "amd64" and set(ARCHITECTURES.values()) == {
+        "amd64", "arm64", "arm", "386", "ppc64le", "riscv64", "s390x"
+    }  # fmt: skip
+    for said in ("../../etc/cron.d/x", "", EVIL, None, ["x86_64"]):
+        with pytest.raises(AnsibleFilterError, match="restic has no release") as caught:
+            restic_architecture(said)
+        assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", FilterModule().filters())
+def test_every_filter_is_documented(name: str) -> None:
+    docs = yaml.safe_load((ROOT / "plugins" / "filter" / f"{name}.yml").read_text(encoding="utf-8"))
+    assert docs["DOCUMENTATION"]["name"] == name and f"holdfast.restic_r2.{name}" in docs["EXAMPLES"]
