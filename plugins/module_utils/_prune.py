@@ -60,7 +60,7 @@ _BOUNDS = {
 }
 # How often to prepare when backups need what was to go, and how often to wait for those that begin just then.
 _ATTEMPTS = 3
-_LOCK_ATTEMPTS = 3
+_LOCK_ATTEMPTS = 4
 # restic takes a lock of 30 minutes for one that was left behind.
 _LOCK_AGE = 600.0
 _WINDOW_FIELDS = ("repository", "prefixes", "opened", "closed", "seconds", "ended_by", "in_force")
@@ -179,9 +179,9 @@ class Maintenance:
     def _commit(self, prepared: Prepared, decisions: list[Decision]) -> bool:
         if self.gate.wanted.folder:
             _pending.deletes(self.gate.wanted.folder, prepared.deletes)
-        if not self.preparation.judge(prepared, self.gate.look()):
-            return False
-        for _attempt in range(_LOCK_ATTEMPTS):
+        for attempt in range(_LOCK_ATTEMPTS):
+            if not self.preparation.judge(prepared, self.gate.look()):
+                return False
             self._await_other_restics(prepared.found)
             if elapsed() - prepared.checked > _LOCK_AGE and not self.preparation.renew(prepared):
                 return False
@@ -190,8 +190,11 @@ class Maintenance:
             try:
                 with self.fences[-1], lock:
                     found = self.gate.look()
-                    # A backup that began before the lock was there is let go on, and waited for.
-                    if not found.restic_locks().keys() - {lock.key}:
+                    # A backup that began before the lock was there is let go on, and waited for. What one has left is
+                    # judged while nobody is kept out, as long as that comes to an end.
+                    alone = not found.restic_locks().keys() - {lock.key}
+                    last = attempt == _LOCK_ATTEMPTS - 1
+                    if alone and (last or not prepared.view.unknown(found.objects)):
                         return self._delete(prepared, found, decisions)
             finally:
                 if not lock.removed:

@@ -125,21 +125,22 @@ class View:
     # What is in the view ---------------------------------------------------------------------------------------------
 
     def extend(self, judged: Mapping[str, S3Object]) -> list[str]:
-        """Add objects that were judged since; returns the new keys below the prefix.
-
-        Raises:
-            ViewError: An object that is known is another one now.
-        """
+        """Add objects that were judged since, none of which may be another one now; returns the new keys."""
         with self._mutex:
             changed = [key for key, why in self.differences(judged).items() if why == "changed"]
             if changed:
                 raise ViewError(f"{self.prefix}{min(changed)} is not as it was judged.")
-            new = {key: item for key, item in self._named(judged) if key not in self._known}
+            new = self.unknown(judged)
             for item in new.values():
                 if not item.etag:
                     raise ViewError(f"The service does not say which object {item.key} is: it has no ETag.")
             self._known.update(new)
             return list(new)
+
+    def unknown(self, objects: Mapping[str, S3Object]) -> dict[str, S3Object]:
+        """What a later listing has that is not in the view, by key below the prefix."""
+        with self._mutex:
+            return {key: item for key, item in self._named(objects) if key not in self._known}
 
     def differences(self, objects: Mapping[str, S3Object]) -> dict[str, str]:
         """What a later listing has otherwise: "missing" or "changed", by key below the prefix.
