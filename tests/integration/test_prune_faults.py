@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 
 from tests.support.maintenance import PREFIX, Site, prefixes
+from tests.support.processes import gone, tree
 from tests.support.repositories import program
 from tests.support.running import COLLECTION
+from tests.support.waiting import wait_for
 
 
 def test_a_window_that_does_not_open_leaves_everything(site: Site) -> None:
@@ -176,6 +178,31 @@ def test_signals_in_the_middle_of_the_deletes(site: Site, number: signal.Signals
     assert "failed" not in done, done["msg"]
     assert site.snapshots() == site.ids[-1:]
     site.bed.restic.succeed(["check", "--read-data"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_signals_while_restic_prepares(site: Site, number: signal.Signals) -> None:
+    """restic ends with the module, nothing is deleted, and what was added till then is known to the next maintenance."""
+    stand_in = site.bed.stand_in
+    index = {"kind": "PutObject", "path": f"/{PREFIX}index/"}
+    # After the one that probes the lock.
+    stand_in.fault(**index, delay=10, skip=1, times=1)
+    with start(site, site.bed.home) as module:
+        probe = stand_in.wait_for_request(timeout=60, **index)["n"]
+        first = stand_in.wait_for_request(timeout=60, since=probe, arrived=True, **index)["n"]
+        processes = tree(module.pid, "module")
+        module.send_signal(number)
+        output, _errors = module.communicate(timeout=30)
+    if number == signal.SIGTERM:
+        assert "was ended by SIGTERM; nothing was deleted" in json.loads(output)["msg"]
+    assert len(processes) > 1
+    wait_for(lambda: all(gone(one.pid) for one in processes), "the end of restic")
+    stand_in.wait_for_request(timeout=60, since=first - 1, **index)
+    assert site.exposed() == [] and site.destroyed() == []
+    site.bed.restic.succeed(["check"])
+    done = site.prune(duplicates="refuse")
+    assert "failed" not in done and done["findings"] == [], done
+    assert site.snapshots() == site.ids[-1:]
 
 
 def test_who_is_killed_while_waited_for_does_not_matter(site: Site) -> None:
