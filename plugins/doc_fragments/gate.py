@@ -66,4 +66,12 @@ options:
       - In check mode, M(holdfast.restic_r2.restic_prune) also puts there what restic would add.
       - When not set, the usual place for temporary files.
     type: path
+  time_limit:
+    description:
+      - How many seconds all of it may take. After that it is ended as by a signal, what is open is closed, and it fails, so that
+        one repository that is slow or hostile does not hold up the others.
+      - From 60 to 2678400, which are 31 days. Raise it where preparing takes longer, as it does once for a repository of many
+        terabytes.
+    type: int
+    default: 43200
 """

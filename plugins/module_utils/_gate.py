@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Optional
 
@@ -26,22 +26,20 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils import (
     _pending,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit_contents import Listing, listing
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit_snapshots import Expected
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._baseline import Baseline, BaselineError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._contents import Contents, has_blob
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._duplicates import duplicates
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_wanted import Wanted
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import format_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._new_packs import pack_key
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._parallel import in_parallel
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._pending import Pending
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import LockProbe
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._quick_key import QuickKey, quick_key
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import Record
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import LARGEST_SNAPSHOT, Restic, TooLargeError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import (
     Decision,
-    Policy,
     Snapshot,
     claimed_time,
     decide,
@@ -53,39 +51,6 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._view import Vi
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._view_server import serve
 
 Objects = Mapping[str, S3Object]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the maintenance is to do, and what it may rely upon.
-
-    Args:
-        policy: Which snapshots to keep.
-        expected: What snapshots should be like, and by which of their times to decide.
-        max_remove: How many snapshots may go at once, as a number or a percentage.
-        read_duplicates: When data is there twice, read all of it before going on; else refuse.
-        repository_id: The id that the repository must have.
-        record: What was recorded about the repository.
-        copies: The recorded content of objects, by name ("config", "keys/…").
-        folder: Where the record and the baseline are; empty when nothing is remembered.
-        rebuild: Read everything and make a new baseline, whatever the old one says.
-        first_read: How many bytes of data to read unasked when there is no baseline yet.
-        scratch_dir: Where packs are put while they are looked at.
-        stop: Stop at the first findings that block; else go on and collect all.
-    """
-
-    policy: Policy = field(default_factory=Policy)
-    expected: Expected = field(default_factory=Expected)
-    max_remove: str = "95%"
-    read_duplicates: bool = True
-    repository_id: Optional[str] = None
-    record: Optional[Record] = None
-    copies: Mapping[str, bytes] = field(default_factory=dict)
-    folder: str = ""
-    rebuild: bool = False
-    first_read: int = 10 << 30
-    scratch_dir: Optional[str] = None
-    stop: bool = True
 
 
 class Gate:

@@ -34,6 +34,7 @@ GATE = {
     "longest_backup": {"type": "float", "default": 48.0},
     "first_read_limit": {"type": "int", "default": 10},
     "scratch_dir": {"type": "path"},
+    "time_limit": {"type": "int", "default": 43200},
 }
 
 
@@ -43,6 +44,8 @@ def expected_from(params: Mapping[str, Any]) -> Expected:
     Raises:
         HoldfastError: An option makes no sense.
     """
+    if not 60 <= params["time_limit"] <= 31 * 86400:
+        raise HoldfastError(f"time_limit is {params['time_limit']}; it must be from 60 to {31 * 86400} seconds.")
     for name in ("max_age", "longest_backup", "first_read_limit"):
         if params[name] is not None and not 0 <= params[name] <= 1_000_000:
             raise HoldfastError(f"{name} is {params[name]}; it must be from 0 to 1000000.")
@@ -67,6 +70,7 @@ def remembered(clients: Clients) -> dict[str, Any]:
         "folder": path,
         "first_read": params["first_read_limit"] << 30,
         "scratch_dir": params["scratch_dir"],
+        "time_limit": params["time_limit"],
     }
 
 

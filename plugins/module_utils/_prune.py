@@ -135,7 +135,7 @@ class Maintenance:
     def run(self) -> None:
         """Do it. The outcome is there also when this raises."""
         try:
-            with signals_raise():
+            with signals_raise(self.gate.wanted.time_limit):
                 self._run()
         except Interrupted as signal:
             end = "what was open is closed." if self.commit.windows else "nothing was deleted."

@@ -55,7 +55,7 @@ class RepositoryAudit:
     def run(self) -> None:
         """Look. The outcome is there also when this raises."""
         try:
-            with signals_raise():
+            with signals_raise(self.gate.wanted.time_limit):
                 self._run()
                 if self.kept_in and not self.check_mode:
                     keep(self.kept_in, self.gate.findings)

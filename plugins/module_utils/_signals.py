@@ -14,9 +14,9 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Optional
 
-_NUMBERS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_NUMBERS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGALRM)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -25,21 +25,29 @@ class Interrupted(BaseException):
 
 
 @contextmanager
-def signals_raise() -> Iterator[None]:
+def signals_raise(limit: Optional[float] = None) -> Iterator[None]:
     """Inside the block, the first signal that asks for the end raises Interrupted; those after it change nothing.
 
     Work that is undone after the first one must not be torn apart by the second.
+
+    Args:
+        limit: After so many seconds the block is ended as by a signal.
     """
 
     def handler(number: int, _frame: Any) -> None:
         for other in _NUMBERS:
             signal.signal(other, signal.SIG_IGN)
-        raise Interrupted(signal.Signals(number).name)
+        over = limit is not None and number == signal.SIGALRM
+        raise Interrupted(f"its time limit of {limit:g} seconds" if over else signal.Signals(number).name)
 
     before = {number: signal.signal(number, handler) for number in _NUMBERS}
+    if limit is not None:
+        signal.setitimer(signal.ITIMER_REAL, limit)
     try:
         yield
     finally:
+        if limit is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, previous in before.items():
             signal.signal(number, previous if previous is not None else signal.SIG_DFL)
 
