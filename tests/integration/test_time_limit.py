@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import signal
+from threading import Event
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import (
@@ -29,14 +30,18 @@ def test_work_ends_at_its_limit_and_what_must_not_be_torn_apart_ends_first() -> 
     done = []
 
     def work() -> None:
-        with signals_raise(0.05):
+        with signals_raise(3600):
             with signals_wait():
-                while signal.getitimer(signal.ITIMER_REAL)[0]:
-                    pass
+                signal.raise_signal(signal.SIGALRM)  # as the timer does
                 done.append("closed")
             done.append("went on")
 
-    with pytest.raises(Interrupted, match=r"its time limit of 0\.05 seconds"):
+    with pytest.raises(Interrupted, match="its time limit of 3600 seconds"):
         work()
     assert done == ["closed"]
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_the_timer_ends_the_work() -> None:
+    with pytest.raises(Interrupted, match=r"its time limit of 0\.01 seconds"), signals_raise(0.01):
+        Event().wait(60)
