@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
@@ -56,6 +55,11 @@ class Credential:
         """The file of the other form, which must not stay behind."""
         return os.path.join(self.folder, self.name + ("" if self.encrypted else SUFFIX))
 
+    @property
+    def partial_path(self) -> str:
+        """The file while it is written. It has one name, so that what a kill has left behind is found."""
+        return os.path.join(self.folder, f".{self.name}.partial")
+
     def read(self) -> bytes | None:
         """The secret; nothing when there is no file, or it was encrypted for another host."""
         try:
@@ -81,11 +85,21 @@ class Credential:
                 )
             secret = done.stdout
         try:
-            descriptor, partial = tempfile.mkstemp(dir=self.folder)
+            self.discard()
+            descriptor = os.open(self.partial_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(secret)
                 file.flush()
                 os.fsync(descriptor)
-            os.replace(partial, self.path)
+            os.replace(self.partial_path, self.path)
         except OSError as error:
+            self.discard()
             raise CredentialsError(f"{self.path} cannot be written: {error.strerror}.") from error
+
+    def discard(self) -> bool:
+        """Remove what an unfinished write has left; whether there was something."""
+        try:
+            os.unlink(self.partial_path)
+        except FileNotFoundError:
+            return False
+        return True

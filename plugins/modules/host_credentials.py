@@ -125,6 +125,9 @@ def present(module: AnsibleModule, credentials: dict[Credential, bytes]) -> tupl
     changed = not os.path.isdir(folder)
     if changed and module.check_mode:
         return True, [credential.name for credential in credentials]
+    if not module.check_mode:
+        for credential in credentials:
+            credential.discard()
     os.makedirs(folder, mode=0o700, exist_ok=True)
     changed = attributes_differ(module, folder, "0700") or changed
     written = [credential.name for credential, secret in credentials.items() if keep(module, credential, secret)]
@@ -135,7 +138,7 @@ def absent(module: AnsibleModule, credentials: dict[Credential, bytes]) -> tuple
     """No file of these credentials; whether there was one, and which."""
     removed = set()
     for credential in credentials:
-        for path in (credential.path, credential.other_path):
+        for path in (credential.path, credential.other_path, credential.partial_path):
             if os.path.lexists(path):
                 removed.add(credential.name)
                 if not module.check_mode:

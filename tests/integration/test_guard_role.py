@@ -51,13 +51,15 @@ def test_installed_command_closes_what_is_overdue(ansible: Ansible, stand_in: St
     def guard(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(tmp_path / "holdfast-relock"), *arguments],
-            env=ansible.environment(),
+            env={name: value for name, value in ansible.environment().items() if name != "ANSIBLE_CONFIG"},
             capture_output=True,
             text=True,
             check=False,
             cwd=tmp_path,
         )
 
+    # Somebody else's folder: Ansible would read this, and fail.
+    (tmp_path / "ansible.cfg").write_text("[defaults\n")
     quiet = guard()
     assert quiet.returncode == 0, quiet.stdout
     assert "backup-web1: all rules are in force." in quiet.stdout

@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_credentials import Credential, CredentialsError
 
 from tests.support.running import Ansible
 
@@ -80,6 +83,26 @@ def test_absent_removes_its_own_files_only(keep: Any, tmp_path: Path) -> None:
     other.unlink()
     assert keep(state="absent")["changed"]
     assert not (tmp_path / "kept").exists()
+
+
+def test_what_an_unfinished_write_has_left_goes(keep: Any, tmp_path: Path) -> None:
+    keep()
+    partial = tmp_path / "kept" / ".password.partial"
+    partial.write_text("half a sec", encoding="utf-8")
+    assert not keep()["changed"] and not partial.exists()
+    partial.touch()
+    assert keep(state="absent")["changed"]
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CredentialsError, match="cannot be written"):
+        Credential(str(tmp_path), "password", encrypted=False).write(b"secret")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_told(keep: Any, tmp_path: Path) -> None:

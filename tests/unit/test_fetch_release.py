@@ -100,6 +100,28 @@ def test_good_release_is_unpacked_once(mirror: Mirror) -> None:
     assert mirror.fetch().stdout == "present\n"
 
 
+def test_what_was_changed_in_the_cache_is_fetched_again(mirror: Mirror) -> None:
+    mirror.fetch()
+    program = mirror.cache / NAME
+    assert mirror.cache.stat().st_mode & 0o777 == 0o700
+    program.write_bytes(b"evil")
+    assert mirror.fetch().stdout == "downloaded\n"
+    assert program.read_bytes() == PROGRAM
+    program.with_name(f"{NAME}.sha256").unlink()
+    assert mirror.fetch().stdout == "downloaded\n"
+
+
+@pytest.mark.parametrize("name", ["", NAME, f"{NAME}.sha256"])
+def test_what_others_could_have_written_is_refused(mirror: Mirror, name: str) -> None:
+    mirror.fetch()
+    path = mirror.cache / name
+    path.chmod(path.stat().st_mode | 0o020)
+    done = mirror.fetch()
+    assert done.returncode == 1 and "can be written by others" in done.stderr, done.stderr
+    path.chmod(path.stat().st_mode & ~0o020)
+    assert mirror.fetch().stdout == "present\n"
+
+
 def test_several_at_a_time_download_once(mirror: Mirror) -> None:
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda _each: mirror.fetch().stdout, range(4)))

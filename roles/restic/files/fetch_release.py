@@ -4,7 +4,8 @@
 
 """Download one of restic's releases, verify signature and checksum, unpack it. Runs on the controller.
 
-Prints "downloaded" or "present". Nothing unverified ever gets the name that the role copies from.
+Prints "downloaded" or "present". Nothing unverified ever gets the name that the role copies from, and what has it is compared
+with the checksum that was kept of it, each time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import fcntl
 import hashlib
 import os
 import pathlib
+import stat
 import subprocess
 import sys
 import tempfile
@@ -78,7 +80,8 @@ def listed_checksum(sums: bytes, name: str) -> str:
 @contextlib.contextmanager
 def alone(directory: pathlib.Path) -> Iterator[None]:
     """Let nobody else download into a folder meanwhile: Ansible calls this for many hosts at a time."""
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    refuse_foreign(directory)
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -87,9 +90,29 @@ def alone(directory: pathlib.Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def refuse_foreign(path: pathlib.Path) -> None:
+    """Refuse what somebody else could have written."""
+    found = path.lstat()
+    if found.st_uid not in (0, os.geteuid()) or stat.S_ISLNK(found.st_mode) or found.st_mode & 0o022:
+        raise Refused(
+            f"{path} belongs to somebody else or can be written by others: remove it, and set restic_controller_cache to a "
+            "folder of yours."
+        )
+
+
+def is_kept(target: pathlib.Path, checksum: pathlib.Path) -> bool:
+    """Whether the release is there as it was verified."""
+    for path in (target, checksum):
+        if not os.path.lexists(path):
+            return False
+        refuse_foreign(path)
+    return checksum.read_text(encoding="ascii").strip() == hashlib.sha256(target.read_bytes()).hexdigest()
+
+
 def fetch(options: argparse.Namespace) -> str:
     target: pathlib.Path = options.target
-    if target.exists():
+    checksum = target.with_name(f"{target.name}.sha256")
+    if is_kept(target, checksum):
         return "present"
     name = f"restic_{options.version}_linux_{options.architecture}.bz2"
     base = f"{options.url.rstrip('/')}/v{options.version}"
@@ -107,10 +130,12 @@ def fetch(options: argparse.Namespace) -> str:
         raise Refused(
             f"{name} has the SHA-256 {found}, expected {' and '.join(sorted(wanted))}: nothing was installed."
         )
-    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as partial:
-        partial.write(bz2.decompress(packed))
-    os.chmod(partial.name, 0o755)
-    os.replace(partial.name, target)
+    program = bz2.decompress(packed)
+    for path, content in ((checksum, hashlib.sha256(program).hexdigest().encode()), (target, program)):
+        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as partial:
+            partial.write(content)
+        os.chmod(partial.name, 0o755 if path == target else 0o600)
+        os.replace(partial.name, path)
     return "downloaded"
 
 
