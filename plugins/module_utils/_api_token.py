@@ -121,5 +121,5 @@ def _disabled(tokens: Tokens, wish: Wish, before: Token | None, write: bool) -> 
         raise TokenError(f"There is no API token {full_name(wish.name)!r} that could be disabled.")
     after = {**before, "status": DISABLED}
     if before.get("status") == ACTIVE and write:
-        after = tokens.set_status(before, DISABLED)
+        tokens.set_status(checked_id(before), DISABLED)
     return TokenResult(before, after if before.get("status") == ACTIVE else before)

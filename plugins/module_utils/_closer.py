@@ -23,12 +23,13 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare imp
     Denied,
     NotFound,
 )
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import Control, Ending, elapsed
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import Control, Ending, awake, elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import format_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._fences import check_behind
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._journal import Journal
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import close_window, window_of
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import LockRulesError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import close_window, window_of, windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import LockRulesError, Rule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import Prober
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import InTurn, Turn
@@ -36,6 +37,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._window_spec im
 
 # Errors that waiting seldom cures: the lock token was revoked, the bucket is gone, the document is nonsense.
 _STUBBORN = (Denied, NotFound, LockRulesError)
+# For so many seconds of nothing else.
 _STUBBORN_PATIENCE = 60.0
 # An unlocking write whose answer never came may still take effect: look again after so many seconds.
 _AFTERSHOCKS = (1.0, 5.0, 25.0)
@@ -77,6 +79,7 @@ class Closer:
             "lease": None,
             "ended_by": None,
             "closed_by_other": False,
+            "fence_lost": None,
             "in_force": None,
             "unproved": [],
             "error": None,
@@ -85,7 +88,11 @@ class Closer:
     def connect(self) -> Cloudflare:
         """Make the client of the API."""
         self.cloudflare = self.spec.cloudflare(
-            sleep=self._pause, monotonic=elapsed, patience=self.spec.open_patience, limited=self.control.limited
+            sleep=self._pause,
+            monotonic=elapsed,
+            awake=awake,
+            patience=self.spec.open_patience,
+            limited=self.control.limited,
         )
         return self.cloudflare
 
@@ -127,26 +134,27 @@ class Closer:
 
     def _lock_again(self, cloudflare: Cloudflare) -> None:
         """Re-enable, read back and probe; again and again until it is proved or the patience is over."""
-        start, pause = elapsed(), 0.2
+        end, pause, stubborn_since = awake() + self.spec.close_patience, 0.2, None
         while True:
-            patience = self.spec.close_patience
             try:
-                self._enable(cloudflare, start + patience - elapsed())
+                self._enable(cloudflare, end - awake())
                 if self.lifted:
-                    self._prove_locked(start + patience)
+                    self._prove_locked(end - awake())
                 return self._locked(cloudflare)
             except Exception as error:  # noqa: BLE001 - not even a bug may end this before the patience does
                 self.control.calm()
                 problem = error
-            if isinstance(problem, _STUBBORN) or getattr(problem, "status", 0) in (401, 403):
-                patience = min(patience, _STUBBORN_PATIENCE)
-            if elapsed() + pause >= start + patience:
+            stubborn = isinstance(problem, _STUBBORN) or getattr(problem, "status", 0) in (401, 403)
+            stubborn_since = (stubborn_since or awake()) if stubborn else None
+            patient_until = end if stubborn_since is None else min(end, stubborn_since + _STUBBORN_PATIENCE)
+            if awake() + pause >= patient_until:
                 return self._give_up(problem)
             self.journal.line(f"not closed yet: {problem}", urgent=True)
             time.sleep(pause)
             pause = min(pause * 2, 15.0)
 
     def _locked(self, cloudflare: Cloudflare) -> None:
+        """Take it down that all is locked; again after every look."""
         self.report["in_force"] = True
         self.report["closed"] = format_date(cloudflare.server_time().replace(microsecond=0))
         if self.opened_at:
@@ -168,12 +176,12 @@ class Closer:
                 lambda rules: close_window(rules, spec.prefix, self.holder),
                 patience=patience,
                 ready=mine.ready,
+                always=lambda rules: self._unseen(rules, mine),
             )
             mine.unanswered = update.unanswered
-        if update.written:
-            self.lifted = True  # the write that was refused was not
-        else:
-            self.report["closed_by_other"] = not self.doubtful
+        if not self.report["closed"]:
+            self._note_first_look(update.before)
+        self.lifted = self.lifted or update.written  # the write that was refused was not
         enabled = [rule.get("prefix") for rule in update.after if rule.get("enabled") is True]
         missing = [prefix for prefix in spec.prefixes if prefix not in enabled]
         if missing:
@@ -183,10 +191,27 @@ class Closer:
                 f"There is no enabled lock rule for {', '.join(missing)} in bucket {spec.bucket}{whose}."
             )
 
-    def _prove_locked(self, deadline: float) -> None:
+    def _unseen(self, rules: list[Rule], mine: InTurn) -> bool:
+        """Whether a document without our window is to be written all the same: what was read may be older than that.
+
+        Not where somebody else has a window there, who may be closing it now: that would open it again.
+        """
+        alone = not self.spec.shared or mine.alone is not None
+        return self.lifted and not self.report["closed"] and not (alone and windows(rules))
+
+    def _note_first_look(self, before: list[Rule]) -> None:
+        window = window_of(before, self.spec.prefix)
+        self.report["closed_by_other"] = not self.doubtful and (window is None or window.holder != self.holder)
+        if self.spec.behind and not self.report["fence_lost"]:
+            try:
+                check_behind(before, self.spec.prefix, self.spec.behind, self._now())
+            except HoldfastError as error:
+                self.report["fence_lost"] = str(error)
+
+    def _prove_locked(self, patience: float) -> None:
         # Not for long before the document is read again: an earlier write may have taken effect only now.
         with self.control.limited(3 * _PROOF):
-            states = self.prober.until("locked", min(deadline, elapsed() + _PROOF))
+            states = self.prober.until("locked", elapsed() + min(patience, _PROOF))
         self.report["unproved"] = [prefix for prefix, state in states.items() if state == "missing"]
         still = [prefix for prefix, state in states.items() if state == "open"]
         if still:

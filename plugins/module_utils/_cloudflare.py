@@ -198,6 +198,7 @@ class Cloudflare(Transport):
         allow_empty: bool = False,
         write: bool = True,
         ready: Callable[[list[Rule]], bool] = lambda rules: True,
+        always: Callable[[list[Rule]], bool] = lambda rules: False,
     ) -> LockUpdate:
         """Read the lock document, change it, write it if it changed, read it back; again until it is as meant.
 
@@ -208,15 +209,17 @@ class Cloudflare(Transport):
             allow_empty: Whether a document without any rule may be written.
             write: False for check mode: nothing is written, after is what would be.
             ready: Asked before every write, with the rules that there are and would be; False means to read again.
+            always: Asked, with the rules read, where nothing differs; True means to write all the same, because what was
+                read may be older than what has to be undone.
         """
-        started, conflicts, failures, written, unanswered = self._monotonic(), 0, 0, False, False
+        started, conflicts, failures, written, unanswered = self._awake(), 0, 0, False, False
         before = current = self.lock_rules(bucket, patience=patience)
         while True:
             wanted = change(current)
-            if same(current, wanted) or not write:
+            if not write or (same(current, wanted) and not always(current)):
                 return LockUpdate(before, wanted, written, unanswered)
             is_ready = ready([*current, *wanted])
-            left = None if patience is None else max(started + patience - self._monotonic(), 0.0)
+            left = None if patience is None else max(started + patience - self._awake(), 0.0)
             if not is_ready:
                 current = self.lock_rules(bucket, patience=left)
                 before = before if written else current
@@ -233,8 +236,8 @@ class Cloudflare(Transport):
             except (Throttled, Unreachable) as error:
                 failures, unanswered = failures + 1, unanswered or isinstance(error, Unreachable)
                 wait = wait_before_retry(error, failures)
-                if self._monotonic() - started + wait > self._limit(error, patience):
-                    raise given_up(error, failures, self._monotonic() - started) from None
+                if self._awake() - started + wait > self._limit(error, patience):
+                    raise given_up(error, failures, self._awake() - started) from None
                 self._sleep(wait)
             current = self.lock_rules(bucket, patience=left)
 

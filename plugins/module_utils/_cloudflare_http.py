@@ -66,6 +66,8 @@ class Transport:
         block_patience: The same while the API refuses calls because there were too many; as patience when not given.
         pace: Takes care that parallel processes stay below the API's limit.
         limited: Bounds the seconds that a whole exchange may take; timeout alone bounds each of its silences.
+        monotonic: What the server's time is told by between two answers.
+        awake: What patience is counted by; it stands still while the machine sleeps. monotonic when not given.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Transport:
         open_url: Callable[..., Any] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
+        awake: Callable[[], float] | None = None,
         limited: Callable[[float], AbstractContextManager[None]] = unlimited,
     ) -> None:
         self._token = _checked_token(token)
@@ -96,6 +99,7 @@ class Transport:
         self._open_url = open_url
         self._sleep = sleep
         self._monotonic = monotonic
+        self._awake = awake or monotonic
         self._limited = limited
         self._clock: tuple[datetime, float] | None = None
 
@@ -135,7 +139,7 @@ class Transport:
         headers: dict[str, str] | None = None,
         patience: float | None = None,
     ) -> dict[str, Any]:
-        started, tries = self._monotonic(), 0
+        started, tries = self._awake(), 0
         while True:
             tries += 1
             try:
@@ -143,8 +147,8 @@ class Transport:
             except (Throttled, Unreachable) as error:
                 wait = wait_before_retry(error, tries)
                 unknown = isinstance(error, Unreachable) and method == "POST"
-                if unknown or self._monotonic() - started + wait > self._limit(error, patience):
-                    raise given_up(error, tries, self._monotonic() - started) from None
+                if unknown or self._awake() - started + wait > self._limit(error, patience):
+                    raise given_up(error, tries, self._awake() - started) from None
             self._sleep(wait)
 
     def _limit(self, error: CloudflareError, patience: float | None) -> float:

@@ -27,6 +27,11 @@ def elapsed() -> float:
     return time.monotonic()
 
 
+def awake() -> float:
+    """Seconds of a clock that stands still while the machine sleeps: patience is the time in which something was tried."""
+    return time.monotonic()
+
+
 # How often to look, while a request waits for its answer, whether there is a reason not to wait any longer.
 _TICK = 0.2
 
@@ -187,9 +192,9 @@ class Control:
 
     def end_guarded(self, seconds: float) -> None:
         """Wait until the guarded processes have ended; kill those that have not when the time is over."""
-        deadline = elapsed() + seconds
-        while self._running() and elapsed() < deadline:
-            select.select(self._running(), [], [], max(deadline - elapsed(), 0.0))
+        deadline = awake() + seconds
+        while self._running() and awake() < deadline:
+            select.select(self._running(), [], [], max(deadline - awake(), 0.0))
         self._send(signal.SIGKILL)
 
     def _running(self) -> list[int]:

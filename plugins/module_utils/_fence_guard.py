@@ -2,22 +2,29 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the guard does about fences: it enables the token of a host behind whose fence nobody is at work any more.
+"""What the guard does about fences: it enables the tokens behind a fence behind which nobody is at work any more.
+
+First the fence is made the guard's own, in the same write that closes windows. Only what is read back then counts: the
+document is closed, and nobody else is at work behind this fence. Then the tokens are enabled, and the rule goes.
 
 Private to holdfast.restic_r2; may change at any time.
 """
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import format_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._fences import Fence, fences, take_down
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._fences import Fence, fences, take_down, take_over
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import window_of
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens import Tokens
+
+# How long the guard may take to enable what it took over; after that the next one does it.
+_LEASE = timedelta(minutes=5)
 
 
 class Result(Protocol):
@@ -28,39 +35,73 @@ class Result(Protocol):
     problems: list[str]
 
 
-def take_down_overdue(cloudflare: Cloudflare, rules: list[Rule], force: bool, result: Result) -> list[Rule]:
-    """Enable the tokens behind overdue fences, with force behind all, and return the rules without these fences.
+def take_over_overdue(
+    cloudflare: Cloudflare, rules: list[Rule], holder: str, force: bool, result: Result
+) -> list[Rule]:
+    """Return the rules with all overdue fences, with force all fences, given to this holder.
 
-    A token that cannot be enabled keeps its fence, and a person is told. One behind which a window is open keeps it too,
-    because the window would be open to the host. Safe to call again, when somebody else wrote meanwhile.
+    One behind which a window is open is left, because the window would be open to the hosts. Safe to call again, when
+    somebody else wrote meanwhile.
     """
     now = cloudflare.server_time()
     taken = {fence["prefix"]: fence for fence in result.fences}
     for fence in fences(rules):
-        if not (force or fence.overdue(now)) or window_of(rules, fence.prefix) is not None:
+        if not (force or fence.overdue(now)) or fence.holder == holder or window_of(rules, fence.prefix) is not None:
             continue
-        if result.written:
-            try:
-                Tokens(cloudflare).enable(fence.token_id)
-            except HoldfastError as error:
-                result.problems.append(_not_enabled(fence, error))
-                continue
         lease = format_date(fence.lease)
-        taken[fence.prefix] = {"prefix": fence.prefix, "token_id": fence.token_id, "lease": lease}
-        rules = take_down(rules, fence.prefix)
+        taken[fence.prefix] = {"prefix": fence.prefix, "tokens": list(fence.tokens), "enabled": [], "lease": lease}
+        rules = take_over(rules, fence, holder=holder, lease=now + _LEASE)
     result.fences = list(taken.values())
     return rules
 
 
-def told(fence: dict[str, Any], written: bool) -> str:
+def enable_behind(cloudflare: Cloudflare, rules: list[Rule], holder: str, result: Result) -> list[Fence]:
+    """Enable the tokens behind the fences that are this holder's in what was read back; returns those that are done.
+
+    A fence of which a token cannot be enabled stays, and a person is told.
+    """
+    told = {fence["prefix"]: fence for fence in result.fences}
+    mine = [fence for fence in fences(rules) if fence.holder == holder]
+    # What somebody else has taken over meanwhile is theirs.
+    result.fences = [told[fence.prefix] for fence in mine]
+    done = []
+    for fence in mine:
+        try:
+            for token_id in fence.tokens:
+                if Tokens(cloudflare).enable(token_id):
+                    told[fence.prefix]["enabled"].append(token_id)
+            done.append(fence)
+        except HoldfastError as error:
+            result.problems.append(_not_enabled(told[fence.prefix], error))
+            result.fences.remove(told[fence.prefix])
+    return done
+
+
+def settled(rules: list[Rule], holder: str, done: list[Fence], now: datetime) -> list[Rule]:
+    """The rules without these fences, and with the others of this holder left to the next guard."""
+    for fence in fences(rules):
+        if fence.holder != holder or window_of(rules, fence.prefix) is not None:
+            continue
+        if fence in done:
+            rules = take_down(rules, fence.prefix, holder)
+        elif not fence.overdue(now):
+            rules = take_over(rules, fence, holder=holder, lease=now)
+    return rules
+
+
+def sentence_of(fence: dict[str, Any], written: bool) -> str:
     """One fence as a sentence."""
-    word = "enabled again" if written else "would be enabled again"
-    return f"{word}: the token {fence['token_id']} of {fence['prefix'] or 'the host'} (fence, lease {fence['lease']})."
+    where = f"{fence['prefix'] or 'the host'} (fence, lease {fence['lease']})"
+    if not written:
+        return f"would be enabled again: the tokens {', '.join(fence['tokens'])} of {where}."
+    if not fence["enabled"]:
+        return f"taken away: a fence that was left of {where}, no token was disabled."
+    return f"enabled again: the tokens {', '.join(fence['enabled'])} of {where}."
 
 
-def _not_enabled(fence: Fence, error: HoldfastError) -> str:
+def _not_enabled(fence: dict[str, Any], error: HoldfastError) -> str:
     return (
-        f"The host's token {fence.token_id} was disabled for maintenance, which has been over since "
-        f"{format_date(fence.lease)}, and could not be enabled again, so that it makes no backups: {error} Run the relock "
-        "playbook with a token that has the permission 'Account API Tokens Write', or enable it in the dashboard."
+        f"The tokens {', '.join(fence['tokens'])} of {fence['prefix'] or 'the host'} were disabled for maintenance, which was "
+        f"to be over by {fence['lease']}, and could not all be enabled again, so that there are no backups: {error} Run the "
+        "relock playbook with a token that has the permission 'Account API Tokens Write', or enable them in the dashboard."
     )

@@ -106,11 +106,7 @@ class HostToken:
         current = self.tokens.get(pair["access_key_id"]) if "access_key_id" in pair else None
         if current is not None and current.get("name") == full_name(self._next.name):
             return self._settle(current)  # the rotation before was interrupted; it is done with this
-        if current is not None and current.get("status") == DISABLED:
-            raise TokenError(
-                f"The API token {full_name(self.wish.name)!r} is disabled, by somebody or by maintenance that is at work: "
-                "a new one would let the host in again, so nothing was changed."
-            )
+        self._refuse_disabled(current)
         self._remove_expired()
         found = self.next_file.read() or {}
         if "access_key_id" in found and self.tokens.get(found["access_key_id"]) is not None:
@@ -126,6 +122,9 @@ class HostToken:
         token = self.tokens.get(found["access_key_id"])
         if token is None:
             raise TokenError(f"The token whose keys are in {self.next_file.path} is gone: run the rotation again.")
+        pair = self.file.read() or {}
+        self._refuse_disabled(token)
+        self._refuse_disabled(self.tokens.get(pair["access_key_id"]) if "access_key_id" in pair else None)
         if self.write:
             os.replace(self.next_file.path, self.file.path)
         return self._settle(token)
@@ -164,6 +163,14 @@ class HostToken:
 
     def _refuse_frozen(self) -> None:
         refuse_frozen(self.params["record_dir"], self.params["bucket"], normalise_prefix(self.params["prefix"] or ""))
+
+    def _refuse_disabled(self, token: Token | None) -> None:
+        """Raise where a token of the host is behind a fence: writing it anew, or another beside it, might open that."""
+        if token is not None and token.get("status") == DISABLED:
+            raise TokenError(
+                f"The API token {token.get('name')!r} is disabled, by somebody or by maintenance that is at work: a rotation "
+                "would let the host in again, so nothing was changed."
+            )
 
     def _listed(self) -> list[Token]:
         """Every token, or none, when somebody has looked already and found none of this name."""

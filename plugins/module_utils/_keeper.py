@@ -37,6 +37,9 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Er
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import TurnTaken
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window_spec import WindowSpec
 
+# How long the last lines of the journal may take, in seconds.
+_LAST_WORDS = 2.0
+
 
 class Keeper(Closer):
     """Owns one window, from before its first request to after its last."""
@@ -209,4 +212,8 @@ def keep(
     """The life of the forked process. `command` and `status` are its ends of the parent's pipes."""
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     control = Control(command)
-    return kind(spec, holder, control, status).run(only_close)
+    keeper = kind(spec, holder, control, status)
+    try:
+        return keeper.run(only_close)
+    finally:
+        keeper.journal.flush(_LAST_WORDS)

@@ -14,7 +14,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare, LockUpdate
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import LockRulesError, Rule, repositories
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import awake
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import format_date
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import (
+    LockRulesError,
+    Rule,
+    repositories,
+    same,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, endpoint, key_pair
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import InTurn, Turn
 
@@ -26,6 +34,9 @@ _PATIENCE = 90.0
 # were at it, one of them may have closed a window without its turn, by a write that takes effect late.
 _SECOND_LOOK = 2.0
 _LATE_LOOK = 31.0
+# How long to wait for a window to close, and between two looks; maintenance opens one for seconds.
+_WINDOW_PATIENCE = 60.0
+_WINDOW_LOOK = 2.0
 # What may be spent on finding the keys of the turn's object.
 _KEYS_PATIENCE = 3.0
 
@@ -59,6 +70,39 @@ def _keys(params: Mapping[str, Any], cloudflare: Cloudflare) -> tuple[str, str, 
         cloudflare.patience, cloudflare.block_patience = before
 
 
+class WindowLive(LockRulesError):
+    """The document belongs to the keeper of a window."""
+
+
+def _unless_open(
+    cloudflare: Cloudflare, change: Callable[[list[Rule]], list[Rule]]
+) -> Callable[[list[Rule]], list[Rule]]:
+    def checked(rules: list[Rule]) -> list[Rule]:
+        changed = change(rules)
+        now = cloudflare.server_time()
+        for window in windows(rules) if not same(rules, changed) else ():
+            if window.live(now) and window.lease is not None:
+                raise WindowLive(
+                    f"A window of {window.prefix or 'the repository of the bucket'} is open until "
+                    f"{format_date(window.lease)}; nothing was changed, run again after that.",
+                    window_prefix=window.prefix,
+                )
+        return changed
+
+    return checked
+
+
+def _once_closed(once: Callable[[], tuple[LockUpdate, bool]]) -> tuple[LockUpdate, bool]:
+    end = awake() + _WINDOW_PATIENCE
+    while True:
+        try:
+            return once()
+        except WindowLive:
+            if awake() + _WINDOW_LOOK > end:
+                raise
+        time.sleep(_WINDOW_LOOK)
+
+
 def change_rules(
     cloudflare: Cloudflare,
     bucket: str,
@@ -70,6 +114,9 @@ def change_rules(
 ) -> LockUpdate:
     """Change a lock document for good: nobody's rule is lost by it, and it stays as it was read back.
 
+    Nothing is written that was read while a window was open, whichever: written after its keeper has closed it, it would
+    open it again. Such a window is waited for, then raises WindowLive.
+
     Raises TurnTaken or S3Error when the bucket is shared and the turn is not to be had. Also when the second look fails:
     then the change was there, and it is not known whether it stayed.
     """
@@ -77,15 +124,15 @@ def change_rules(
     def once() -> tuple[LockUpdate, bool]:
         with InTurn(bucket, lambda: turns(cloudflare, bucket), _PATIENCE, insist=True) as mine:
             settings: dict[str, Any] = {"allow_empty": allow_empty, "write": write, "ready": mine.ready}
-            update = cloudflare.update_lock_rules(bucket, change, **settings)
+            update = cloudflare.update_lock_rules(bucket, _unless_open(cloudflare, change), **settings)
             mine.unanswered = update.unanswered
             return update, mine.contended
 
-    update, contended = once()
-    if update.written and any(repositories([*update.before, *update.after])):
+    update, contended = _once_closed(once)
+    if update.written and repositories([*update.before, *update.after]):
         time.sleep(_LATE_LOOK if contended else _SECOND_LOOK)
         try:
-            return LockUpdate(update.before, once()[0].after, True)
+            return LockUpdate(update.before, _once_closed(once)[0].after, True)
         except LockRulesError:
             pass  # a window that somebody opened since, of rules that are there
     return update

@@ -36,7 +36,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # restic takes these in its address for something else, and would work below another prefix than the one that is locked.
 _MISREAD = re.compile(r"[%?#]")
 HOLDER = re.compile(r"[0-9a-f]{8,64}")
-_FENCED = re.compile(r"([0-9a-f]{8,64})/([A-Za-z0-9_-]{1,64})")
+_FENCED = re.compile(r"([0-9a-f]{8,64})((?:/[A-Za-z0-9_-]{1,64})+)")
 
 
 class LockRulesError(HoldfastError):
@@ -235,9 +235,7 @@ def rule_problem(rule: Rule, prefix: str, part: str) -> str | None:
         return None
     if part == FENCE:
         if rule["enabled"] or fenced(rule, prefix) is None or lease_of(rule) is None:
-            return (
-                f"{name} it should be a disabled rule that names a fence's holder, its token and the date of its lease."
-            )
+            return f"{name} it should be a disabled rule that names a fence's holder, its tokens and the date of its lease."
         return None
     if rule.get("prefix") != _covered(prefix, part):
         return f"{name} its prefix is {rule.get('prefix')!r} and should be {_covered(prefix, part)!r}."
@@ -253,11 +251,13 @@ def holder_of(rule: Rule, prefix: str) -> str | None:
     return holder if HOLDER.fullmatch(holder) else None
 
 
-def fenced(rule: Rule, prefix: str) -> tuple[str, str] | None:
-    """Return (holder, id of the token) of the rule of a fence."""
+def fenced(rule: Rule, prefix: str) -> tuple[str, tuple[str, ...]] | None:
+    """Return (holder, ids of the tokens) of the rule of a fence."""
     value = rule.get("prefix")
     found = _FENCED.fullmatch(value.removeprefix(f"{prefix}{FENCE}/")) if isinstance(value, str) else None
-    return (found[1], found[2]) if found and value == f"{prefix}{FENCE}/{found[0]}" else None
+    if not found or value != f"{prefix}{FENCE}/{found[0]}":
+        return None
+    return found[1], tuple(found[2][1:].split("/"))
 
 
 def lease_of(rule: Rule) -> datetime | None:

@@ -24,7 +24,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare imp
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._commit import Commit, Parts, lease_for
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import fence_for, fence_told
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence_plan import fence_for, fence_told
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate import Gate, Wanted
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import expected_from, remembered
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prepare import (
@@ -57,6 +57,7 @@ _BOUNDS = {
     "close_patience": (60, 86400),
     "lock_wait": (0, 86400),
     "prune_timeout": (1, 31 * 86400),
+    "fence_seconds": (0, 3600),
 }
 # How often to prepare when backups need what was to go, and how often to wait for those that begin just then.
 _ATTEMPTS = 3
@@ -119,6 +120,11 @@ class Maintenance:
         self.figures = dict.fromkeys(FIGURES, 0)
         self.preparation = Preparation(gate, terms.prune_timeout, remembered=not terms.dry_run)
         self.commit = Commit(gate.s3, gate.name, open_window, terms.open_patience, sleep=sleep)
+
+    @property
+    def behind(self) -> str | None:
+        """The holder of the fence that is up."""
+        return getattr(self.fences[-1], "behind", None) if self.fences else None
 
     @property
     def outcome(self) -> dict[str, Any]:
@@ -328,6 +334,7 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
                 close_patience=params["close_patience"],
                 log_path=params["log_path"],
                 proved=False,
+                behind=maintenance.behind,
             )
         )
 
@@ -336,7 +343,8 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
 
     terms = Terms(params["lock_wait"], params["prune_timeout"], params["open_patience"], dry_run)
     gate = Gate(restic, clients.s3, clients.cloudflare, wanted, clients.lock_probe)
-    return Maintenance(gate, terms, window, lock, fence=partial(fence_for, clients))
+    maintenance = Maintenance(gate, terms, window, lock, fence=partial(fence_for, clients))
+    return maintenance
 
 
 def _check_seconds(params: Mapping[str, Any]) -> None:

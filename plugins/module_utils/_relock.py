@@ -9,7 +9,9 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -21,7 +23,12 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare imp
     Unreachable,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence_guard import take_down_overdue, told
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence_guard import (
+    enable_behind,
+    sentence_of,
+    settled,
+    take_over_overdue,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import Window, close_window, windows
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import Turns
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule, format_date, problems
@@ -30,6 +37,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import In
 # How long one bucket may hold up all others, and how long closing waits for its turn, in seconds.
 _IMPATIENCE = 5.0
 _TURN = 5.0
+# Who writes without turns may overwrite what was just read back; after so many seconds it has.
+_SECOND_LOOK = 2.0
 
 
 @dataclass
@@ -53,7 +62,7 @@ class BucketResult:
         parts = list(self.problems)
         for word, found in (("closed" if self.written else "would be closed", self.closed), ("left alone", self.live)):
             parts += [f"{word}: {_described(window)}." for window in found]
-        parts += [told(fence, self.written) for fence in self.fences]
+        parts += [sentence_of(fence, self.written) for fence in self.fences]
         return f"{self.bucket}: {' '.join(parts) or 'all rules are in force.'}"
 
     def returned(self) -> dict[str, Any]:
@@ -75,10 +84,11 @@ def relock(
     """
     result = BucketResult(bucket, cloudflare.jurisdiction, written=write)
     cloudflare.priority = CLOSING
+    holder = secrets.token_hex(8)
 
     def change(rules: list[Rule]) -> list[Rule]:
         rules = _plan(rules, cloudflare.server_time(), force, result)
-        return take_down_overdue(cloudflare, rules, force, result)
+        return take_over_overdue(cloudflare, rules, holder, force, result)
 
     def ready(rules: list[Rule]) -> bool:
         if turns is None or mine.ready(rules):
@@ -93,12 +103,29 @@ def relock(
         with InTurn(bucket, turn, _TURN, insist=False) as mine:
             update = cloudflare.update_lock_rules(bucket, change, write=write, ready=ready)
             result.alone, mine.unanswered = mine.alone, update.unanswered
-        result.before, result.after = update.before, update.after
+            result.before, result.after = update.before, update.after
+            if write and result.fences:
+                _take_down(cloudflare, result, holder, mine, mine.ready if turns else lambda rules: True)
     except HoldfastError as error:
         result.closed, result.fences = [], []
         result.failure = error
         result.problems.append(str(error))
     return result
+
+
+def _take_down(
+    cloudflare: Cloudflare, result: BucketResult, holder: str, mine: InTurn, ready: Callable[[list[Rule]], bool]
+) -> None:
+    """Enable the tokens behind the fences that were made this guard's own, and take these away."""
+    time.sleep(_SECOND_LOOK)
+    done = enable_behind(cloudflare, cloudflare.lock_rules(result.bucket), holder, result)
+
+    def change(rules: list[Rule]) -> list[Rule]:
+        return settled(rules, holder, done, cloudflare.server_time())
+
+    update = cloudflare.update_lock_rules(result.bucket, change, ready=ready)
+    mine.unanswered = mine.unanswered or update.unanswered
+    result.after = update.after
 
 
 def _plan(rules: list[Rule], now: datetime, force: bool, result: BucketResult) -> list[Rule]:

@@ -102,6 +102,17 @@ def find(tokens: Iterable[Token], name: str) -> Token | None:
     return found[0] if found else None
 
 
+def writes_to(token: Token, resource: str) -> bool:
+    """Return whether a token may do more than read in this bucket, as far as a policy names the bucket."""
+    reading = {PERMISSION_GROUPS["read_only"][1]}
+    return any(
+        resource in (policy.get("resources") or {})
+        and any(group.get("id") not in reading for group in policy.get("permission_groups") or [])
+        for policy in token.get("policies") or []
+        if policy.get("effect", "allow") == "allow"
+    )
+
+
 def is_ours(token: Token) -> bool:
     return str(token.get("name", "")).startswith(NAMESPACE)
 

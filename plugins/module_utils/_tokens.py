@@ -17,6 +17,7 @@ from typing import Any
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import (
     Cloudflare,
     CloudflareError,
+    Throttled,
     Unreachable,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare_http import wait_before_retry
@@ -27,12 +28,12 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._token_plan imp
     Token,
     TokenError,
     checked_id,
-    is_ours,
     request_of,
     shown,
 )
 
 _CREATE_ATTEMPTS = 3
+_STATUS_ATTEMPTS = 6
 _PAGE = 50
 
 
@@ -41,12 +42,21 @@ def secret_of(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()
 
 
+def _with_status(token: Token, status: str) -> Token:
+    names = ("name", "policies", "not_before", "expires_on", "condition")
+    return {**{name: token[name] for name in names if token.get(name) is not None}, "status": status}
+
+
 class Tokens:
-    """Reads and writes the tokens that an account owns."""
+    """Reads and writes the tokens that an account owns.
+
+    `unanswered` tells whether a change of a status had no answer, so that it may take effect later.
+    """
 
     def __init__(self, cloudflare: Cloudflare, sleep: Callable[[float], None] = time.sleep) -> None:
         self._cloudflare = cloudflare
         self._sleep = sleep
+        self.unanswered = False
         self._path = f"/accounts/{cloudflare.account_id}/tokens"
 
     def all(self) -> list[Token]:
@@ -121,20 +131,48 @@ class Tokens:
             )
         return found
 
-    def set_status(self, token: Token, status: str) -> Token:
-        """Enable or disable a token and leave all else as it is."""
-        names = ("name", "policies", "not_before", "expires_on", "condition")
-        kept = {name: token[name] for name in names if token.get(name) is not None}
-        return self.update(checked_id(token), {**kept, "status": status})
+    def set_status(self, token_id: str, status: str) -> Token:
+        """Enable or disable a token and leave all else as it is: read, change, write, read back, and again if need be.
 
-    def enable(self, token_id: str) -> None:
-        """Enable a token of ours that is disabled. One that is gone, or that ends by itself, needs nothing."""
+        Returns the token as it was before.
+        """
+        tries, before = 0, None
+        while True:
+            tries += 1
+            found = self.get(token_id)
+            if found is None:
+                raise TokenError(f"The API token {token_id} is gone: run the site playbook.")
+            before = before or found
+            problem: CloudflareError
+            try:
+                # Sent once: whether one of several had no answer would not be known.
+                self._cloudflare.call("PUT", self._one(token_id), request_of(_with_status(found, status)), patience=0.0)
+            except (Throttled, Unreachable) as error:
+                self.unanswered = self.unanswered or isinstance(error, Unreachable)
+                wait, problem = wait_before_retry(error, tries), error
+            else:
+                wait, problem = (
+                    0.5,
+                    CloudflareError(
+                        f"The API token {token_id} is not {status} although that was written: find out who else changes it, "
+                        "then run again."
+                    ),
+                )
+            if ((self.get(token_id) or {}).get("status") or ACTIVE) == status:
+                return before
+            if tries == _STATUS_ATTEMPTS or wait > self._cloudflare.patience:
+                raise problem
+            self._sleep(wait)
+
+    def enable(self, token_id: str) -> bool:
+        """Enable a token, also where it reads as enabled: that it was disabled may not be seen yet.
+
+        One that is gone, or that ends by itself, needs nothing. Returns whether it was seen to be disabled.
+        """
         token = self.get(token_id)
-        if token is None or token.get("status") != DISABLED:
-            return
-        if not is_ours(token):
-            raise TokenError(f"The API token {token_id} is none that this collection made: it is left as it is.")
-        self.set_status(token, ACTIVE)
+        if token is None or token.get("status") not in (ACTIVE, DISABLED):
+            return False
+        return self.set_status(token_id, ACTIVE).get("status") == DISABLED
 
     def roll(self, token_id: str) -> str:
         """Give a token another value and return it; the old one ends at once."""

@@ -84,7 +84,7 @@ def _rules(found: Verified, rules: list[Rule], prefix: str, now: datetime) -> No
     fence = fence_of(rules, prefix)
     if fence is not None and fence.overdue(now):
         found.findings.append(
-            f"The host's token {fence.token_id} was disabled for maintenance that is over; run the relock playbook."
+            f"Tokens were disabled for maintenance that is over ({', '.join(fence.tokens)}); run the relock playbook."
         )
 
 

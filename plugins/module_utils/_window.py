@@ -26,10 +26,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import SIGNALS, elapsed
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import SIGNALS, awake, elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import (
     HoldfastError,
 )
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._journal import Journal
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._keeper import (
     Keeper,
     WindowSpec,
@@ -101,6 +102,11 @@ class Window:
             self._finish()
         if not self.report.get("in_force"):
             raise WindowError(str(self.report.get("error")), window=self.report) from error
+        if self.report.get("fence_lost"):
+            raise WindowError(
+                f"A window of {self.spec.repository} was open without its fence, and is closed: {self.report['fence_lost']}",
+                window=self.report,
+            ) from error
 
     def leave_open(self) -> dict[str, Any]:
         """Leave the window to its keeper, which closes it at its lease, and to the guard; returns the report so far."""
@@ -167,10 +173,9 @@ class Window:
             close_others(command_end, status_end)
             status = keep(self.spec, self.holder, command_end, status_end, only_close, self.keeper)
         except BaseException as error:  # noqa: BLE001 - the parent's code must never go on in this process
-            syslog.syslog(
-                syslog.LOG_CRIT,
-                f"keeper of {self.spec.repository} failed: {type(error).__name__}: {error}",
-            )
+            journal = Journal(f"keeper of {self.spec.repository}")
+            journal.line(f"failed: {type(error).__name__}: {error}", urgent=True)
+            journal.flush(1.0)
         finally:
             os._exit(status)
 
@@ -189,10 +194,10 @@ class Window:
 
     def _next_event(self) -> dict[str, Any]:
         """The next message of the keeper; empty when it is gone, or is held, or can no longer be waited for."""
-        deadline = elapsed() + self._longest
+        deadline = awake() + self._longest
         while b"\n" not in self._received:
             if not select.select([self._status], [], [], _LOOK)[0]:
-                if self._stopped() or elapsed() >= deadline:
+                if self._stopped() or awake() >= deadline:
                     return {}
                 continue
             data = os.read(self._status, 65536)
@@ -233,9 +238,9 @@ class Window:
 
     def _reap(self, at_once: bool) -> None:
         """Wait for the end of the keeper, which has told all; one that has not, or is held, is killed."""
-        deadline = elapsed() + (0.0 if at_once else 2 * self.spec.grace_seconds + _MARGIN)
+        deadline = awake() + (0.0 if at_once else 2 * self.spec.grace_seconds + _MARGIN)
         while os.waitpid(self._pid, os.WNOHANG)[0] == 0:
-            if elapsed() >= deadline or self._stopped():
+            if awake() >= deadline or self._stopped():
                 os.kill(self._pid, signal.SIGKILL)
                 os.waitpid(self._pid, 0)
                 break

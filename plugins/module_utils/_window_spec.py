@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._fences import check_behind
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import (
     LONGEST_LEASE,
     extend_window,
@@ -35,6 +36,8 @@ class WindowSpec:
     `cloudflare` is called in the keeper with settings of the client as keywords (functools.partial(cloudflare_client,
     module.params) fits), and so is `s3` (functools.partial(S3, ...)). They are callables, so that every connection is made
     by the process that uses it; the repr leaves them out, because they hold secrets.
+
+    `behind` is the holder of a fence: the window opens, and goes on, only while its rule is there with a longer lease.
     """
 
     bucket: str
@@ -51,6 +54,7 @@ class WindowSpec:
     log_path: str | None = None
     # Whether a probe proves that the window is open; where deletes come next, they are the proof.
     proved: bool = True
+    behind: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prefix", normalise_prefix(self.prefix))
@@ -74,8 +78,14 @@ class WindowSpec:
 
     def opened(self, rules: list[Rule], holder: str, lease: datetime, now: datetime) -> list[Rule]:
         """The lock document with what was asked for, which `holder` has until the lease."""
+        self._check_fence(rules, lease)
         return open_window(rules, self.prefix, self.parts, lease=lease, holder=holder)
 
     def extended(self, rules: list[Rule], holder: str, lease: datetime) -> list[Rule]:
         """The lock document with a later lease."""
+        self._check_fence(rules, lease)
         return extend_window(rules, self.prefix, holder, lease)
+
+    def _check_fence(self, rules: list[Rule], until: datetime) -> None:
+        if self.behind is not None:
+            check_behind(rules, self.prefix, self.behind, until)

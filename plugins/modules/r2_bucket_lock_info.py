@@ -135,11 +135,12 @@ fences:
       returned: always
       type: str
       sample: web1/
-    token_id:
-      description: The id of the host's token.
+    tokens:
+      description: The ids of the tokens behind it.
       returned: always
-      type: str
-      sample: fedcba9876543210fedcba9876543210
+      type: list
+      elements: str
+      sample: [fedcba9876543210fedcba9876543210]
     lease:
       description: By when the token must be enabled again.
       returned: always
@@ -201,7 +202,7 @@ def shown(window: Window, now: datetime) -> dict[str, Any]:
 def shown_fence(fence: Fence, now: datetime) -> dict[str, Any]:
     return {
         "prefix": fence.prefix,
-        "token_id": fence.token_id,
+        "tokens": list(fence.tokens),
         "lease": format_date(fence.lease),
         "holder": fence.holder,
         "overdue": fence.overdue(now),

@@ -147,7 +147,7 @@ buckets:
       elements: dict
       contains: *window
     fences:
-      description: Hosts' tokens that were enabled again, or in check mode would be.
+      description: Fences that were taken down, or in check mode would be.
       type: list
       elements: dict
       contains:
@@ -155,10 +155,16 @@ buckets:
           description: The prefix of the repository, empty when the repository is the bucket.
           type: str
           sample: ""
-        token_id:
-          description: The id of the token.
-          type: str
-          sample: fedcba9876543210fedcba9876543210
+        tokens:
+          description: The ids of the tokens behind it.
+          type: list
+          elements: str
+          sample: [fedcba9876543210fedcba9876543210]
+        enabled:
+          description: Those that were disabled and are enabled again.
+          type: list
+          elements: str
+          sample: [fedcba9876543210fedcba9876543210]
         lease:
           description: The instant by which the fence had to be taken down.
           type: str

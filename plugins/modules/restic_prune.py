@@ -156,16 +156,29 @@ options:
       - Whether the token of the host is disabled while snapshots and data are deleted, so that nothing is open to the host
         meanwhile, neither what the window opens nor restic's own lock objects. Its backups fail for that time, so that
         maintenance first waits for one that is running.
-      - V(auto) does it where the token is managed, which means that M(holdfast.restic_r2.r2_host_token) keeps its keys in
-        O(record_dir). V(always) fails without that.
-      - A token that somebody has disabled already is left alone, and stays disabled.
-      - When the machine dies meanwhile, M(holdfast.restic_r2.r2_bucket_relock) enables the token after an hour.
+      - It holds for every token that may write in the bucket, whatever stage of a rotation it is in, and in a bucket that
+        several repositories share, for those of all their hosts. These are the tokens that
+        M(holdfast.restic_r2.r2_host_token) makes, and the one whose keys O(host_access_key_id) names. Where somebody else's
+        token reaches the bucket too, nothing is unlocked.
+      - With V(auto), a host whose tokens cannot be told (its keys are in the inventory and O(fence_api_token) lacks the
+        permission, its credentials are temporary, or it has the node's own keys) is maintained without a fence, and
+        RV(fences) says so. V(always) fails then. V(never) does without a fence anywhere, and RV(fences) says so.
+      - A token that somebody has disabled before is left alone, and stays disabled. One that is behind a fence is enabled in the
+        end, whoever else has disabled it meanwhile; to shut a host out for good, remove its token, as the freeze of the
+        recover playbook does.
+      - When the machine dies meanwhile, M(holdfast.restic_r2.r2_bucket_relock) enables the tokens after an hour.
     type: str
     choices: [auto, always, never]
     default: auto
+  fence_seconds:
+    description:
+      - How many seconds to wait between the disabling of the tokens and the first window. Cloudflare says that it may take up
+        to a minute until all of R2 knows of it; that one place refuses the keys tells nothing of the others.
+    type: int
+    default: 60
   fence_api_token:
     description:
-      - The value of the API token that disables and enables the host's, with the permission C(Account API Tokens Write).
+      - The value of the API token that disables and enables the hosts', with the permission C(Account API Tokens Write).
         O(api_token) when not set.
     type: str
   log_path:
@@ -294,25 +307,31 @@ windows:
       type: bool
 fences:
   description:
-    - Each time that the token of the host was disabled while its repository was maintained, see O(fence). Empty when it never
-      was. More than one when somebody else began to work in the repository before the first was up.
+    - Each time that the tokens which reach the repository were disabled while it was maintained, see O(fence). Also an entry
+      where that was not done before something was removed. More than one when somebody else began to work in the repository
+      before the first fence was up.
   returned: always
   type: list
   elements: dict
   contains:
-    token_id:
-      description: The id of the token.
+    tokens:
+      description: The ids of the tokens. Empty when there was no fence.
+      type: list
+      elements: str
+      sample: [fedcba9876543210fedcba9876543210]
+    without:
+      description: Why there was no fence. V(null) when there was one.
       type: str
     disabled:
-      description: When it was disabled, by Cloudflare's clock.
+      description: When it went up, by Cloudflare's clock.
       type: str
       sample: '2026-11-23T04:10:00Z'
     enabled:
-      description: When it was enabled again. V(null) when that failed; then the module fails, and says what to do.
+      description: When the tokens were enabled again. V(null) when that failed; then the module fails, and says what to do.
       type: str
       sample: '2026-11-23T04:12:10Z'
     seconds:
-      description: How long the host could make no backups.
+      description: How long the hosts could make no backups.
       type: float
       sample: 130.2
 findings:
@@ -367,6 +386,7 @@ OPTIONS = {
     "open_patience": {"type": "int", "default": 60},
     "close_patience": {"type": "int", "default": 1800},
     "fence": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
+    "fence_seconds": {"type": "int", "default": 60},
     "fence_api_token": {"type": "str", "no_log": True},
     "log_path": {"type": "path"},
 }

@@ -94,6 +94,7 @@ class Fenced:
             "cache_dir": str(bed.home / "cache-of-killed"),
             "close_patience": 60,
             "keep_last": 1,
+            "fence_seconds": 0,
             "_ansible_remote_tmp": str(bed.home),
             **arguments,
         }
@@ -137,14 +138,19 @@ def test_nothing_is_open_to_the_host_while_its_repository_is_maintained(fenced: 
     fenced.stand_in.wait_for_request(kind="DeleteObjects", arrived=True, since=since, timeout=120)
     assert fenced.token().status == "disabled"
     (fence,) = fences(fenced.rules())
-    assert fence.token_id == fenced.token_id and problems(fenced.rules()) == []
+    assert fence.tokens == (fenced.token_id,) and problems(fenced.rules()) == []
     refused = fenced.host(5)
     assert refused.returncode != 0, "the host may write while a window is open"
     result = json.loads(process.communicate(timeout=180)[0])
     assert "failed" not in result and len(result["removed"]) == 3, result
     assert fenced.keys["secret_access_key"] not in json.dumps(result)
     (told,) = result["fences"]
-    assert told["token_id"] == fenced.token_id and told["disabled"] <= told["enabled"] and told["seconds"] > 0
+    assert (
+        told["tokens"] == [fenced.token_id]
+        and told["without"] is None
+        and told["disabled"] <= told["enabled"]
+        and told["seconds"] > 0
+    )
     # Before the first window the locks were probed by the host's keys, and after it by the node's, for there was a fence.
     probes = [one for one in fenced.stand_in.requests(since) if one["kind"] == "PutObject" and one["status"] == 409]
     (first, last) = (probes[0]["key_id"], probes[-1]["key_id"])
@@ -196,18 +202,18 @@ def test_token_disabled_by_hand_stays_disabled(fenced: Fenced) -> None:
     assert disabled["changed"] is True
     result = fenced.site.prune()
     assert "failed" not in result and result["removed"]
-    assert "it is left so" in str(result["warnings"])
+    assert "they are left so" in str(result["warnings"]) and result["fences"][0]["without"]
     assert fenced.token().status == "disabled"
 
 
-def test_token_that_would_not_be_enabled_again_is_not_disabled(fenced: Fenced) -> None:
+def test_token_that_somebody_renamed_is_behind_the_fence_too(fenced: Fenced) -> None:
     token, account_id = fenced.token(), fenced.stand_in.account_id
     cloudflare_client(fenced.stand_in).accounts.tokens.update(
         fenced.token_id, account_id=account_id, name="renamed by hand", policies=token.policies
     )
     result = fenced.site.prune()
-    assert result["failed"] and "none that this collection made" in result["msg"]
-    assert fenced.site.exposed() == [] and fenced.down()
+    assert "failed" not in result and result["fences"][0]["tokens"] == [fenced.token_id]
+    assert fenced.down() and fenced.token().name == "renamed by hand"
 
 
 STEPS = {
@@ -237,6 +243,45 @@ def test_kill_of_maintenance_takes_the_fence_down(fenced: Fenced, step: str) -> 
     assert fenced.host().returncode in LET_IN
 
 
+def test_fence_that_is_lost_while_a_window_is_open_fails_the_run(fenced: Fenced) -> None:
+    since = fenced.stand_in.last_request()
+    fenced.stand_in.fault(method="DELETE", path="/snapshots/", delay=6.0)
+    process = fenced.start()
+    fenced.stand_in.wait_for_request(method="DELETE", path="/snapshots/", arrived=True, since=since, timeout=120)
+    os.kill(fence_keeper(process.pid), signal.SIGKILL)
+    result = json.loads(process.communicate(timeout=180)[0])
+    assert result["failed"] and "fence" in result["msg"], result
+    wait(fenced.down)
+    assert fenced.site.exposed(closed=False) == []
+
+
+def test_no_window_opens_once_the_fence_was_taken_down(fenced: Fenced) -> None:
+    """The guard is told to use force between the fence and the first window."""
+    since = fenced.stand_in.last_request()
+    # Its own looks at the lock document come before the fence, after its rule, and after the token was disabled.
+    process = fenced.start(fence_seconds=8)
+    fenced.stand_in.wait_for_request(method="PUT", path="/tokens/", since=since, timeout=120)
+    told = fenced.guard(buckets=[fenced.site.bed.bucket], force=True)
+    assert [fence["enabled"] for fence in told["buckets"][0]["fences"]] == [[fenced.token_id]]
+    result = json.loads(process.communicate(timeout=180)[0])
+    assert result["failed"] and fenced.site.exposed() == [], result
+    assert fenced.down()
+
+
+def fence_keeper(pid: int) -> int:
+    """The first process that maintenance forked for longer than a moment."""
+    for child in children(pid):
+        with open(f"/proc/{child}/cmdline", encoding="utf-8") as stream:
+            if "restic_prune" in stream.read():
+                return child
+    raise AssertionError("there is no keeper")
+
+
+def children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as stream:
+        return [int(child) for child in stream.read().split()]
+
+
 def test_guard_enables_the_token_when_all_are_dead(fenced: Fenced) -> None:
     since = fenced.stand_in.last_request()
     fenced.stand_in.fault(kind="DeleteObjects", delay=6.0)
@@ -262,7 +307,7 @@ def test_guard_enables_the_token_when_all_are_dead(fenced: Fenced) -> None:
     )
     assert foreseen["changed"] and fenced.token().status == "disabled"
     done = fenced.guard(buckets=[fenced.site.bed.bucket])
-    assert done["changed"] and [fence["token_id"] for fence in done["buckets"][0]["fences"]] == [fenced.token_id]
+    assert done["changed"] and [fence["enabled"] for fence in done["buckets"][0]["fences"]] == [[fenced.token_id]]
     assert fenced.down()
     fenced.stand_in.settings(clock_offset=0.0)
     assert fenced.host().returncode in LET_IN
@@ -289,7 +334,7 @@ def test_fence_whose_keeper_died_is_taken_over(fenced: Fenced) -> None:
     rules = now.lock_rules(fenced.site.bed.bucket)
     lease = now.server_time() - timedelta(seconds=5)
     holder = "0123456789abcdef"
-    left = put_up(rules, PREFIX, token_id=fenced.token_id, holder=holder, lease=lease, now=lease)
+    left = put_up(rules, PREFIX, tokens=[fenced.token_id], holder=holder, lease=lease, now=lease)
     now.replace_lock_rules(fenced.site.bed.bucket, left)
     fenced.site.bed.ansible.module("r2_api_token", **fenced.account, name="web1", state="disabled")
     assert "failed" not in fenced.site.prune()

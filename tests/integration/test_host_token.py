@@ -197,6 +197,20 @@ def test_rotation_that_dies_can_be_repeated(host: Host, state: str, fault: dict[
     assert len(host.names()) == (3 if fault.get("skip") else 2) and host.run()["changed"] is False
 
 
+def test_rotation_goes_no_further_while_a_token_of_the_host_is_disabled(host: Host) -> None:
+    """Maintenance may be at work: a token that was prepared before it must not take over meanwhile."""
+    host.run()
+    host.run("staged")
+    before = {name: host.pair(name) for name in ("host_keys.json", "host_keys.next.json")}
+    for name in (BUCKET, f"{BUCKET}/next"):
+        host.modules.run("r2_api_token", name=name, state="disabled")
+        refused = host.modules.fail("r2_host_token", **host.arguments, state="promoted")
+        assert "is disabled" in refused
+        assert {name: host.pair(name) for name in before} == before
+        host.modules.run("r2_api_token", name=name, state="enabled", bucket=BUCKET)
+    assert "failed" not in host.run("promoted")
+
+
 def test_disabled_host_gets_no_new_keys(host: Host) -> None:
     host.run()
     host.modules.run("r2_api_token", name=BUCKET, state="disabled")

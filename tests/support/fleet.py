@@ -59,6 +59,7 @@ class Fleet:
             "holdfast_s3_endpoint": self.stand_in.s3_endpoint,
             "holdfast_record_dir": f"{self.folder}/records",
             "holdfast_cache_dir": f"{self.folder}/cache",
+            "holdfast_fence_seconds": 0,
             "holdfast_restic_path": quick_restic(self.folder / "node", restic_path),
             # Snapshots of tests are some seconds old.
             "holdfast_grace": "0",

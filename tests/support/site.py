@@ -66,6 +66,7 @@ class Site:
             "holdfast_grace": "0",
             "holdfast_record_dir": str(node / "records"),
             "holdfast_cache_dir": str(node / "cache"),
+            "holdfast_fence_seconds": 0,
             "restic_method": "file",
             "restic_file": restic,
             "backup_jobs": copy.deepcopy(JOBS),

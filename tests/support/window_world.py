@@ -95,11 +95,11 @@ class FakeCloudflare:
         return self.lock_rules(bucket)
 
     def update_lock_rules(
-        self, bucket: str, change: Any, *, patience: float | None = None, ready: Any = None
+        self, bucket: str, change: Any, *, patience: float | None = None, ready: Any = None, always: Any = None
     ) -> LockUpdate:
         before = self.lock_rules(bucket)
         after = change(before)
-        if after == before:
+        if after == before and not (always and always(before)):
             return LockUpdate(before, after, False)
         assert ready(before), "this world has no rivals"
         return LockUpdate(before, self.replace_lock_rules(bucket, after), True)

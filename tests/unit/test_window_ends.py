@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _closer
+from ansible_collections.holdfast.restic_r2.plugins.module_utils import _closer, _journal
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import close_window, windows
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
@@ -261,3 +261,20 @@ def test_error_of_the_work_is_kept_when_closing_fails_too(world: World) -> None:
     with pytest.raises(WindowError) as caught, open_window(spec_of(world, close_patience=0.3)):
         work()
     assert str(caught.value.__cause__) == "the work failed"
+
+
+# --- logs that hang --------------------------------------------------------------------------------------------------
+
+
+def test_log_that_takes_no_line_holds_up_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system log that hangs, and a file that cannot be written on, from the middle of the window."""
+    hung = world.path.with_suffix(".hung")
+    monkeypatch.setattr(_journal.syslog, "syslog", lambda *_line: time.sleep(60) if hung.exists() else None)
+    spec = spec_of(world)
+    with open_window(spec) as window:
+        hung.touch()
+        os.rename(str(spec.log_path), f"{spec.log_path}.before")
+        os.mkfifo(str(spec.log_path))
+        started = time.monotonic()
+    assert window.report["in_force"] is True and world.disabled == []
+    assert time.monotonic() - started < 30

@@ -1,0 +1,270 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is true of fence, window and guard whatever the service answers: each test is one invariant."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils import _fences as fences
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import FenceKeeper, FenceSpec
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import open_window, windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import change_rules
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_plan import plan
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._relock import relock
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens import Tokens
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import Turn
+
+from tests.support.account_world import BUCKET, Account, Lost, Objects, Refused, clocks_of, keep, spec_of, token
+
+HOLDER = "0123456789abcdef"
+OTHER = "fedcba9876543210"
+WEB1 = "holdfast/web1"
+
+
+def account_of(prefix: str = "") -> Account:
+    return Account(lock_set(prefix), token("t1", WEB1))
+
+
+def fenced(account: Account, seconds: float, prefix: str = "", holder: str = HOLDER) -> None:
+    """A fence that somebody has put up, whose lease ends so many seconds from now."""
+    now = account.server_now()
+    lease = now + timedelta(seconds=seconds)
+    account.rules = fences.put_up(account.rules, prefix, tokens=["t1"], holder=holder, lease=lease, now=now)
+    account.tokens["t1"]["status"] = "disabled"
+
+
+def opened(account: Account, seconds: float, prefix: str = "") -> None:
+    lease = account.server_now() + timedelta(seconds=seconds)
+    account.rules = open_window(account.rules, prefix, ["data"], lease=lease, holder=HOLDER)
+
+
+def fence(account: Account, moment: float = 300.0, **changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "parts": (),
+        "tokens": ("t1",),
+        "makers": account.client,
+        "host_s3": partial(Objects, account, "t1"),
+        "lease_seconds": 3600.0,
+        "cap_seconds": 86400.0,
+    }
+    return keep(account, spec_of(account, FenceSpec, **{**values, **changes}), moment, FenceKeeper)
+
+
+def guard(account: Account, **settings: Any) -> Any:
+    with clocks_of(account):
+        return relock(account.client(patience=30), BUCKET, None, **settings)
+
+
+# --- the guard -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("refused", [Refused(429, 971), Refused(403), Lost(None)])
+def test_guard_enables_no_token_before_it_has_read_a_closed_document(refused: object) -> None:
+    account = account_of()
+    fenced(account, -1)
+    opened(account, -1)
+    account.script["PUT lock"] = [refused] * 20
+    result = guard(account)
+    assert windows(account.rules) and account.tokens["t1"]["status"] == "disabled"
+    assert result.failure is not None and result.problems and not result.fences
+
+
+def test_guard_enables_nothing_behind_a_fence_that_was_taken_over() -> None:
+    """Another maintenance takes the overdue fence over, at whatever step of the guard after its first look."""
+    for step in (1, 2, 3):
+        account = account_of()
+        fenced(account, -1)
+        lease = account.server_now() + timedelta(hours=1)
+        other = fences.put_up(account.rules, "", tokens=["t1"], holder=OTHER, lease=lease, now=account.server_now())
+        account.at_call[step] = partial(setattr, account, "rules", other)
+        guard(account)
+        found = fences.fence_of(account.rules, "")
+        # Where the guard's write came last, the other does not find its rule when it reads back.
+        assert (found and found.holder == OTHER and account.tokens["t1"]["status"] == "disabled") or step == 1, step
+
+
+@pytest.mark.parametrize("prefix", ["", "web1/"])
+def test_fence_is_not_said_to_be_up_while_the_guard_takes_it_down(prefix: str) -> None:
+    """The guard, told to use force, runs as a whole at each step of the fence."""
+    quiet = account_of(prefix)
+    fence(quiet, prefix=prefix)
+    told = 0
+    for step in range(len(quiet.calls)):
+        account = account_of(prefix)
+        account.at_call[step] = partial(guard, account, force=True)
+        report = fence(account, prefix=prefix)
+        if "opened" in account.told:
+            up = fences.fence_of(account.told["opened"]["rules"], prefix)
+            assert account.told["opened"]["tokens"]["t1"] == "disabled" and up is not None, step
+            told += 1
+        assert account.tokens["t1"]["status"] == "active" and report["in_force"] is not False, step
+        assert fences.fences(account.rules) == [], step
+    assert told
+
+
+def test_guard_says_of_a_token_that_was_active_all_the_time_that_it_was() -> None:
+    """A fence rule that a late write brought back."""
+    account = account_of()
+    fenced(account, -1)
+    account.tokens["t1"]["status"] = "active"
+    result = guard(account)
+    assert fences.fences(account.rules) == [] and "enabled again" not in result.line
+
+
+# --- the fence -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("late", [20.0, 100.0, 310.0])
+def test_token_is_active_in_the_end_however_late_its_disabling_takes_effect(late: float) -> None:
+    account = account_of()
+    account.script["PUT token t1"] = [Lost(late)]
+    report = fence(account)
+    account.sleep(1000)
+    assert account.tokens["t1"]["status"] == "active", report
+    assert report["in_force"] is not False and fences.fences(account.rules) == []
+
+
+def test_token_is_enabled_also_where_it_reads_as_active() -> None:
+    """The disabling took effect, and is not to be seen yet in what is read."""
+    account = account_of()
+    account.script["PUT token t1"] = [Lost(290.0)]
+    fence(account, 295.0)
+    assert account.calls.count("PUT token t1") >= 2
+
+
+def test_nothing_is_opened_before_the_minute_in_which_changes_of_keys_spread() -> None:
+    account = account_of()
+    fence(account)
+    assert account.told["opened"]["now"] - account.disabled_at["t1"] >= 60.0
+
+
+def test_what_somebody_else_changes_of_a_token_meanwhile_stays() -> None:
+    """A rotation renames it between the look at it and the disabling."""
+    account = account_of()
+    with clocks_of(account):
+        tokens = Tokens(account.client(), account.sleep)
+        found = tokens.get("t1")
+        assert found is not None
+        account.tokens["t1"]["name"] = f"{WEB1}/former/t1"
+        account.tokens["t1"]["expires_on"] = "2026-12-01T00:00:00Z"
+        tokens.set_status("t1", "disabled")
+    assert account.tokens["t1"]["name"] == f"{WEB1}/former/t1" and account.tokens["t1"]["expires_on"]
+    assert account.tokens["t1"]["status"] == "disabled"
+
+
+def test_fence_that_cannot_come_down_says_whether_the_host_is_still_out() -> None:
+    account = account_of()
+    # The token is enabled, but the rule stays: of the writes of the document, only the first gets through.
+    account.script["PUT lock"] = [None, *[Refused(403)] * 1000]
+    report = fence(account)
+    assert report["in_force"] is False and account.tokens["t1"]["status"] == "active"
+    assert "could not be enabled again" not in report["error"] and "rule" in report["error"]
+
+
+# --- windows ---------------------------------------------------------------------------------------------------------
+
+
+def test_one_refusal_late_in_closing_is_not_the_end_of_it() -> None:
+    account = account_of()
+    account.script["PUT lock"] = [None, *[Lost(None)] * 12, Refused(403), Refused(404, 10006)]
+    report = keep(account, spec_of(account), 5.0)
+    assert report["in_force"] is True and not windows(account.rules), report
+
+
+def test_refusals_that_go_on_end_closing_after_a_minute_of_them() -> None:
+    account = account_of()
+    account.script["PUT lock"] = [None, *[Lost(None)] * 8, *[Refused(403)] * 1000]
+    report = keep(account, spec_of(account), 5.0)
+    assert report["in_force"] is False and "ansible localhost" in report["error"]
+
+
+def test_patience_counts_no_time_in_which_the_node_was_suspended() -> None:
+    account = account_of()
+    account.script["PUT lock"] = [None, *[Lost(None)] * 4]
+    account.at(8.0, lambda: account.suspend(3600.0))
+    report = keep(account, spec_of(account), 5.0)
+    assert report["in_force"] is True and not windows(account.rules), report
+
+
+def test_window_that_reads_as_closed_is_closed_by_writing_all_the_same() -> None:
+    """What was read may be older than the window."""
+    account = account_of()
+    account.empty = True
+    locked = [dict(rule) for rule in account.rules]
+
+    def stale() -> None:
+        account.stale = [locked]
+
+    account.at(4.9, stale)
+    report = keep(account, spec_of(account), 5.0)
+    assert not windows(account.rules) and report["in_force"] is True
+    assert account.calls.count("PUT lock") == 2
+
+
+@pytest.mark.parametrize("prefix", ["", "web1/"])
+def test_window_that_its_keeper_closed_is_not_said_to_be_closed_by_others(prefix: str) -> None:
+    account = account_of(prefix)
+    report = keep(account, spec_of(account, prefix=prefix), 5.0)
+    assert report["in_force"] is True and report["closed_by_other"] is False
+
+
+# --- other writers ---------------------------------------------------------------------------------------------------
+
+
+def lock(account: Account, rules: list[dict[str, Any]]) -> None:
+    client = account.client(patience=30)
+
+    def change(current: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return plan(current, rules, state="present", now=client.server_time())
+
+    def turns(_cloudflare: object, _name: str) -> Turn:
+        bucket: Any = Objects(account)
+        return Turn(lambda: bucket, client.server_time, account.sleep)
+
+    with clocks_of(account):
+        change_rules(client, BUCKET, change, turns)
+
+
+LOGS = {"id": "logs", "enabled": True, "prefix": "logs/", "condition": {"type": "Age", "maxAgeSeconds": 1}}
+
+
+def closed_meanwhile(account: Account, moment: float) -> list[dict[str, Any]]:
+    """The keeper of the window closes it at that moment, or between a look of somebody else and the write that follows."""
+    closed = lock_set("")
+    account.script["PUT lock"] = [partial(setattr, account, "rules", closed)]
+    account.at(moment, partial(setattr, account, "rules", closed))
+    return closed
+
+
+def test_no_document_is_written_back_that_was_read_while_a_window_was_open() -> None:
+    account = account_of()
+    opened(account, 10.0)
+    closed_meanwhile(account, 9.0)
+    lock(account, [LOGS])
+    assert not windows(account.rules) and LOGS in account.rules
+
+
+def test_window_that_stays_open_is_not_waited_for_without_end() -> None:
+    account = account_of()
+    opened(account, 3000.0)
+    closed_meanwhile(account, 2999.0)
+    with pytest.raises(HoldfastError, match="window of the repository of the bucket is open until"):
+        lock(account, [LOGS])
+    assert windows(account.rules) and account.now < 100
+
+
+def test_rule_that_somebody_else_undoes_at_once_is_written_again() -> None:
+    """Also in a bucket of one host: its keeper may have read the document before."""
+    account = account_of()
+    account.at(1.0, partial(setattr, account, "rules", lock_set("")))
+    lock(account, [LOGS])
+    account.sleep(10)
+    assert LOGS in account.rules
