@@ -129,7 +129,9 @@ def change_rules(
             return update, mine.contended
 
     update, contended = _once_closed(once)
-    if update.written and repositories([*update.before, *update.after]):
+    # Nobody has a window or a fence to write down in a bucket of one host that had no rules of ours.
+    shared = any(repositories([*update.before, *update.after]))
+    if update.written and (shared or repositories(update.before)):
         time.sleep(_LATE_LOOK if contended else _SECOND_LOOK)
         try:
             return LockUpdate(update.before, _once_closed(once)[0].after, True)
