@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Optional
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
@@ -45,6 +45,7 @@ class Commit:
         patience: Seconds to repeat deletes that are refused; every one that succeeds begins them anew.
         windows: Gets the report of the window, if it was open.
         sleep: Waits for so many seconds.
+        lost: Tells why the fence in front of the window is not there any more.
     """
 
     s3: S3
@@ -53,6 +54,7 @@ class Commit:
     patience: float
     windows: list[dict[str, Any]] = field(default_factory=list)
     sleep: Callable[[float], None] = time.sleep
+    lost: Callable[[], Optional[str]] = lambda: None
 
     def run(self, keys: Mapping[str, Collection[str]]) -> list[str]:
         """Delete these keys of each part; returns the packs that could not be deleted, of which nothing is needed."""
@@ -89,6 +91,9 @@ class Commit:
         over = window.over()
         if over:
             raise HoldfastError(f"The window of {self.name} ended before all was deleted: {over}.")
+        lost = self.lost()
+        if lost:
+            raise HoldfastError(f"The fence of {self.name} was lost before all was deleted: {lost}.")
 
     def _give_up(self, part: str, left: dict[str, S3Error]) -> dict[str, S3Error]:
         if part == PARTS[-1]:

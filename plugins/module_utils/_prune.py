@@ -24,6 +24,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare imp
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._commit import Commit, Parts, lease_for
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import FenceHolder
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence_plan import fence_for, fence_told
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate import Gate, Wanted
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import expected_from, remembered
@@ -119,12 +120,18 @@ class Maintenance:
         self.snapshots: dict[str, list[dict[str, Any]]] = {"removed": [], "kept": []}
         self.figures = dict.fromkeys(FIGURES, 0)
         self.preparation = Preparation(gate, terms.prune_timeout, remembered=not terms.dry_run)
-        self.commit = Commit(gate.s3, gate.name, open_window, terms.open_patience, sleep=sleep)
+        self.commit = Commit(gate.s3, gate.name, open_window, terms.open_patience, sleep=sleep, lost=self._lost)
 
     @property
     def behind(self) -> str | None:
         """The holder of the fence that is up."""
-        return getattr(self.fences[-1], "behind", None) if self.fences else None
+        fence = self.fences[-1] if self.fences else None
+        return fence.behind if isinstance(fence, FenceHolder) else None
+
+    def _lost(self) -> Optional[str]:
+        """Why the fence that is up is not to be relied upon."""
+        fence = self.fences[-1] if self.fences else None
+        return str(fence.lost() or "") or None if isinstance(fence, FenceHolder) else None
 
     @property
     def outcome(self) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def test_nothing_opens_until_r2_has_noticed_that_the_token_is_disabled(fenced: F
     host = threading.Thread(target=asking, args=(fenced, ended))
     host.start()
     try:
-        result = fenced.site.prune()
+        result = fenced.site.prune(fence_seconds=8)
     finally:
         ended.set()
         host.join(timeout=60)
@@ -245,9 +245,9 @@ def test_kill_of_maintenance_takes_the_fence_down(fenced: Fenced, step: str) -> 
 
 def test_fence_that_is_lost_while_a_window_is_open_fails_the_run(fenced: Fenced) -> None:
     since = fenced.stand_in.last_request()
-    fenced.stand_in.fault(method="DELETE", path="/snapshots/", delay=6.0)
+    fenced.stand_in.fault(kind="DeleteObjects", delay=6.0)
     process = fenced.start()
-    fenced.stand_in.wait_for_request(method="DELETE", path="/snapshots/", arrived=True, since=since, timeout=120)
+    fenced.stand_in.wait_for_request(kind="DeleteObjects", arrived=True, since=since, timeout=120)
     os.kill(fence_keeper(process.pid), signal.SIGKILL)
     result = json.loads(process.communicate(timeout=180)[0])
     assert result["failed"] and "fence" in result["msg"], result
