@@ -33,6 +33,7 @@ extends_documentation_fragment:
   - holdfast.restic_r2.host_keys
   - holdfast.restic_r2.restic
   - holdfast.restic_r2.gate
+  - holdfast.restic_r2.retention
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.actiongroup_r2
 requirements:
@@ -50,73 +51,6 @@ attributes:
     support: full
     details: As long as no new snapshots arrive and no snapshot gets too old, a second run finds nothing to do.
 options:
-  keep_last:
-    description:
-      - How many of the newest snapshots to keep. V(-1) means all, here and in the other options with numbers.
-      - The policy applies to each group of snapshots with the same host and paths, with the results of C(restic forget).
-        At least one of the options O(keep_last) to O(keep_tags) must be set, and the policy must keep at least one
-        snapshot of every group.
-    type: int
-  keep_hourly:
-    description: For how many of the last hours with a snapshot to keep the newest.
-    type: int
-  keep_daily:
-    description: For how many of the last days with a snapshot to keep the newest.
-    type: int
-  keep_weekly:
-    description: For how many of the last weeks with a snapshot to keep the newest.
-    type: int
-  keep_monthly:
-    description: For how many of the last months with a snapshot to keep the newest.
-    type: int
-  keep_yearly:
-    description: For how many of the last years with a snapshot to keep the newest.
-    type: int
-  keep_within:
-    description:
-      - Keep all snapshots made within this time before the newest one, for example V(1y5m7d2h).
-    type: str
-  keep_within_hourly:
-    description: Keep the newest of each hour within this time before the newest snapshot.
-    type: str
-  keep_within_daily:
-    description: Keep the newest of each day within this time before the newest snapshot.
-    type: str
-  keep_within_weekly:
-    description: Keep the newest of each week within this time before the newest snapshot.
-    type: str
-  keep_within_monthly:
-    description: Keep the newest of each month within this time before the newest snapshot.
-    type: str
-  keep_within_yearly:
-    description: Keep the newest of each year within this time before the newest snapshot.
-    type: str
-  keep_tags:
-    description:
-      - Keep snapshots with this tag, or with all tags of a list that is separated by commas. A host chooses its tags itself.
-    type: list
-    elements: str
-  grace:
-    description: Keep what R2 stored within this time, like V(7d), whatever the other options say. The role repository sets V(7d).
-    type: str
-    default: '0'
-  retention_time:
-    description:
-      - V(uploaded) decides by the time at which R2 stored the snapshot, in UTC. The server sets it and the lock protects
-        it, so a host cannot push old snapshots out of the policy by snapshots with invented times.
-      - V(snapshot) decides by the time that the snapshot claims, as restic does. Use it after snapshots were copied from
-        elsewhere, for their upload times say nothing, and only when the host is trusted.
-    type: str
-    choices: [uploaded, snapshot]
-    default: uploaded
-  max_remove:
-    description:
-      - How many snapshots may be removed at once, as a number or as a percentage of all. With more to remove, the module
-        fails and changes nothing.
-      - Protects from a slip in the policy. With hourly backups, the first maintenance and every rare one removes nearly
-        all snapshots and needs V(100%).
-    type: str
-    default: 95%
   lock_wait:
     description:
       - How many seconds to wait for other restic processes in the repository, such as a backup, to end, when everything is
