@@ -24,6 +24,10 @@ PLACES = {
 }
 
 
+# No lock of restic's is empty, so that such an object holds up nothing.
+EMPTY = {"locks": "unexpected_object"}
+
+
 def garbage(folder: str, content: bytes, host: Host) -> None:
     # Before every genuine name, so that it is read first.
     host.put(f"{folder}{'00' * 4}{os.urandom(28).hex()}", content)
@@ -49,7 +53,11 @@ def fill(host: Host) -> None:
 
 ATTACKS = [
     *(
-        Attack(f"{kind} in {part}", frozenset({named}), partial(garbage, folder, content))
+        Attack(
+            f"{kind} in {part}",
+            frozenset({named if content else EMPTY.get(part, named)}),
+            partial(garbage, folder, content),
+        )
         for part, (folder, named) in PLACES.items()
         for kind, content in (("garbage", os.urandom(300)), ("an empty object", b""))
     ),
