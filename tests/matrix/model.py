@@ -9,10 +9,11 @@ What runs is the real code of keeper, guard and client; see world.py.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -32,44 +33,10 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.matrix.world import Actor, Bucket, World
+from tests.support.account_world import Parent
 
 PREFIXES = ("a/", "b/", "c/")
 ACCOUNT = "0" * 32
-
-
-class Parent(Control):
-    """The keeper's view of a parent that is done, or dead, at some moment."""
-
-    def __init__(self, actor: Actor, moment: float, reason: str) -> None:
-        self.actor = actor
-        self.moment = moment
-        self.wanted = reason
-        self.guarded = {}
-
-    def wait(self, seconds: float) -> str | None:
-        world = self.actor.world
-        end = world.now + max(seconds, 0.0)
-        if world.now < self.moment:
-            self.actor.stop_until(min(end, self.moment))
-        return self.wanted if world.now >= self.moment else None
-
-    def calm(self) -> None:
-        pass
-
-    @contextmanager
-    def interrupting(self, due: Callable[[], str | None]) -> Iterator[None]:
-        """Nothing is interrupted: time stands still during a request of this world."""
-        yield
-
-    @contextmanager
-    def limited(self, seconds: float) -> Iterator[None]:
-        yield
-
-    def interrupt_guarded(self) -> None:
-        pass
-
-    def end_guarded(self, seconds: float) -> None:
-        pass
 
 
 def client(world: World, **more: Any) -> Cloudflare:
@@ -99,7 +66,7 @@ def maintainer(
         )
         status = os.open(os.devnull, os.O_WRONLY)
         try:
-            keeper = Keeper(spec, secrets.token_hex(8), Parent(actor, moment, reason), status)
+            keeper = Keeper(spec, secrets.token_hex(8), Parent(world, moment, reason), status)
             keeper.run()
             world.check_end(actor, keeper.report)
         finally:
@@ -200,9 +167,7 @@ def play(decisions: bytes) -> World:
 
 def _settle(world: World) -> None:
     """Everybody is done or dead: what was under way arrives, the leases run out, and the guard runs twice."""
-    for _moment, rules, writer, alone in world.late:
-        world.put(rules, writer, alone)
-    world.late.clear()
+    world.arrive(math.inf)
     world.now += 1000.0
     world.decisions = iter(b"")
     world.actors.clear()

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from email.message import Message
 from email.utils import format_datetime
+from functools import partial
 from typing import Any
 from urllib.error import HTTPError
 
@@ -45,13 +46,14 @@ class Died(BaseException):
 class Actor:
     """One process of the world."""
 
-    def __init__(self, world: World, name: str, work: Callable[[Actor], None], start: float) -> None:
+    def __init__(self, world: Schedule, name: str, work: Callable[[Actor], None], start: float) -> None:
         self.world = world
         self.name = name
         self.wake = start
         self.dead = self.done = False
         self.seen: list[Rule] = []
         self.seen_at = start
+        self.asleep = 0.0
         self.error: BaseException | None = None
         self.turn = threading.Semaphore(0)
         self._work = work
@@ -82,22 +84,15 @@ class Actor:
         self.stop_until(self.world.now + seconds)
 
 
-class World:
-    """The document, the clock, and the order of things."""
+class Schedule:
+    """The clock, and the order of things."""
 
-    def __init__(self, decisions: bytes, prefixes: tuple[str, ...]) -> None:
+    def __init__(self, decisions: bytes) -> None:
         self.decisions = iter(decisions)
-        self.closed: dict[str, str] = {}
-        self.prefixes = prefixes
-        self.rules: list[Rule] = [dict(FOREIGN), *(rule for prefix in prefixes for rule in lock_set(prefix))]
-        self.needed = {rule["id"] for rule in self.rules} - {FOREIGN["id"]}
         self.now = 0.0
-        # The clocks of the nodes have nothing to do with that of the server, which alone counts.
-        self.offset = timedelta(hours=self.decide(3) - 1)
-        self.hostile = False
-        self.late: list[tuple[float, list[Rule], str, bool]] = []
-        self.turn_object: tuple[str, float] | None = None
-        self.turn_owner = ""
+        self.offset = timedelta()
+        # What takes effect later, and when.
+        self.later: list[tuple[float, Callable[[], object]]] = []
         self.actors: list[Actor] = []
         self.back = threading.Semaphore(0)
         self.current: Actor | None = None
@@ -113,6 +108,10 @@ class World:
 
     def clock(self) -> float:
         return self.now
+
+    def awake(self) -> float:
+        """The same without the time in which the process stood still with its machine."""
+        return self.now - (self.current.asleep if self.current else 0.0)
 
     def server_now(self) -> datetime:
         return EPOCH + timedelta(seconds=self.now) + self.offset
@@ -140,17 +139,23 @@ class World:
                 self.violations.append(f"{actor.name} failed: {type(actor.error).__name__}: {actor.error}")
 
     def _let_time_pass(self, living: list[Actor]) -> None:
-        happening = self.byte()
+        self.strike(self.byte(), living)
+        self.now = max(self.now + LATENCY, min(actor.wake for actor in living))
+        self.arrive(self.now)
+
+    def strike(self, happening: int, living: list[Actor]) -> None:
+        """What befalls one of them between two steps, or all."""
         if happening >= 250:
             victim = living[self.decide(len(living))]
             victim.dead, victim.wake = True, self.now
         elif happening >= 245:
             self.now += 40.0
-        self.now = max(self.now + LATENCY, min(actor.wake for actor in living))
-        for entry in list(self.late):
-            if entry[0] <= self.now:
-                self.late.remove(entry)
-                self.put(*entry[1:])
+
+    def arrive(self, moment: float) -> None:
+        """What was to take effect by then does."""
+        for entry in sorted((entry for entry in self.later if entry[0] <= moment), key=lambda entry: entry[0]):
+            self.later.remove(entry)
+            entry[1]()
 
     def _step(self, actor: Actor) -> None:
         self.current = actor
@@ -161,6 +166,22 @@ class World:
     def sleep(self, seconds: float) -> None:
         assert self.current is not None
         self.current.sleep(seconds)
+
+
+class World(Schedule):
+    """The document of a bucket that several repositories share."""
+
+    def __init__(self, decisions: bytes, prefixes: tuple[str, ...]) -> None:
+        super().__init__(decisions)
+        self.closed: dict[str, str] = {}
+        self.prefixes = prefixes
+        self.rules: list[Rule] = [dict(FOREIGN), *(rule for prefix in prefixes for rule in lock_set(prefix))]
+        self.needed = {rule["id"] for rule in self.rules} - {FOREIGN["id"]}
+        # The clocks of the nodes have nothing to do with that of the server, which alone counts.
+        self.offset = timedelta(hours=self.decide(3) - 1)
+        self.hostile = False
+        self.turn_object: tuple[str, float] | None = None
+        self.turn_owner = ""
 
     # The document ----------------------------------------------------------------------------------------------------
 
@@ -232,7 +253,8 @@ class World:
                 self.put(rules, actor.name, alone and self.now - actor.seen_at > STALLED)
             elif 220 <= fault < 230:
                 # Up to 30 seconds late: a keeper looks again for as long, and what comes later is the guard's.
-                self.late.append((self.now + 3.0 * (fault - 219), rules, actor.name, alone))
+                late = partial(self.put, rules, actor.name, alone)
+                self.later.append((self.now + 3.0 * (fault - 219), late))
         if 200 <= fault < 230:
             raise TimeoutError("timed out")
         if 230 <= fault < 240:

@@ -23,7 +23,7 @@ from datetime import datetime, timedelta, timezone
 from email.message import Message
 from email.utils import format_datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from unittest import mock
 from urllib.error import HTTPError
 
@@ -138,7 +138,7 @@ class Account:
         label, work = self._route(method, path, body)
         self.calls.append(label)
         self.at_call.pop(len(self.calls) - 1, lambda: None)()
-        happens = self.script[label].pop(0) if self.script.get(label) else None
+        happens = self.happens(label)
         if callable(happens):
             happens()
         if isinstance(happens, Refused):
@@ -152,6 +152,10 @@ class Account:
         if result is None:
             raise self._refusal(url, Refused(404, 1003))
         return Answer(result, self._headers())
+
+    def happens(self, label: str) -> Any:
+        """What happens to this call."""
+        return self.script[label].pop(0) if self.script.get(label) else None
 
     def _route(self, method: str, path: str, body: Any) -> tuple[str, Callable[[], Any]]:
         if path.endswith("/lock"):
@@ -249,10 +253,18 @@ class Objects:
         self.account.turn = None
 
 
+class Clock(Protocol):
+    """What time it is, and how to wait."""
+
+    now: float
+
+    def sleep(self, seconds: float) -> None: ...
+
+
 class Parent(Control):
     """A keeper's view of a parent that is done, or dead, at some moment."""
 
-    def __init__(self, account: Account, moment: float, reason: str = Control.CLOSE) -> None:
+    def __init__(self, account: Clock, moment: float, reason: str = Control.CLOSE) -> None:
         self.account = account
         self.moment = moment
         self.wanted = reason
