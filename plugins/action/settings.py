@@ -11,9 +11,10 @@ from typing import Any
 
 import yaml
 from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._setting_names import NAMES
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings import converted, misspelt
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._without_facts import (
     facts_of,
     host_of,
@@ -25,10 +26,10 @@ SPEC = {
     "entry_point": {"type": "str"},
     "variables": {"type": "list", "elements": "str", "default": []},
     "options": {"type": "dict", "default": {}},
+    "whole_play": {"type": "bool", "default": False},
     "facts": {"type": "str", "choices": ["refuse", "tell"], "default": "refuse"},
 }
-# Values of these types are used as the argument spec understands them, not as a template happened to write them.
-SCALARS = ("str", "int", "float", "bool")
+COLLECTION = "holdfast.restic_r2"
 
 
 class ActionModule(ActionBase):
@@ -51,13 +52,19 @@ class ActionModule(ActionBase):
             result["warnings"] = [problem]
         role = self._task._role
         specs = _role_options(role._role_path) if role else {}
-        names = list(specs.get(wanted["entry_point"], {})) + wanted["variables"] + list(wanted["options"])
         if wanted["entry_point"] and wanted["entry_point"] not in specs:
             raise AnsibleActionFail(f"The role has no entry point {wanted['entry_point']}.")
         options = {name: option for spec in specs.values() for name, option in spec.items()}
         variables = without_facts(self._task, task_vars, self._loader)
-        values = self._read(names, variables)
-        values = _checked(values, {**options, **wanted["options"]})
+        if wanted["facts"] == "refuse":
+            _refuse_misspelt(variables, host_of(task_vars))
+            if wanted["whole_play"]:
+                result["warnings"] = self._look_ahead(variables, host_of(task_vars))
+        # First what can be told well, then what hangs on it.
+        own = self._read([*specs.get(wanted["entry_point"], {}), *wanted["options"]], variables)
+        values = _checked(own, {**options, **wanted["options"]}, host_of(task_vars))
+        more = self._read([name for name in wanted["variables"] if name not in values], variables)
+        values.update(_checked(more, options, host_of(task_vars)))
         prefix = f"{role.get_name(include_role_fqcn=False)}_" if role else ""
         result.update({name.removeprefix("__").removeprefix(prefix): value for name, value in values.items()})
         result["inventory_hostname"] = host_of(task_vars)
@@ -77,6 +84,27 @@ class ActionModule(ActionBase):
             "which are names of settings that no honest host returns: take the host for compromised (docs/recovery.md), and "
             "remove its facts from the fact cache where you use one. No setting was taken from them."
         )
+
+    def _look_ahead(self, variables: dict[str, Any], host: str) -> list[str]:
+        """Check the settings of all roles of the play before the first of them begins; return what to warn of."""
+        roles = [role for role in self._task.get_play().get_roles() if role.get_name().startswith(f"{COLLECTION}.")]
+        specs = {role.get_name(include_role_fqcn=False): _role_options(role._role_path) for role in roles}
+        values: dict[str, Any] = {}
+        for role in roles:
+            known = {**variables, "role_path": role._role_path}
+            for name in specs[role.get_name(include_role_fqcn=False)].get("main", {}):
+                try:
+                    values.update(self._read([name], known))
+                except AnsibleActionFail:
+                    # Keys that the role repository has not made yet.
+                    if not name.startswith("credentials_"):
+                        raise
+        options = {
+            name: option for entries in specs.values() for spec in entries.values() for name, option in spec.items()
+        }
+        _checked(values, options, host)
+        near = misspelt(variables, options, tuple(f"{role}_" for role in specs), 0.85)
+        return [f"{host}: {name} is no setting of {COLLECTION}; {meant} is." for name, meant in near.items()]
 
     def _read(self, names: list[str], variables: dict[str, Any]) -> dict[str, Any]:
         templar = self._templar.copy_with_new_env(available_variables=variables)
@@ -104,18 +132,27 @@ def _role_options(path: str) -> dict[str, dict[str, Any]]:
     for name in ("argument_specs.yml", "argument_specs.yaml"):
         file = Path(path) / "meta" / name
         if file.exists():
-            specs = yaml.safe_load(file.read_text(encoding="utf-8"))["argument_specs"]
+            # Many times quicker than in Python, where there is one.
+            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+            specs = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)["argument_specs"]
             return {entry: spec.get("options") or {} for entry, spec in specs.items()}
     return {}
 
 
-def _checked(values: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """The values, those of simple types converted; the validation that Ansible does itself has seen facts."""
-    known = {name: options[name] for name in values if name in options}
-    outcome = ArgumentSpecValidator(known).validate({name: values[name] for name in known})
-    if outcome.error_messages:
-        raise AnsibleActionFail("Settings are not as documented: " + "; ".join(outcome.error_messages))
-    simple = {
-        name for name, option in known.items() if option.get("type", "str") in SCALARS and values[name] is not None
-    }
-    return {name: outcome.validated_parameters[name] if name in simple else value for name, value in values.items()}
+def _refuse_misspelt(variables: dict[str, Any], host: str) -> None:
+    near = misspelt(variables, NAMES, ("holdfast_",), 0.7)
+    if near:
+        raise AnsibleActionFail(
+            "\n".join(
+                f"{host}: {shown(name, 80)} is no setting of {COLLECTION}: write {meant}."
+                for name, meant in near.items()
+            )
+        )
+
+
+def _checked(values: dict[str, Any], options: dict[str, Any], host: str) -> dict[str, Any]:
+    """The values as their options describe them; the validation that Ansible does itself has seen facts, and converts nothing."""
+    found, problems = converted(values, options)
+    if problems:
+        raise AnsibleActionFail("\n".join(f"{host}: {problem}" for problem in problems))
+    return found

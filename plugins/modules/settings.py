@@ -15,6 +15,9 @@ description:
   - Ansible makes variables of the C(ansible_facts) in any module's result, and they outrank the inventory. So the owner of a
     host, who can replace its Python, could choose where the maintenance node sends its API token. Values that are registered
     here outrank facts, and are not evaluated again.
+  - The values are converted as their argument specs say. A text in the place of a list is the one entry of that list; it is
+    split at commas only where no entry can hold one. What cannot be used is refused in one sentence that names host, job and
+    option, and says what to write. So is a variable that begins with C(holdfast_) and is almost the name of a setting.
   - Also fails when the facts of the host hold the name of a setting. No honest host returns such facts.
   - The roles and playbooks of this collection begin with this task. You need it only in playbooks of your own that hand
     settings to the modules of this collection directly.
@@ -38,10 +41,18 @@ options:
       - Further variables to read, with their argument specs. Those that are not defined are left out.
     type: dict
     default: {}
+  whole_play:
+    description:
+      - Also checks the settings of all roles of this collection in the play, as far as they are known yet. For the
+        C(pre_tasks), so that a wrong setting of the last role is refused before the first role changes anything.
+      - Warns of variables that are almost settings of these roles.
+    type: bool
+    default: false
   facts:
     description:
       - What to do when the facts of the host hold names of settings. Either way, no setting is taken from them.
-      - V(refuse) fails. V(tell) warns and goes on, for work that makes a compromised host less dangerous.
+      - V(refuse) fails. V(tell) warns and goes on, also when the name of a setting is mistyped, for work that makes a
+        compromised host less dangerous.
     type: str
     choices: [refuse, tell]
     default: refuse
@@ -65,6 +76,10 @@ EXAMPLES = r"""
       holdfast_account_id: {type: str, required: true}
       holdfast_api_token: {type: str, required: true}
   register: settings
+
+- name: Refuse wrong settings before the first role begins, in pre_tasks
+  holdfast.restic_r2.settings:
+    whole_play: true
 
 - name: Use them
   holdfast.restic_r2.r2_bucket_info:

@@ -1,0 +1,31 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The variables that begin with holdfast_, all that roles and playbooks read; a test holds this list against them. Pure.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+NAMES = (
+    "holdfast_access_key_id", "holdfast_account_id", "holdfast_api_token", "holdfast_api_url", "holdfast_bucket",
+    "holdfast_buckets", "holdfast_cache_dir", "holdfast_expected_hosts", "holdfast_expected_paths", "holdfast_fence",
+    "holdfast_fence_seconds", "holdfast_first_read_limit", "holdfast_grace", "holdfast_heartbeat_url",
+    "holdfast_hosts", "holdfast_jurisdiction", "holdfast_jurisdictions", "holdfast_key_id", "holdfast_location_hint",
+    "holdfast_longest_backup", "holdfast_maintenance", "holdfast_manage_tokens", "holdfast_max_age",
+    "holdfast_max_fail_percentage", "holdfast_node", "holdfast_node_python", "holdfast_orphan_buckets",
+    "holdfast_parent_access_key_id", "holdfast_parent_secret_access_key", "holdfast_password", "holdfast_prefix",
+    "holdfast_probe_wait", "holdfast_record_dir", "holdfast_recover", "holdfast_relock_fail_when_closed",
+    "holdfast_relock_force", "holdfast_relock_wait", "holdfast_remove_findings", "holdfast_remove_keys_file",
+    "holdfast_remove_stored_since", "holdfast_repository_timeout", "holdfast_restic_path",
+    "holdfast_restore_confinement", "holdfast_restore_exclude", "holdfast_restore_host", "holdfast_restore_include",
+    "holdfast_restore_overwrite", "holdfast_restore_paths", "holdfast_restore_roots", "holdfast_restore_seconds",
+    "holdfast_restore_snapshot", "holdfast_restore_special", "holdfast_restore_target", "holdfast_restore_to",
+    "holdfast_restore_to_others", "holdfast_retention", "holdfast_retention_time", "holdfast_s3_endpoint",
+    "holdfast_scratch_dir", "holdfast_secret_access_key", "holdfast_serial", "holdfast_session_token",
+    "holdfast_state", "holdfast_storage_class", "holdfast_temporary_credentials", "holdfast_temporary_refresh",
+    "holdfast_temporary_valid", "holdfast_token_former_seconds", "holdfast_token_id", "holdfast_token_maker",
+    "holdfast_unlock_parts", "holdfast_unlock_reason", "holdfast_unlock_seconds",
+)  # fmt: skip

@@ -1,0 +1,208 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the values of single settings look like, beyond their types. Pure.
+
+Each rule raises ValueError with what is said behind the option's name. systemd drops a value that it does not understand, with
+a line in its log, and goes on without a limit; so the forms of its sizes and durations are known here.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown
+
+# systemd.time(7). "M" is a month, "m" a minute.
+UNITS = (
+    "seconds", "second", "sec", "s", "minutes", "minute", "min", "m", "months", "month", "M", "msec", "ms", "hours", "hour", "hr",
+    "h", "days", "day", "d", "weeks", "week", "w", "years", "year", "y", "usec", "us", "µs",
+)  # fmt: skip
+CRON = re.compile(r"(?:[0-9*/,-]+\s+){4}[0-9A-Za-z*/,-]+")
+# systemd's names are at most 255 characters long, with what comes before and behind the job's.
+LONGEST_NAME = 200
+
+
+def _said(text: Any) -> str:
+    return repr(shown(text, 80))
+
+
+def timespan(text: str) -> None:
+    """A duration as systemd reads it."""
+    if text == "infinity" or re.fullmatch(r"\s*[0-9]+(?:\.[0-9]+)?\s*", text):
+        return
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)\s*([^\W\d_]*)\s*", text)
+    if not parts or "".join(re.split(r"\s+", "".join(map("".join, parts)))) != "".join(text.split()):
+        raise ValueError(
+            f"is {_said(text)}, which is no duration for systemd: write a number with a unit, as in 90min or 12h"
+        )
+    for number, unit in parts:
+        if unit and unit not in UNITS:
+            # The unit of which the wrong one begins with most letters: hrs is hr.
+            near = next((known for known in (unit[:end] for end in range(len(unit), 0, -1)) if known in UNITS), "")
+            near = near or next(iter(difflib.get_close_matches(unit.lower(), UNITS, 1)), "h")
+            raise ValueError(f"is {_said(text)}, and systemd knows no unit {_said(unit)}: write {number}{near}")
+
+
+def calendar(text: str) -> None:
+    """No more than what can only be meant for cron; the rest is systemd's to judge."""
+    if not text.strip():
+        raise ValueError('is empty: write for example daily, or "*-*-* 03:00:00"')
+    if CRON.fullmatch(text.strip()):
+        raise ValueError(
+            f'is {_said(text)}, which is for cron and not for systemd: write for example "*-*-* 03:00:00" (see systemd.time)'
+        )
+    if text.strip().isdigit():
+        raise ValueError(f'is the number {text}: write a time in quotes, as in "12:30"')
+
+
+def go_duration(text: str) -> None:
+    """A duration as restic reads it for --retry-lock."""
+    if text != "0" and not re.fullmatch(r"(?:[0-9]+(?:\.[0-9]+)?(?:ns|us|µs|ms|s|m|h))+", text):
+        raise ValueError(
+            f"is {_said(text)}, which is no duration for restic: write hours, minutes and seconds, as in 1h30m or 45s"
+        )
+
+
+def cpu_quota(text: str) -> None:
+    if not re.fullmatch(r"(?!0+(?:\.0+)?%)[0-9]+(?:\.[0-9]{1,2})?%", text):
+        number = re.match(r"[0-9]+", text)
+        raise ValueError(
+            f"is {_said(text)}, and systemd takes a percentage above 0: write {int(number[0]) or 50 if number else 50}%"
+        )
+
+
+def memory_max(text: str) -> None:
+    if text == "infinity" or re.fullmatch(r"[0-9]+(?:\.[0-9]+)?[KMGTPE]?|[0-9]+(?:\.[0-9]{1,2})?%", text):
+        return
+    size = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGTPEkmgtpe])(?:i?[Bb])?", text)
+    write = f"{size[1]}{size[2].upper()}" if size else "a number with K, M, G or T, as in 2G"
+    raise ValueError(f"is {_said(text)}, which is no size for systemd: write {write}")
+
+
+def between(low: int, high: int | None = None) -> Callable[[float], None]:
+    """A rule for numbers."""
+
+    def rule(number: float) -> None:
+        if number is not None and (number < low or (high is not None and number > high)):
+            limits = f"a number from {low} to {high}" if high is not None else f"{low} or more"
+            raise ValueError(f"is {number}: write {limits}")
+
+    return rule
+
+
+def job_name(text: str) -> None:
+    """It becomes a part of the names of units and files, and a word of a shell script."""
+    if len(text) > LONGEST_NAME:
+        raise ValueError(f"has {len(text)} characters: write {LONGEST_NAME} at most")
+    if text == "esac":
+        raise ValueError("is a word of the shell's own: write another name")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", text):
+        proposed = re.sub(r"[^A-Za-z0-9_.-]+", "-", text.strip()).lstrip("_.-") or "home"
+        raise ValueError(
+            f"is {_said(text)}, and becomes a part of unit names: write letters, digits, _, - and . alone, as in {proposed}"
+        )
+
+
+def jobs_as_a_whole(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is wrong with jobs that are each well, in sentences."""
+    if not jobs:
+        none = "This host has no backup_jobs, so that nothing of it would be backed up: write jobs, or holdfast_state: absent"
+        return [f"{none} to remove what the roles made."]
+    names = [job["name"] for job in jobs]
+    problems = [
+        f"backup_jobs has more than one job {name}: write a name of its own for each."
+        for name in sorted(set(names))
+        if names.count(name) > 1
+    ]
+    for job in jobs:
+        has = [part for part in ("paths", "command") if job.get(part)]
+        if len(has) != 1:
+            found = "has both paths and command" if has else "has neither paths nor command"
+            problems.append(f"backup_jobs, job {job['name']} {found}: write one of them.")
+    return problems
+
+
+def absolute(text: str) -> None:
+    if not text.startswith("/"):
+        raise ValueError(f"has {_said(text)}, which is no absolute path: write it from / on")
+    if "\n" in text or "\0" in text:
+        raise ValueError(f"has {_said(text)}, a path with a line break: write one path an entry")
+
+
+def tag(text: str) -> None:
+    if "," in text:
+        raise ValueError(f"has {_said(text)}, and restic splits tags at commas: write an entry for each tag")
+
+
+def bucket(text: str) -> None:
+    """The names that R2 takes."""
+    if text and not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", text):
+        proposed = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-")
+        as_in = f", as in {proposed}" if len(proposed) > 2 else ""
+        raise ValueError(
+            f"is {_said(text)}, and R2 takes no such bucket: write 3 to 63 small letters, digits and dashes{as_in}"
+        )
+
+
+def account(text: str) -> None:
+    if text and not re.fullmatch(r"[0-9a-f]{32}", text):
+        raise ValueError(
+            f"is {_said(text)} and no account id: write the 32 hexadecimal digits that Cloudflare's dashboard shows"
+        )
+
+
+def url(text: str) -> None:
+    if text and not re.fullmatch(r"https?://[^\s/]+\S*", text):
+        raise ValueError("is no address: write it with https:// in front, and without blanks")
+
+
+def secret(text: str) -> None:
+    """Nothing of it is shown."""
+    if text != text.strip() or "\n" in text or "\r" in text:
+        raise ValueError(
+            "begins or ends with white space, or has a line break, which restic leaves out of a file: write it without"
+        )
+
+
+def password(text: str) -> None:
+    """Nothing of it is shown."""
+    if not text:
+        raise ValueError("is empty: write the password of the repository into holdfast_password, in a vault")
+    secret(text)
+
+
+def _of(rule: Callable[[Any], None], *names: str) -> dict[str, Callable[[Any], None]]:
+    return dict.fromkeys(names, rule)
+
+
+RULES: dict[str, Callable[[Any], None]] = {
+    **_of(timespan, "backup_timeout", "backup_jobs.timeout", "backup_jobs.random_delay", "guard_timeout", "guard_random_delay"),
+    **_of(calendar, "backup_jobs.on_calendar", "guard_on_calendar"),
+    **_of(go_duration, "backup_retry_lock"),
+    **_of(cpu_quota, "backup_jobs.cpu_quota"),
+    **_of(memory_max, "backup_jobs.memory_max"),
+    **_of(between(-20, 19), "backup_jobs.nice"),
+    **_of(between(1, 10000), "backup_jobs.io_weight"),
+    **_of(between(0), "backup_jobs.limit_upload", "backup_reruns", "repository_probe_wait", "repository_fence_seconds",
+          "repository_first_read_limit", "repository_token_former_seconds", "backup_prove_retries"),
+    **_of(between(1), "repository_time_limit", "repository_abort_uploads_after_days", "backup_prove_timeout"),
+    **_of(job_name, "backup_jobs.name"),
+    **_of(absolute, "backup_jobs.paths", "backup_writable_paths"),
+    **_of(tag, "backup_jobs.tags"),
+    **_of(bucket, "repository_bucket", "backup_bucket", "guard_buckets", "holdfast_buckets"),
+    **_of(account, "repository_account_id", "guard_account_id", "holdfast_account_id"),
+    **_of(url, "repository_api_url", "repository_s3_endpoint", "backup_s3_endpoint", "guard_api_url", "guard_s3_endpoint",
+          "holdfast_api_url", "holdfast_s3_endpoint", "credentials_heartbeat_url", "restic_release_url"),
+    **_of(password, "repository_password", "credentials_password"),
+    **_of(secret, "repository_api_token", "repository_token_maker", "repository_token_id",
+          "repository_host_access_key_id", "repository_host_secret_access_key", "repository_parent_access_key_id",
+          "repository_parent_secret_access_key", "credentials_access_key_id", "credentials_secret_access_key",
+          "credentials_session_token", "credentials_key_id", "guard_api_token", "holdfast_api_token"),
+}  # fmt: skip

@@ -1,0 +1,38 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Wrong settings are refused before anything is created or contacted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.stand_in.client import StandIn
+from tests.support.fleet import Fleet
+from tests.support.running import Ansible
+
+SITE = "holdfast.restic_r2.site"
+
+
+@pytest.fixture(name="fleet")
+def fixture_fleet(tmp_path: Path, stand_in: StandIn, restic_path: str) -> Fleet:
+    return Fleet(tmp_path / "fleet", stand_in, restic_path, ("web1", "web2"))
+
+
+def rest_calls(fleet: Fleet) -> list[str]:
+    return [request["path"] for request in fleet.stand_in.requests(0) if request["kind"] == "rest"]
+
+
+def test_a_wrong_setting_of_the_last_role_is_refused_before_the_first_begins(ansible: Ansible, fleet: Fleet) -> None:
+    fleet.common["backup_jobs"][0].update(paths="etc", timeout="12hrs", exclude_caches="flase")
+    fleet.host("web2")["holdfast_retenton"] = {"keep_last": 1}
+    run = ansible.playbook(SITE, fleet.inventory)
+    assert run.exit_code == 2, run.output
+    told = {result.host: result.result["msg"] for result in run.failed}
+    for wrong in ("paths has 'etc'", "timeout is '12hrs'", "exclude_caches is 'flase'"):
+        assert f"web1: backup_jobs, job data: {wrong}" in told["web1"]
+    assert told["web2"] == "web2: holdfast_retenton is no setting of holdfast.restic_r2: write holdfast_retention."
+    assert rest_calls(fleet) == [] and not (fleet.home("web1") / "etc").exists()

@@ -1,0 +1,294 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Settings as people write them: used as they are meant, or refused in a sentence that says what to write."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils import _setting_rules as rules
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._setting_names import NAMES
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings import converted, misspelt
+
+ROOT = Path(__file__).resolve().parents[2]
+SPECS = {
+    path.parents[1].name: yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
+    for path in (ROOT / "roles").glob("*/meta/argument_specs.yml")
+}
+# The options of all roles, each as the first entry point describes it.
+OPTIONS: dict[str, Any] = {}
+for _role in SPECS.values():
+    for _entry in _role.values():
+        OPTIONS = {**(_entry.get("options") or {}), **OPTIONS}
+
+
+def accepted(**values: Any) -> dict[str, Any]:
+    result, problems = converted(values, OPTIONS)
+    assert problems == []
+    return result
+
+
+def refused(**values: Any) -> str:
+    _result, problems = converted(values, OPTIONS)
+    assert len(problems) == 1, problems
+    assert re.search(r": write .+\.$", problems[0]), problems[0]
+    return problems[0]
+
+
+def job(**values: Any) -> dict[str, Any]:
+    """A job as it is used; what it holds here was written by a user."""
+    return accepted(backup_jobs=[{"name": "home", **values}])["backup_jobs"][0]
+
+
+def refused_job(**values: Any) -> str:
+    problem = refused(backup_jobs=[{"name": "home", **values}])
+    assert problem.startswith("backup_jobs, job home: "), problem
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "meant"),
+    [
+        ("paths", "/etc", ["/etc"]),
+        ("paths", "/srv/my files, and yours", ["/srv/my files, and yours"]),
+        ("paths", '["/etc", "/srv"]', ["/etc", "/srv"]),
+        ("paths", "/srv/[a]", ["/srv/[a]"]),
+        ("exclude", "*.tmp", ["*.tmp"]),
+        ("exclude", "[abc]", ["[abc]"]),
+        ("exclude", "", []),
+        ("tags", "web", ["web"]),
+        ("tags", [2024, "web"], ["2024", "web"]),
+        ("tags", 7, ["7"]),
+        ("command", "pg_dumpall", ["pg_dumpall"]),
+        ("command", ["sleep", 5], ["sleep", "5"]),
+        ("exclude_caches", "false", False),
+        ("one_file_system", "yes", True),
+        ("limit_upload", "4096", 4096),
+        ("limit_upload", 4096.0, 4096),
+        ("nice", "15", 15),
+        ("memory_max", 1073741824, "1073741824"),
+    ],
+)
+def test_what_can_only_mean_one_thing_is_used_so(name: str, written: Any, meant: Any) -> None:
+    found = job(**{name: written})[name]
+    assert (found, type(found)) == (meant, type(meant))
+
+
+def test_what_is_empty_in_a_job_is_as_if_it_was_not_written() -> None:
+    assert job(paths=["/etc"], tags=None, timeout=None) == {"name": "home", "paths": ["/etc"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "told"),
+    [
+        ("command", "pg_dumpall --clean", '["pg_dumpall", "--clean"]'),
+        ("command", {"run": "pg_dumpall"}, "a list"),
+        ("paths", "/etc\n/srv", "a list"),
+        ("paths", ["/etc", ["/srv", "/opt"]], "one text"),
+        ("paths", ["/etc", None], "leave the entry out"),
+        ("paths", ["etc"], "from / on"),
+        ("paths", True, "a list"),
+        ("tags", [True], "it in quotes"),
+        ("tags", "web,db", "an entry for each tag"),
+        ("exclude_caches", "flase", "true or false"),
+        ("limit_upload", "4 MiB", "digits alone"),
+        ("limit_upload", 0.5, "digits alone"),
+        ("limit_upload", True, "digits alone"),
+        ("limit_upload", -1, "0 or more"),
+        ("user", True, "it in quotes"),
+        ("before", ["echo"], "one text"),
+        ("nice", 25, "from -20 to 19"),
+        ("io_weight", 0, "from 1 to 10000"),
+        ("memory_max", "2GB", "write 2G."),
+        ("memory_max", "2 gib", "write 2G."),
+        ("memory_max", "much", "as in 2G"),
+        ("cpu_quota", "50", "write 50%."),
+        ("cpu_quota", 50, "write 50%."),
+        ("cpu_quota", "0%", "write 50%."),
+        ("timeout", "12hrs", "write 12hr."),
+        ("timeout", "2 houres", "write 2hour."),
+        ("timeout", "half a day", "12h"),
+        ("timeout", "1h,30m", "12h"),
+        ("random_delay", "1H", "write 1h."),
+        ("on_calendar", "0 3 * * *", "*-*-* 03:00:00"),
+        ("on_calendar", 750, "12:30"),
+        ("on_calendar", "", "daily"),
+    ],
+)
+def test_what_would_be_dropped_or_misread_is_refused_with_job_and_option(name: str, written: Any, told: str) -> None:
+    problem = refused_job(**{name: written})
+    assert problem.startswith(f"backup_jobs, job home: {name} ")
+    assert told in problem.rpartition(": write ")[2] or told in f"write {problem.rpartition(': write ')[2]}"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("pathes", "paths"), ("excludes", "exclude"), ("schedule", "after, before")]
+)
+def test_an_unknown_name_is_refused_with_the_nearest_one(written: str, meant: str) -> None:
+    assert refused_job(**{written: "/etc"}).startswith(f"backup_jobs, job home: {written} is no setting: write ")
+    assert meant in refused_job(**{written: "/etc"})
+    assert "keep_daily" in refused(repository_retention={"keep_dayly": 7})
+
+
+@pytest.mark.parametrize(
+    "name", ["esac", "home\n", " home", "my home", "../home", "-home", "", None, "höme", "a" * 201, "home;reboot", "%i"]
+)
+def test_names_of_jobs_that_would_break_units_or_scripts_are_refused(name: Any) -> None:
+    problem = refused(backup_jobs=[{"name": name, "paths": ["/etc"]}])
+    assert "name" in problem and "\n" not in problem
+
+
+def test_jobs_are_looked_at_as_a_whole() -> None:
+    def state(*jobs: dict[str, Any]) -> str:
+        return refused(backup_state="present", backup_jobs=list(jobs))
+
+    assert "no backup_jobs" in state()
+    assert "more than one job a:" in state({"name": "a", "paths": "/a"}, {"name": "a", "command": "b"})
+    assert "neither paths nor command" in state({"name": "a"})
+    assert "both paths and command" in state({"name": "a", "paths": "/a", "command": "b"})
+    assert accepted(backup_state="absent", backup_jobs=[]) == {"backup_state": "absent", "backup_jobs": []}
+
+
+@pytest.mark.parametrize("written", ["home", {"name": "home", "paths": ["/etc"]}, ["home"], 7])
+def test_jobs_that_are_no_list_of_mappings_are_refused(written: Any) -> None:
+    assert "- name: home" in refused(backup_jobs=written)
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "meant"),
+    [
+        ("backup_writable_paths", "/var/dumps", ["/var/dumps"]),
+        ("backup_manage_systemd", "false", False),
+        ("backup_reruns", "2", 2),
+        ("repository_restore_include", "/a/one,two.txt", ["/a/one,two.txt"]),
+        ("repository_restore_roots", "/srv/a b", ["/srv/a b"]),
+        ("repository_expected_paths", "/a,b", ["/a,b"]),
+        ("repository_unlock_parts", "keys,index", ["keys", "index"]),
+        ("repository_max_age", "26", 26.0),
+        ("repository_retention", '{"keep_last": "3"}', {"keep_last": 3}),
+        ("repository_retention", {"keep_tags": "monthly,2024"}, {"keep_tags": ["monthly,2024"]}),
+        ("repository_bucket", "backup-web1", "backup-web1"),
+        ("repository_account_id", "", ""),
+        ("backup_retry_lock", "1h30m", "1h30m"),
+    ],
+)
+def test_settings_of_roles_are_converted(name: str, written: Any, meant: Any) -> None:
+    found = accepted(**{name: written})[name]
+    assert (found, type(found)) == (meant, type(meant))
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "told"),
+    [
+        ("repository_bucket", "Backup_Web1", "as in backup-web1"),
+        ("repository_bucket", "ab", "3 to 63"),
+        ("repository_bucket", "web1\n", "as in web1"),
+        ("repository_account_id", "My Account", "32 hexadecimal digits"),
+        ("repository_account_id", "0123456789ABCDEF0123456789ABCDEF", "32 hexadecimal digits"),
+        ("repository_fence", "alway", "write always."),
+        ("repository_fence", False, "it in quotes"),
+        ("repository_unlock_parts", ["datas"], "write data."),
+        ("repository_max_age", "a day", "digits alone"),
+        ("repository_max_age", float("nan"), "digits alone"),
+        ("repository_fence_seconds", -1, "0 or more"),
+        ("backup_retry_lock", "30min", "1h30m"),
+        ("backup_writable_paths", "var/dumps", "from / on"),
+        ("repository_api_url", "api.example.com", "https://"),
+        ("repository_retention", "keep_last=3", "names and values"),
+    ],
+)
+def test_settings_that_nothing_would_understand_are_refused(name: str, written: Any, told: str) -> None:
+    problem = refused(**{name: written})
+    assert problem.startswith(f"{name} ") and told in problem
+
+
+@pytest.mark.parametrize("name", ["repository_password", "credentials_password", "repository_api_token"])
+@pytest.mark.parametrize("written", ["secret\n", " secret", "sec\nret", "secret\t"])
+def test_secrets_that_files_would_not_keep_are_refused_and_not_shown(name: str, written: str) -> None:
+    assert "sec" not in refused(**{name: written})
+    assert accepted(**{name: "it's $HOME's"})[name] == "it's $HOME's"
+
+
+def test_an_empty_password_is_refused() -> None:
+    assert "holdfast_password" in refused(repository_password="")
+
+
+def test_each_problem_is_told_and_none_in_more_than_one_line() -> None:
+    jobs = [{"name": "a", "paths": "etc", "nice": 25}, {"name": "b", "exclude_caches": "\x1b[2J{{ x }}"}]
+    _result, problems = converted({"backup_jobs": jobs, "backup_reruns": "x"}, OPTIONS)
+    assert len(problems) == 4
+    assert not re.search("[\x00-\x1f]|{{", "".join(problems))
+
+
+def test_names_that_are_almost_settings_are_found() -> None:
+    def found(*names: str) -> dict[str, str]:
+        return misspelt(names, NAMES, ("holdfast_",), 0.7)
+
+    assert found("holdfast_retenton") == {"holdfast_retenton": "holdfast_retention"}
+    assert found("holdfast_acount_id", "holdfast_account_id") == {"holdfast_acount_id": "holdfast_account_id"}
+    # Variables of the user's own, as in examples/awx.
+    assert found("holdfast_secrets", "retention", "hostname") == {}
+    assert misspelt(["backup_job", "backup_dir"], OPTIONS, ("backup_",), 0.85) == {"backup_job": "backup_jobs"}
+
+
+def test_the_names_of_variables_are_those_that_are_read() -> None:
+    files = [
+        path for part in ("roles", "playbooks") for path in (ROOT / part).rglob("*") if path.suffix in (".yml", ".j2")
+    ]
+    read = {name for path in files for name in re.findall(r"\bholdfast_[a-z0-9_]+", path.read_text(encoding="utf-8"))}
+    assert sorted(read) == sorted(NAMES)
+
+
+def test_each_rule_belongs_to_an_option() -> None:
+    inner = {f"{name}.{one}" for name, option in OPTIONS.items() for one in option.get("options") or ()}
+    playbooks = {name for name in rules.RULES if name.startswith("holdfast_")}
+    assert set(rules.RULES) - inner - set(OPTIONS) - playbooks == set()
+    assert playbooks <= set(NAMES)
+
+
+@pytest.mark.parametrize("role", SPECS)
+def test_defaults_pass(role: str) -> None:
+    defaults = yaml.safe_load((ROOT / "roles" / role / "defaults" / "main.yml").read_text(encoding="utf-8"))
+    plain = {name: value for name, value in defaults.items() if "{{" not in str(value)}
+    assert plain
+    assert accepted(**plain) == plain
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze to compare with")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "12hrs",
+        "12h",
+        "12 hours",
+        "1h30min",
+        "90",
+        "infinity",
+        "2w",
+        "1.5h",
+        "12hr",
+        "12H",
+        "1M",
+        "12h 5",
+        "1h,30m",
+        "",
+        "5 foo",
+        "h",
+    ],
+)
+def test_durations_are_those_of_systemd(text: str) -> None:
+    known = subprocess.run(["systemd-analyze", "timespan", text], capture_output=True, check=False).returncode == 0
+    try:
+        rules.timespan(text)
+    except ValueError:
+        assert not known
+    else:
+        assert known
