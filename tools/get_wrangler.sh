@@ -5,7 +5,7 @@
 #
 # Install wrangler, Cloudflare's own CLI, into .cache/npm, with the node that it needs: current versions
 # want a newer one than distributions have, and npm's registry carries node's binaries too.
-# Does nothing when both are there already. Prints the command to run wrangler with.
+# Does nothing when both are there already. Prints the command to run wrangler with, a word in each line.
 set -eu
 
 WRANGLER=4.164.0
@@ -29,4 +29,4 @@ if [ ! -x "$node" ] || [ ! -f "$target/.wrangler-$WRANGLER" ]; then
         "wrangler@$WRANGLER" "$package@$NODE" >&2
     : > "$target/.wrangler-$WRANGLER"
 fi
-echo "$node $script"
+printf '%s\n' "$node" "$script"

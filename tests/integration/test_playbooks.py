@@ -343,10 +343,10 @@ def test_restore_on_the_node_and_on_a_host(ansible: Ansible, history: Fleet, tmp
 def test_a_restore_stays_where_it_may_be(ansible: Ansible, fleet: Fleet, tmp_path: Path) -> None:
     variables = {"holdfast_restore_host": "web1", "holdfast_restore_target": str(tmp_path / "back")}
     for more, sentence in (
-        ({"holdfast_restore_to": "web2"}, "restored on web1 or on the maintenance node"),
+        ({"holdfast_restore_to": "web2"}, "restored on this host or on the maintenance node"),
         (
             {"holdfast_restore_to": "elsewhere", "holdfast_restore_to_others": True},
-            "restored on web1 or on the maintenance",
+            "restored on this host or on the maintenance",
         ),
     ):
         run = ansible.playbook(RESTORE, fleet.inventory, variables={**variables, **more})

@@ -30,7 +30,7 @@ def fixture_command() -> list[str]:
     if done.returncode == NO_NPM:
         pytest.skip("WRANGLER WAS NOT TRIED: there is no npm on this machine.")
     assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    return done.stdout.splitlines()
 
 
 @pytest.fixture(name="lock")

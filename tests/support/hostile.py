@@ -13,6 +13,7 @@ from __future__ import annotations
 import http.server
 import json
 import re
+import shlex
 import sys
 import threading
 from pathlib import Path
@@ -22,8 +23,11 @@ import yaml
 
 from tests.support.running import ROOT
 
-INTERPRETER = """#!{python}
-import json, os, subprocess, sys
+# A file of its own, because the first line of a script takes no path with a space in it.
+WRAPPER = """#!/bin/sh
+exec {python} {script} "$@"
+"""
+INTERPRETER = """import json, os, subprocess, sys
 home = {home!r}
 for argument in sys.argv[1:]:
     folder = os.path.dirname(argument)
@@ -65,8 +69,11 @@ class Owner:
             (home / name).touch()
         self.node_secret = home / "of-the-node-alone"
         self.node_secret.write_text("what only the node may read\n", encoding="utf-8")
+        script = home / "interpreter.py"
+        script.write_text(INTERPRETER.format(python=sys.executable, home=str(home)), encoding="utf-8")
         self.interpreter = home / "python3"
-        self.interpreter.write_text(INTERPRETER.format(python=sys.executable, home=str(home)), encoding="utf-8")
+        words = {"python": shlex.quote(sys.executable), "script": shlex.quote(str(script))}
+        self.interpreter.write_text(WRAPPER.format(**words), encoding="utf-8")
         self.interpreter.chmod(0o755)
         self.url = self._listen()
         self.say({})
