@@ -12,6 +12,7 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from datetime import datetime
@@ -67,7 +68,9 @@ class Closer:
         self.touched = False
         self.lifted = False
         self.doubtful = False
+        self.relocking = False
         self.opened_at = 0.0
+        self.written_at = -math.inf
         self.lease_until = 0.0
         self.report: dict[str, Any] = {
             "repository": spec.repository,
@@ -134,7 +137,8 @@ class Closer:
 
     def _lock_again(self, cloudflare: Cloudflare) -> None:
         """Re-enable, read back and probe; again and again until it is proved or the patience is over."""
-        end, pause, stubborn_since = awake() + self.spec.close_patience, 0.2, None
+        # Of refusals, only the pauses between them count: a request may be without an answer for long before the next.
+        end, pause, refused = awake() + self.spec.close_patience, 0.2, 0.0
         while True:
             try:
                 self._enable(cloudflare, end - awake())
@@ -145,9 +149,8 @@ class Closer:
                 self.control.calm()
                 problem = error
             stubborn = isinstance(problem, _STUBBORN) or getattr(problem, "status", 0) in (401, 403)
-            stubborn_since = (stubborn_since or awake()) if stubborn else None
-            patient_until = end if stubborn_since is None else min(end, stubborn_since + _STUBBORN_PATIENCE)
-            if awake() + pause >= patient_until:
+            refused = refused + pause if stubborn else 0.0
+            if awake() + pause >= end or refused >= _STUBBORN_PATIENCE:
                 return self._give_up(problem)
             self.journal.line(f"not closed yet: {problem}", urgent=True)
             time.sleep(pause)
@@ -173,14 +176,12 @@ class Closer:
                 self.alone = mine.alone
             update = cloudflare.update_lock_rules(
                 spec.bucket,
-                lambda rules: close_window(rules, spec.prefix, self.holder),
+                self._closed,
                 patience=patience,
-                ready=mine.ready,
+                ready=lambda rules: self._ready(rules, mine),
                 always=lambda rules: self._unseen(rules, mine),
             )
             mine.unanswered = update.unanswered
-        if not self.report["closed"]:
-            self._note_first_look(update.before)
         self.lifted = self.lifted or update.written  # the write that was refused was not
         enabled = [rule.get("prefix") for rule in update.after if rule.get("enabled") is True]
         missing = [prefix for prefix in spec.prefixes if prefix not in enabled]
@@ -190,6 +191,17 @@ class Closer:
             raise LockRulesError(
                 f"There is no enabled lock rule for {', '.join(missing)} in bucket {spec.bucket}{whose}."
             )
+
+    def _closed(self, rules: list[Rule]) -> list[Rule]:
+        """The document without our window; notes what there was before any write that closes it."""
+        if not self.relocking:
+            self._note_first_look(rules)
+        return close_window(rules, self.spec.prefix, self.holder)
+
+    def _ready(self, rules: list[Rule], mine: InTurn) -> bool:
+        ready = mine.ready(rules)
+        self.relocking = self.relocking or ready
+        return ready
 
     def _unseen(self, rules: list[Rule], mine: InTurn) -> bool:
         """Whether a document without our window is to be written all the same: what was read may be older than that.

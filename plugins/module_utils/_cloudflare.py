@@ -178,6 +178,7 @@ class Cloudflare(Transport):
             found = self.lock_rules(bucket, patience=patience)
         except CloudflareError as error:
             # That reading was refused says nothing about the write.
+            error.after_write = failure is None
             raise failure or error from None
         if same(found, rules):
             return found

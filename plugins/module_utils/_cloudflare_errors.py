@@ -31,7 +31,12 @@ class CloudflareError(HoldfastError):
         message: The sentence.
         status: The HTTP status; None without an answer.
         code: Cloudflare's own code; None when the answer had none.
+
+    Attributes:
+        after_write: A write had taken effect, and only reading it back failed.
     """
+
+    after_write = False
 
     def __init__(self, message: str, *, status: int | None = None, code: int | None = None, **details: Any) -> None:
         super().__init__(message, **details)

@@ -37,6 +37,8 @@ SPREAD_SECONDS = 60.0
 # How long keys may go on being taken after that, where they can be tried from here.
 _SLOW_SPREAD = 60.0
 _CLOSING_TURN = 30.0
+# What is read may be older than what was written less than so many seconds ago.
+_SEEN = 2.0
 # A change of a token without an answer may still take effect: look again after so many seconds.
 _AFTERSHOCKS = (1.0, 5.0, 25.0)
 
@@ -143,6 +145,7 @@ class FenceKeeper(Keeper):
     def _enable(self, cloudflare: Cloudflare, patience: float) -> None:
         """Enable the tokens, once no window is open to them, and take the rule away."""
         spec = self.spec
+        self._pause(max(self.written_at + _SEEN - elapsed(), 0.0))
         rules = cloudflare.lock_rules(spec.bucket)
         fences.check_no_window(rules, spec.prefix)
         there = fences.fence_of(rules, spec.prefix)

@@ -135,13 +135,16 @@ class Keeper(Closer):
         self.touched = True
         try:
             cloudflare.replace_lock_rules(self.spec.bucket, wanted)
-        except (Throttled, Denied, NotFound):
+        except (Throttled, Denied, NotFound) as error:
+            self.lifted = self.lifted or error.after_write
             raise
         except BaseException as error:
             self.lifted = True
             if not isinstance(error, LockConflict):
                 self._doubt()
             raise
+        finally:
+            self.written_at = elapsed()
         self.lifted = True
 
     def _doubt(self) -> None:

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from unittest import mock
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils import _closer, _keeper, _prober, _turn
@@ -178,7 +178,13 @@ def _settle(world: World) -> None:
         world.violations.append("something is not locked in the end")
 
 
-def violations(schedules: int, chosen_by: str) -> tuple[int, list[str]]:
+class Played(Protocol):
+    """A schedule that was played to its end."""
+
+    violations: list[str]
+
+
+def violations(schedules: int, chosen_by: str, play: Callable[[bytes], Played] = play) -> tuple[int, list[str]]:
     """Play so many schedules; returns how many were, and the violations of the shortest that had any."""
     found: dict[bytes, list[str]] = {}
     played = 0

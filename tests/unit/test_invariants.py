@@ -169,6 +169,20 @@ def test_fence_that_cannot_come_down_says_whether_the_host_is_still_out() -> Non
     assert "could not be enabled again" not in report["error"] and "rule" in report["error"]
 
 
+def test_fence_that_is_not_to_be_seen_yet_is_taken_down_all_the_same() -> None:
+    account = account_of()
+    bare = [dict(rule) for rule in account.rules]
+    account.script["GET token t1"] = [Refused(403)]
+    account.script["PUT lock"] = [lambda: account.at(account.now + 0.08, show_stale)]
+
+    def show_stale() -> None:
+        account.script["GET lock"] = [lambda: setattr(account, "stale", [bare])] * 3
+        account.at(account.now + 1.0, account.script["GET lock"].clear)
+
+    report = fence(account)
+    assert fences.fences(account.rules) == [] and account.tokens["t1"]["status"] == "active", report
+
+
 # --- windows ---------------------------------------------------------------------------------------------------------
 
 
@@ -184,6 +198,30 @@ def test_refusals_that_go_on_end_closing_after_a_minute_of_them() -> None:
     account.script["PUT lock"] = [None, *[Lost(None)] * 8, *[Refused(403)] * 1000]
     report = keep(account, spec_of(account), 5.0)
     assert report["in_force"] is False and "ansible localhost" in report["error"]
+
+
+def test_time_without_an_answer_between_two_refusals_is_no_time_of_refusals() -> None:
+    account = account_of()
+    account.script["PUT lock"] = [None, Refused(403)]
+    account.script["GET lock"] = [None, None, None, *[Lost(None)] * 16, Refused(403)]
+    report = keep(account, spec_of(account), 5.0)
+    assert account.now > 120.0
+    assert report["in_force"] is True and not windows(account.rules), report
+
+
+@pytest.mark.parametrize("refused", [Refused(403), Refused(404, 10006), Refused(429, 971)])
+def test_window_whose_opening_could_not_be_read_back_is_closed_by_writing(refused: Refused) -> None:
+    account = account_of()
+    account.empty = True
+    locked = [dict(rule) for rule in account.rules]
+    account.script["GET lock"] = [None, *[refused] * (30 if refused.status == 429 else 1)]
+
+    def stale() -> None:
+        account.stale = [locked]
+
+    account.script["PUT lock"] = [stale]
+    report = keep(account, spec_of(account, open_patience=2.0), 5.0)
+    assert not windows(account.rules) and report["in_force"] is True, report
 
 
 def test_patience_counts_no_time_in_which_the_node_was_suspended() -> None:
@@ -213,6 +251,13 @@ def test_window_that_reads_as_closed_is_closed_by_writing_all_the_same() -> None
 def test_window_that_its_keeper_closed_is_not_said_to_be_closed_by_others(prefix: str) -> None:
     account = account_of(prefix)
     report = keep(account, spec_of(account, prefix=prefix), 5.0)
+    assert report["in_force"] is True and report["closed_by_other"] is False
+
+
+def test_window_whose_closing_could_not_be_read_back_is_not_said_to_be_closed_by_others() -> None:
+    account = account_of()
+    account.script["GET lock"] = [None, None, None, Refused(403)]
+    report = keep(account, spec_of(account), 5.0)
     assert report["in_force"] is True and report["closed_by_other"] is False
 
 
