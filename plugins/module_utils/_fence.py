@@ -83,6 +83,9 @@ class FenceKeeper(Keeper):
         self.disabled, self.unanswered = list(left.tokens) if left else [], False
         super()._open(cloudflare)
         self.turn.give_back()
+        # Who had read the document before may have written it since without our rule, and no token is disabled without.
+        self._pause(min(_SEEN, self.spec.spread_seconds))
+        fences.check_behind(cloudflare.lock_rules(self.spec.bucket), self.spec.prefix, self.holder, self._now())
         tokens = self._tokens()
         for token_id in self.spec.tokens:
             self._disable(tokens, token_id)

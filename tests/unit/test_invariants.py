@@ -169,14 +169,22 @@ def test_fence_that_cannot_come_down_says_whether_the_host_is_still_out() -> Non
     assert "could not be enabled again" not in report["error"] and "rule" in report["error"]
 
 
+def test_no_token_is_disabled_where_somebody_else_wrote_the_rule_away() -> None:
+    """Who had read the document before; were the keeper to die then, nobody would know of the token."""
+    account = account_of()
+    bare = [dict(rule) for rule in account.rules]
+    account.script["PUT lock"] = [lambda: account.at(account.now + 0.5, partial(setattr, account, "rules", bare))]
+    fence(account)
+    assert account.calls.count("PUT token t1") == 0 and "opened" not in account.told
+
+
 def test_fence_that_is_not_to_be_seen_yet_is_taken_down_all_the_same() -> None:
     account = account_of()
     bare = [dict(rule) for rule in account.rules]
-    account.script["GET token t1"] = [Refused(403)]
-    account.script["PUT lock"] = [lambda: account.at(account.now + 0.08, show_stale)]
+    account.script["PUT lock"] = [lambda: account.at(account.now + 0.01, show_stale)]
 
     def show_stale() -> None:
-        account.script["GET lock"] = [lambda: setattr(account, "stale", [bare])] * 3
+        account.script["GET lock"] = [Refused(403), *[lambda: setattr(account, "stale", [bare])] * 3]
         account.at(account.now + 1.0, account.script["GET lock"].clear)
 
     report = fence(account)
