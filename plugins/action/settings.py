@@ -15,6 +15,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._setting_names import NAMES
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings import converted, misspelt
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._shared import PLACE, place_of, shared
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._without_facts import (
     facts_of,
     host_of,
@@ -26,6 +27,7 @@ SPEC = {
     "entry_point": {"type": "str"},
     "variables": {"type": "list", "elements": "str", "default": []},
     "options": {"type": "dict", "default": {}},
+    "apart": {"type": "list", "elements": "str", "default": []},
     "whole_play": {"type": "bool", "default": False},
     "facts": {"type": "str", "choices": ["refuse", "tell"], "default": "refuse"},
 }
@@ -56,6 +58,7 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"The role has no entry point {wanted['entry_point']}.")
         options = {name: option for spec in specs.values() for name, option in spec.items()}
         variables = without_facts(self._task, task_vars, self._loader)
+        self._refuse_shared(wanted["apart"], task_vars, variables)
         if wanted["facts"] == "refuse":
             _refuse_misspelt(variables, host_of(task_vars))
             if wanted["whole_play"]:
@@ -84,6 +87,21 @@ class ActionModule(ActionBase):
             "which are names of settings that no honest host returns: take the host for compromised (docs/recovery.md), and "
             "remove its facts from the fact cache where you use one. No setting was taken from them."
         )
+
+    def _refuse_shared(self, hosts: list[str], task_vars: dict[str, Any], variables: dict[str, Any]) -> None:
+        """Refuse a run in which a host has the repository of another host, in the run or outside of it."""
+        chosen = set(hosts) & set(task_vars.get("ansible_play_hosts_all") or ())
+        places = {}
+        for host in hosts:
+            own = {**variables["hostvars"].raw_get(host), "hostvars": variables["hostvars"]}
+            try:
+                places[host] = place_of(host, self._read(list(PLACE), own))
+            except AnsibleActionFail:
+                # Of those that are chosen, the same is told where their own work begins.
+                continue
+        problems = shared(places, chosen)
+        if problems:
+            raise AnsibleActionFail("\n".join(problems))
 
     def _look_ahead(self, variables: dict[str, Any], host: str) -> list[str]:
         """Check the settings of all roles of the play before the first of them begins; return what to warn of."""

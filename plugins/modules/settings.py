@@ -41,6 +41,13 @@ options:
       - Further variables to read, with their argument specs. Those that are not defined are left out.
     type: dict
     default: {}
+  apart:
+    description:
+      - Hosts of the inventory. Fails when one of them that the play is about has the repository of another one, whether that
+        is in the play or not. The same account, jurisdiction, bucket and prefix are the same repository.
+    type: list
+    elements: str
+    default: []
   whole_play:
     description:
       - Also checks the settings of all roles of this collection in the play, as far as they are known yet. For the

@@ -36,3 +36,17 @@ def test_a_wrong_setting_of_the_last_role_is_refused_before_the_first_begins(ans
         assert f"web1: backup_jobs, job data: {wrong}" in told["web1"]
     assert told["web2"] == "web2: holdfast_retenton is no setting of holdfast.restic_r2: write holdfast_retention."
     assert rest_calls(fleet) == [] and not (fleet.home("web1") / "etc").exists()
+
+
+def test_two_hosts_with_one_repository_are_refused_also_outside_of_the_limit(ansible: Ansible, fleet: Fleet) -> None:
+    fleet.inventory["holdfast"]["hosts"]["WEB.1"] = {**fleet.host("web1")}
+    fleet.inventory["holdfast"]["hosts"]["web-1"] = {
+        **fleet.host("web1"),
+        "holdfast_bucket": "{{ 'Backup-web-1' | lower }}",
+    }
+    run = ansible.playbook(SITE, fleet.inventory, "--limit", "web-1")
+    assert run.exit_code == 2, run.output
+    assert (
+        run.failed[0].result["msg"].startswith("WEB.1, web-1 would share one repository (bucket backup-web-1): write ")
+    )
+    assert rest_calls(fleet) == []
