@@ -56,7 +56,7 @@ class FencedWorld(Schedule, Account):
         self.prefixes = prefixes
         self.needed = {rule["id"] for rule in rules}
         self.budget = dict(BUDGET)
-        self.outage = 0.0
+        self.outage, self.writes_only = 0.0, False
         self.recovering: set[str] = set()
         self.before: list[Rule] = rules
         self.changed_at = -math.inf
@@ -107,14 +107,20 @@ class FencedWorld(Schedule, Account):
             self.recovering.add(victim.name)
         elif 236 <= happening < 240 and self.spend("outage"):
             self.outage = self.now + (30.0, 70.0, 100.0, 200.0)[self.decide(4)]
-            self.recovering |= {actor.name for actor in living}
+            self.writes_only = self.decide(2) == 1
+            self.recovering |= set() if self.writes_only else {actor.name for actor in living}
+        elif happening >= 200:
+            # A rotation renames it.
+            self.tokens[HOSTS[0]] = {**self.tokens[HOSTS[0]], "name": f"holdfast/former/{self.steps}"}
 
     def happens(self, label: str) -> Any:
         actor = self.current
         assert actor is not None
         fault, write = self.byte(), label.startswith("PUT")
-        if self.now < self.outage:
+        if self.now < self.outage and not self.writes_only:
             return Lost(None)
+        if self.now < self.outage and label == "PUT lock":
+            return Refused(429, 971)
         if actor.name in self.recovering:
             # Networks and services come back in stages.
             self.recovering.discard(actor.name)
