@@ -38,11 +38,12 @@ def _parents() -> dict[int, int]:
     return found
 
 
-def _command(pid: int) -> str:
+def _command(pid: int) -> list[str]:
+    """The words of a command; a path may have a space in it."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").replace("\0", " ")
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").split("\0")
     except OSError:
-        return ""
+        return [""]
 
 
 def _leads_session(pid: int) -> bool:
@@ -54,12 +55,13 @@ def _leads_session(pid: int) -> bool:
 
 def _role(pid: int, parent_role: str) -> str:
     command = _command(pid)
-    if Path(command.partition(" ")[0]).name == "restic":
+    program = Path(command[0]).name
+    if program == "restic":
         return "restic"
     if parent_role in ("module", "keeper"):
         return "keeper" if _leads_session(pid) else parent_role  # else on its way to become restic
     # The shell in between names the module too.
-    return "module" if MODULE in command and "python" in command.partition(" ")[0] else "worker"
+    return "module" if "python" in program and any(MODULE in word for word in command) else "worker"
 
 
 def tree(root: int, role: str = "ansible") -> list[Process]:
@@ -96,7 +98,7 @@ def gone(pid: int) -> bool:
 
 def describe(process: Process) -> str:
     """Who it is and what it does, for a message."""
-    return f"{process.role} ({state(process.pid)}: {_command(process.pid)[:200].strip()})"
+    return f"{process.role} ({state(process.pid)}: {' '.join(_command(process.pid))[:200].strip()})"
 
 
 def groups(processes: list[Process]) -> set[int]:
