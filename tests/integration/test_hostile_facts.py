@@ -20,6 +20,7 @@ import pytest
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._without_facts import TAKEN
 
 from tests.stand_in.client import StandIn
+from tests.stand_in.others import cloudflare_client
 from tests.support.fleet import Fleet
 from tests.support.hostile import Owner
 from tests.support.running import ROOT, Ansible, Run
@@ -78,8 +79,10 @@ def fixture_first_line(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def world(home: Path, stand_in: StandIn, restic_path: str, collections: Path | None = None) -> World:
     """A host with managed tokens that is provisioned by its owner's interpreter, which says nothing yet."""
     fleet = Fleet(home / "fleet", stand_in, restic_path)
-    for name in ("holdfast_access_key_id", "holdfast_secret_access_key"):
-        del fleet.host("web1")[name]
+    # A host has no other keys than those that are made for it; a fence is for all that reach its bucket.
+    made = fleet.host("web1").pop("holdfast_access_key_id")
+    del fleet.host("web1")["holdfast_secret_access_key"]
+    cloudflare_client(stand_in).accounts.tokens.delete(made, account_id=stand_in.account_id)
     fleet.common["holdfast_retention"] = {"keep_last": 3}
     owner = Owner(home / "owner")
     fleet.host("web1")["ansible_python_interpreter"] = str(owner.interpreter)
