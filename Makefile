@@ -72,6 +72,7 @@ lint: env shellcheck  ## ruff, yamllint, ansible-lint (production), shellcheck, 
 types: env  ## mypy
 	@mypy -p ansible_collections.holdfast.restic_r2.plugins
 	@mypy tools tests/support tests/matrix tests/attacks tests/conftest.py
+	@MYPYPATH=roles/backup/files mypy roles/backup/files/*.py
 
 unit: env restic  ## unit tests
 	@$(PYTEST) -q --numprocesses 4 tests/unit

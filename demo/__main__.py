@@ -59,7 +59,11 @@ def attack(world: World) -> None:
     root = world.root(VICTIM)
     others = [bucket_of(name) for name in HOSTS if name != VICTIM]
     attacker = Attacker(
-        root / "holdfast", root / "bin" / "holdfast-restic", world.stand_in.api_url, world.stand_in.account_id, others
+        root / "holdfast",
+        root / "holdfast-jobs" / "settings.json",
+        world.stand_in.api_url,
+        world.stand_in.account_id,
+        others,
     )
     attempts = attacker.attack()
     print_attempts(attempts)

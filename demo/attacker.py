@@ -37,17 +37,17 @@ class Attacker:
 
     Args:
         folder: Where the host keeps its credentials.
-        command: The host's holdfast-restic, which tells where the repository is.
+        settings: What the host's jobs do, which tells where the repository is.
         api_url: Cloudflare's API, which everybody knows.
         account_id: The account; on real R2 it is a part of the endpoint.
         others: The buckets of other hosts, whose names are easy to guess.
     """
 
-    def __init__(self, folder: Path, command: Path, api_url: str, account_id: str, others: list[str]) -> None:
+    def __init__(self, folder: Path, settings: Path, api_url: str, account_id: str, others: list[str]) -> None:
         found = re.findall(r"aws_(\w+) = (\S+)", (folder / "s3").read_text(encoding="utf-8"))
         self.keys = dict(found)
         address = re.search(
-            r"^RESTIC_REPOSITORY=s3:(https?://[^/]+)/([^/]+)/", command.read_text(encoding="utf-8"), re.MULTILINE
+            r'"repository": "s3:(https?://[^/]+)/([^/]+)/', settings.read_text(encoding="utf-8"), re.MULTILINE
         )
         assert address is not None
         self.endpoint, self.bucket = address.groups()

@@ -35,7 +35,7 @@ options:
   owned:
     description:
       - Patterns of names in the manner of a shell. Units in O(directory) that match one and are not in O(units) are stopped
-        (timers) and removed, and their failures are forgotten. A service that runs is left to its end.
+        (timers and sockets) and removed, and their failures are forgotten. A service that runs is left to its end.
       - What a timer remembers of its last run is removed with it, so that one of the same name that comes back one day
         does not run at once.
     type: list
@@ -120,6 +120,9 @@ def drop(module: AnsibleModule, systemctl: Systemctl, names: list[str]) -> None:
     """Stop and remove units."""
     if timers(names):
         systemctl.do("disable", "--now", *timers(names))
+    sockets = [name for name in names if name.endswith(".socket")]
+    if sockets:
+        systemctl.do("stop", *sockets)
     for name in names:
         remove(os.path.join(module.params["directory"], name))
     for name in timers(names):

@@ -65,16 +65,18 @@ def start(host: Host, job: str) -> bool:
     return host.ssh(f"systemctl start holdfast-backup@{job}.service").returncode == 0
 
 
-def exposure(host: Host, job: str) -> float:
+def exposure(host: Host, unit: str) -> float:
     """The score of systemd's own analysis, 0 to 10."""
-    told = host.run(f"systemd-analyze security --no-pager holdfast-backup@{job}.service")
+    told = host.run(f"systemd-analyze security --no-pager {unit}.service")
     return float(told.split("Overall exposure level for")[1].split(":")[1].split()[0])
 
 
 def test_sandboxes_are_tight(jobs: Site, record_property: Callable[[str, object], None]) -> None:
     scores = {}
     for host in jobs.fleet:
-        found = {job["name"]: exposure(host, job["name"]) for job in PLAIN_JOBS + DUMPS}
+        found = {job["name"]: exposure(host, f"holdfast-backup@{job['name']}") for job in PLAIN_JOBS + DUMPS}
+        asking = {job["name"] for job in DUMPS} | {"refused", "around"}
+        found.update({f"user of {name}": exposure(host, f"holdfast-user-{name}@0") for name in sorted(asking)})
         scores[host.suite] = max(found.values())
         assert found.pop("home") <= 1.6, host.name
         assert {name: score for name, score in found.items() if score > 1.5} == {}, host.name
@@ -172,7 +174,7 @@ def test_nobody_cleans_up_while_another_user_works(jobs: Site) -> None:
         working = {key for key in jobs.stand_in.objects(bucket) if key.startswith("locks/")}
         assert len(working) == 1
         # As if the other's last run had been cut off.
-        host.run("runuser -u postgres -- touch /var/cache/holdfast/postgres/unfinished-postgresql")
+        host.run("touch /var/lib/holdfast-jobs/postgresql")
         assert start(host, "postgresql"), host.journal("holdfast-backup@postgresql")
         assert working <= set(jobs.stand_in.objects(bucket))
         host.run("pkill -CONT -x restic")
