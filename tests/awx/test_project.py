@@ -82,7 +82,7 @@ def test_from_provisioning_to_a_restore_with_what_each_template_holds(job: Job, 
         named = {f"holdfast_restore_{name}": value for name, value in {**survey, **answers}.items()}
         return job.run("restore", named, fails=fails).output
 
-    assert "restored on awx1 or on the maintenance node" in restore(to="awx2")
+    assert "restored on this host or on the maintenance node" in restore(to="awx2")
     assert "is below none of the folders that are restored into" in restore()
     restore(fails=False, roots=[str(tmp_path)])
     data = job.fleet.home("awx1") / "data"
