@@ -188,6 +188,8 @@ def test_a_deleted_host_comes_back_on_a_fresh_one(running: Site, fleet: Fleet, t
                 "holdfast_restore_host": host.name,
                 "holdfast_restore_to": host.name,
                 "holdfast_restore_target": "/var/lib/holdfast/restores/all",
+                # All of it comes back, also what gives rights: it was made before anybody broke in.
+                "holdfast_restore_special": True,
             },
         )
         assert restored.exit_code == 0, restored.output

@@ -36,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Of a message to the process that forks; an environment takes some thousands.
 _LONGEST = 1 << 17
 _starting = threading.Lock()
+_forkers: dict[str, tuple[subprocess.Popen[bytes], socket.socket]] = {}
 
 
 class Forked:
@@ -95,23 +96,29 @@ def run_module(
 
 
 def _forker() -> socket.socket:
+    """The socket of a process that forks, in the network in which the caller is: test hosts have one of their own.
+
+    It goes with the network of test hosts, and another one is started for the next.
+    """
+    network = os.readlink("/proc/thread-self/ns/net")
     with _starting:
-        return _started()
+        process, ours = _forkers.get(network, (None, None))
+        if process is None or ours is None or process.poll() is not None:
+            process, ours = _forkers[network] = _started()
+        return ours
 
 
-@functools.cache
-def _started() -> socket.socket:
-    """The socket of the process that forks."""
+def _started() -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with its:
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(its.fileno())],
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / ".cache" / "collections")])},
             stdin=subprocess.DEVNULL,
             pass_fds=[its.fileno()],
             start_new_session=True,
         )
-    return ours
+    return process, ours
 
 
 # --- The process that forks ------------------------------------------------------------------------------------------
