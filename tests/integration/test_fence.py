@@ -31,7 +31,7 @@ from tests.support.maintenance import PREFIX, Site
 from tests.support.repositories import PASSWORD
 from tests.support.running import COLLECTION
 
-LATER = 100.0
+LATER = 180.0
 # 11: a restic that was killed left its lock, which the host could read.
 LET_IN = (0, 11)
 
