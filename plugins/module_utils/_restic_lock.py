@@ -96,12 +96,16 @@ class ResticLock:
             os._exit(status)
 
     def _end(self) -> None:
+        gone = False
         with suppress(S3Error):
             self.s3.delete(self.key)
-            os.write(self._pipe, b"removed")
+            gone = True
+        if gone:
+            with suppress(OSError):  # the other process may have been killed
+                os.write(self._pipe, b"removed")
         os.close(self._pipe)
         _pid, status = os.waitpid(self._pid, 0)
-        self.removed = status == 0
+        self.removed = gone or status == 0
 
 
 def _remove(make: Callable[[], S3], key: str) -> bool:
