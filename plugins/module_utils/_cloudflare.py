@@ -91,7 +91,12 @@ class LockUpdate:
 
 
 class Cloudflare(Transport):
-    """The part of the API that this collection uses."""
+    """The part of the API that this collection uses.
+
+    `lost_answers` counts the writes of lock documents that had no answer: each may have taken effect late.
+    """
+
+    lost_answers = 0
 
     # --- buckets
 
@@ -173,6 +178,7 @@ class Cloudflare(Transport):
             self._once("PUT", f"{self._bucket_path(bucket)}/lock", {"rules": rules}, priority=AT_ONCE)
         except Unreachable as error:
             failure = error
+            self.lost_answers += 1
             self._sleep(wait_before_retry(error, 1))
         try:
             found = self.lock_rules(bucket, patience=patience)

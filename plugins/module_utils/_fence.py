@@ -155,6 +155,9 @@ class FenceKeeper(Keeper):
         # Who took it over has these tokens to see to.
         if there is None or there.holder == self.holder:
             left = (there.tokens if there else spec.tokens) if self.disabled is None else self.disabled
+            if cloudflare.lost_answers:
+                # Our rule may have come late and overwritten the fence for which these were disabled: no guard knows of it.
+                left = list(dict.fromkeys([*left, *spec.tokens]))
             self._enable_tokens([one for one in left if not _behind_another(rules, spec.prefix, one)])
         # Unlike a window, a fence may stay up for longer: its writes must not undo what others write.
         seconds, limited = min(patience, _CLOSING_TURN), self.control.limited

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
@@ -134,7 +135,8 @@ def editor(world: World) -> Callable[[Actor], None]:
 
 
 def play(decisions: bytes) -> World:
-    """One schedule, from a locked document to one that must be locked again."""
+    """One schedule, from a locked document to one that must be locked again. The same bytes always play the same."""
+    random.seed(0)  # pauses are random
     world = World(decisions, PREFIXES)
     quiet = mock.Mock()
     clocks = [mock.patch.object(module, "elapsed", world.clock) for module in (_keeper, _closer, _prober, _turn)]
