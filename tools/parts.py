@@ -249,10 +249,12 @@ class Run:
         return not self.broken and all(one.ok for one in self.proved)
 
     def end(self, number: int, _frame: FrameType | None = None) -> None:
-        """What a signal does: what runs is ended by the same, and nothing begins any more."""
-        self.ended_by = number
+        """What a signal does: nothing begins any more, and what runs is interrupted, so that tests take down what they have
+        put up. A second one does not wait for that.
+        """
+        first, self.ended_by = not self.ended_by, number
         for one in list(self.running):
-            one.signal(number)
+            one.signal(signal.SIGINT if first else number)
 
     def work(self) -> None:
         while self.running or (self.waiting and not self.stopping):
