@@ -19,6 +19,8 @@ from tests.stand_in.s3 import S3Side
 from tests.stand_in.s3_errors import S3Error, error_response
 from tests.stand_in.state import State
 
+# No request is held for longer, whoever forgot it.
+HELD = 900.0
 ROUTE_MODULES = ("rest_buckets", "rest_objects", "rest_temporary", "rest_tokens")
 for _name in ROUTE_MODULES:
     importlib.import_module(f"tests.stand_in.{_name}")
@@ -68,6 +70,8 @@ class App:
             time.sleep(pause)
         if fault is None:
             return self._plain(request, entry)
+        if fault.held:
+            fault.cleared.wait(HELD)
         if fault.cut == "before":
             raise Cut
         if fault.status and not fault.applied:

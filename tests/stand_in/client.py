@@ -121,7 +121,7 @@ class StandIn:
     def wait_for_request(
         self, timeout: float = 30.0, *, since: int = 0, arrived: bool = False, **wanted: Any
     ) -> dict[str, Any]:
-        """Wait until a request was answered (arrived: until it came in); path is a regular expression."""
+        """Wait until a request was answered (arrived: until it came in); path and agent are regular expressions."""
         found = self.ask("wait", timeout=timeout + 10, wanted=wanted, since=since, arrived=arrived, seconds=timeout)
         if found is None:
             raise TimeoutError(f"No request {wanted} came within {timeout} s.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from tests.stand_in.messages import Request
@@ -29,6 +29,7 @@ class Fault:
         retry_after: Value of a Retry-After header in that answer.
         applied: Do what is asked, and only then answer with the status.
         delay: Seconds before anything happens.
+        held: Nothing happens before the faults are taken away.
         cut: Cut the connection "before" or "after" the request took effect, or in the middle of the answer ("half").
         times: How many requests are hit; 0: all.
         skip: How many matching requests are let through first.
@@ -44,10 +45,12 @@ class Fault:
     retry_after: Optional[int] = None
     applied: bool = False
     delay: float = 0.0
+    held: bool = False
     cut: Optional[str] = None
     times: int = 1
     skip: int = 0
     seen: int = 0
+    cleared: threading.Event = field(default_factory=threading.Event, init=False)
 
     def __post_init__(self) -> None:
         if self.cut not in (None, "before", "after", "half"):
@@ -89,6 +92,8 @@ class Faults:
     def clear(self) -> None:
         """Take all away."""
         with self._lock:
+            for fault in self._faults:
+                fault.cleared.set()
             self._faults.clear()
 
     def pick(self, request: Request, kind: str) -> Optional[Fault]:

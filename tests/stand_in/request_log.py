@@ -45,7 +45,7 @@ class RequestLog:
             self._entries.clear()
 
     def wait(self, wanted: dict[str, Any], since: int, arrived: bool, timeout: float) -> Optional[dict[str, Any]]:
-        """The first entry after a number that has these values; path is a regular expression."""
+        """The first entry after a number that has these values; path and agent are regular expressions."""
 
         def find() -> Optional[dict[str, Any]]:
             for entry in self._entries:
@@ -59,8 +59,8 @@ class RequestLog:
 
 def _fits(entry: dict[str, Any], wanted: dict[str, Any]) -> bool:
     for name, value in wanted.items():
-        if name == "path":
-            if not re.search(value, entry["path"]):
+        if name in ("path", "agent"):
+            if not re.search(value, entry[name]):
                 return False
         elif entry.get(name) != value:
             return False
