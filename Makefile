@@ -78,7 +78,7 @@ unit: env restic  ## unit tests
 	@$(PYTEST) -q --numprocesses 4 tests/unit
 
 integration: env restic rest-server wrangler  ## integration tests: the real restic, Ansible and the stand-in
-	@$(PYTEST) --durations 20 --numprocesses 3 --dist loadgroup tests/integration
+	@$(PYTEST) --durations 20 --numprocesses 5 --dist loadgroup tests/integration
 
 .PHONY: attacks kill-matrix fault-matrix model
 attacks: env restic  ## what an owned host can do, against plain restic and against maintenance; writes .results/attacks.json

@@ -128,6 +128,7 @@ def test_a_host_with_facts_of_ours_is_refused_and_called_compromised(
     here.unharmed()
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(1200)
 def test_without_that_refusal_no_fact_is_a_setting_either(
     tmp_path: Path, stand_in: StandIn, restic_path: str, first_line: Path

@@ -150,6 +150,7 @@ def test_keys_of_the_inventory_are_used_as_before(
     assert other["access_key_id"] in on_host(fleet) and fleet.backup("web1").returncode == 0
 
 
+@pytest.mark.proof
 def test_temporary_credentials_are_refreshed_below_a_running_backup(ansible: Ansible, fleet: Fleet) -> None:
     fleet.common.update(
         holdfast_temporary_credentials=True,
