@@ -36,8 +36,18 @@ def maintenance_report(pruned: Mapping[str, Any], check_mode: bool = False) -> R
         freed = round((pruned.get("bytes_removed") or 0) / 1048576, 1)
         seconds = round(sum(window["seconds"] for window in pruned.get("windows") or ()), 1)
         text += f", {freed} MiB freed, unlocked for {float(seconds)} s"
+    unfenced = _unfenced(pruned)
+    if unfenced:
+        text += f", without a fence ({unfenced})"
     # Maintenance takes nothing from a host that makes no backups, and so goes on.
     return {"done": True, "text": _with_look(text, _evidence(pruned, stale=True))}
+
+
+def _unfenced(pruned: Mapping[str, Any]) -> str | None:
+    """Why nothing kept the host out while its repository was unlocked. Before that, a fence may have come down again."""
+    fences = pruned.get("fences") or [{}]
+    reason = fences[-1].get("without")
+    return None if reason is None else shown(reason, TEXT_LIMIT)
 
 
 def verify_report(verified: Mapping[str, Any], audited: Mapping[str, Any] | None = None, bucket: str = "") -> Report:
@@ -107,6 +117,7 @@ def _record(variables: Mapping[str, Any]) -> Report:
         "kept": len(pruned.get("kept") or ()),
         "bytes_removed": pruned.get("bytes_removed") or 0,
         "windows": shown_all(pruned.get("windows") or [], TEXT_LIMIT),
+        "without_fence": _unfenced(pruned),
         "findings": shown_all((pruned.get("findings") or [])[:MOST_FINDINGS], TEXT_LIMIT),
     }
 

@@ -43,9 +43,23 @@ def texts(data: Any) -> list[str]:
     [
         ({"unreachable": True}, False, {"done": False, "text": reports.UNREACHABLE}),
         (
-            {"removed": [1, 2], "kept": [3], "bytes_removed": 1572864, "windows": [{"seconds": 0.84}, {"seconds": 1}]},
+            {
+                "removed": [1, 2],
+                "kept": [3],
+                "bytes_removed": 1572864,
+                "windows": [{"seconds": 0.84}, {"seconds": 1}],
+                "fences": [{"without": None, "tokens": ["ab"]}],
+            },
             False,
             {"done": True, "text": "removed 2 of 3 snapshots, 1.5 MiB freed, unlocked for 1.8 s"},
+        ),
+        (
+            {"removed": [1], "fences": [{"without": None}, {"without": "asked for by fence=never"}]},
+            False,
+            {
+                "done": True,
+                "text": "removed 1 of 1 snapshots, 0.0 MiB freed, unlocked for 0.0 s, without a fence (asked for by fence=never)",
+            },
         ),
         (
             {"removed": [], "kept": [3], "findings": [STALE, OTHER]},
@@ -77,7 +91,7 @@ HOSTVARS: dict[str, Any] = {
         "repository_report": {"bucket": "backup-web1", "done": True, "text": "fine"},
         "repository_pruned": {
             "removed": [{"id": "ab", "host": EVIL}], "kept": [{}], "bytes_removed": 5, "windows": [{"ended_by": EVIL}],
-            "findings": [OTHER] * 500,
+            "findings": [OTHER] * 500, "fences": [{"without": EVIL}],
         },
     },
     "web2": {"repository_report": {"bucket": "backup-web2", "done": False, "text": EVIL * 100}},
@@ -97,9 +111,10 @@ def test_records_are_bounded_and_no_templates() -> None:
     records = reports.maintenance_records(HOSTVARS, ["web1", "web2", "web3"])
     assert harmless(records)
     assert (records["web1"]["removed"], records["web1"]["kept"], records["web1"]["done"]) == (["ab"], 1, True)
-    assert len(records["web1"]["findings"]) == reports.MOST_FINDINGS
+    assert len(records["web1"]["findings"]) == reports.MOST_FINDINGS and records["web1"]["without_fence"]
     assert len(records["web2"]["text"]) <= reports.TEXT_LIMIT
     assert records["web3"]["text"] == reports.NOTHING and records["web3"]["findings"] == []
+    assert records["web3"]["without_fence"] is None
 
 
 def test_orphans_are_told_only_when_all_hosts_were_looked_at() -> None:
