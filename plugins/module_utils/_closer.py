@@ -46,6 +46,9 @@ _SHARED_AFTERSHOCKS = (2.0,)
 # How long closing waits for its turn at most, and for a proof before it looks at the document again.
 _CLOSING_TURN = 5.0
 _PROOF = 10.0
+# For how long, in seconds, closing builds upon the document that was read after opening instead of reading it again. Other
+# writers wait while a window is open, and what is read from the service may be as old anyway.
+LOOK_SECONDS = 1.0
 CAP = "the longest time that was allowed is over"
 LEASE = "the lease ran out"
 
@@ -72,6 +75,8 @@ class Closer:
         self.opened_at = 0.0
         self.written_at = -math.inf
         self.lease_until = 0.0
+        # The last look at the document, and when it was asked for; None once others may have written.
+        self.look: tuple[list[Rule], float] | None = None
         self.report: dict[str, Any] = {
             "repository": spec.repository,
             "prefixes": spec.prefixes,
@@ -169,6 +174,7 @@ class Closer:
         # Closing goes on without its turn: whoever keeps the turn from us must not keep the window open.
         with InTurn(spec.bucket, lambda: self.turn, _CLOSING_TURN, insist=False, limited=self.control.limited) as mine:
             mine.alone = self.alone
+            known = self._known()
             if spec.shared:
                 mine.take()
             if mine.alone and not self.alone:
@@ -180,6 +186,7 @@ class Closer:
                 patience=patience,
                 ready=lambda rules: self._ready(rules, mine),
                 always=lambda rules: self._unseen(rules, mine),
+                known=known,
             )
             mine.unanswered = update.unanswered
         self.lifted = self.lifted or update.written  # the write that was refused was not
@@ -197,6 +204,13 @@ class Closer:
         if not self.relocking:
             self._note_first_look(rules)
         return close_window(rules, self.spec.prefix, self.holder)
+
+    def _known(self) -> list[Rule] | None:
+        """The last look at the document, if it is new enough to be written upon, and nobody had a turn since. Only once."""
+        look, self.look = self.look, None
+        if look is None or elapsed() - look[1] >= LOOK_SECONDS or (self.spec.shared and not self.turn.ours):
+            return None
+        return look[0]
 
     def _ready(self, rules: list[Rule], mine: InTurn) -> bool:
         ready = mine.ready(rules)

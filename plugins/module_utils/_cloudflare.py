@@ -162,9 +162,15 @@ class Cloudflare(Transport):
         return rules_of(self.call("GET", f"{self._bucket_path(bucket)}/lock", patience=patience), bucket)
 
     def replace_lock_rules(
-        self, bucket: str, rules: list[Rule], *, patience: float | None = None, allow_empty: bool = False
+        self,
+        bucket: str,
+        rules: list[Rule],
+        *,
+        patience: float | None = None,
+        allow_empty: bool = False,
+        answered: Callable[[], object] = lambda: None,
     ) -> list[Rule]:
-        """Write the whole lock document once, read it back and return it.
+        """Write the whole lock document once, read it back and return it; `answered` is called in between.
 
         A PUT is never repeated blindly, because somebody else may have written in between: when its answer is lost,
         what is read decides. Raises LockConflict when that is not what was written, and the error of the PUT when it
@@ -180,6 +186,8 @@ class Cloudflare(Transport):
             failure = error
             self.lost_answers += 1
             self._sleep(wait_before_retry(error, 1))
+        else:
+            answered()
         try:
             found = self.lock_rules(bucket, patience=patience)
         except CloudflareError as error:
@@ -206,6 +214,7 @@ class Cloudflare(Transport):
         write: bool = True,
         ready: Callable[[list[Rule]], bool] = lambda rules: True,
         always: Callable[[list[Rule]], bool] = lambda rules: False,
+        known: list[Rule] | None = None,
     ) -> LockUpdate:
         """Read the lock document, change it, write it if it changed, read it back; again until it is as meant.
 
@@ -218,9 +227,10 @@ class Cloudflare(Transport):
             ready: Asked before every write, with the rules that there are and would be; False means to read again.
             always: Asked, with the rules read, where nothing differs; True means to write all the same, because what was
                 read may be older than what has to be undone.
+            known: What was read just now, which spares the first reading.
         """
         started, conflicts, failures, written, unanswered = self._awake(), 0, 0, False, False
-        before = current = self.lock_rules(bucket, patience=patience)
+        before = current = self.lock_rules(bucket, patience=patience) if known is None else known
         while True:
             wanted = change(current)
             if not write or (same(current, wanted) and not always(current)):

@@ -61,6 +61,7 @@ class Control:
         self._line = b""
         self._waiting = False
         self._checks: list[Callable[[], None]] = []
+        self._undisturbed = 0.0
         os.set_blocking(command, False)
         self._wake, wake_up = os.pipe()
         os.set_blocking(wake_up, False)
@@ -134,12 +135,16 @@ class Control:
         def check() -> None:
             if self._watched and not self._waiting and select.select(self._watched, [], [], 0)[0]:
                 self._read()
-            reason = due() or (None if self._waiting else self.reason)
+            reason = due() or (None if self._waiting or elapsed() < self._undisturbed else self.reason)
             if reason:
                 raise Ending(reason)
 
         with self._checking(check):
             yield
+
+    def undisturbed(self, seconds: float) -> None:
+        """For so long, let requests come to their answer, unless time is over: closing builds upon it."""
+        self._undisturbed = elapsed() + seconds
 
     @contextmanager
     def limited(self, seconds: float) -> Iterator[None]:

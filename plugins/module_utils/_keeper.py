@@ -11,10 +11,18 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+import math
 import signal
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._closer import CAP, LEASE, Closer
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._closer import (
+    CAP,
+    LEASE,
+    LOOK_SECONDS,
+    Closer,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import (
     Cloudflare,
     CloudflareError,
@@ -44,6 +52,9 @@ _LAST_WORDS = 2.0
 class Keeper(Closer):
     """Owns one window, from before its first request to after its last."""
 
+    # Whether the parent knows that its work may begin.
+    begun = False
+
     def run(self, only_close: bool = False) -> int:
         """Open, watch, close. Returns the exit status: 0 locked again, 1 never opened, 2 not proved to be locked."""
         try:
@@ -53,8 +64,9 @@ class Keeper(Closer):
                 raise Ending("the keeper of this window died")
             with self.control.interrupting(self._due):
                 self._open(cloudflare)
-                self._tell("opened")
-                self.turn.give_back()
+                if not self.begun:
+                    self._tell("opened")
+                    self._give_back()
                 self._watch(cloudflare)
         except Ending as ending:
             self.report["ended_by"] = str(ending)
@@ -80,7 +92,7 @@ class Keeper(Closer):
             cloudflare.lock_rules(spec.bucket)  # tells the server's time, which the age of a turn is judged by
         lease = self._unlock(cloudflare, deadline)
         self._leased(cloudflare, lease)
-        self.report["opened"] = format_date(cloudflare.server_time().replace(microsecond=0))
+        self.report["opened"] = self.report["opened"] or format_date(cloudflare.server_time().replace(microsecond=0))
         if not spec.proved:
             self.journal.line("open")
             return
@@ -109,16 +121,24 @@ class Keeper(Closer):
                 self._leased(cloudflare, lease)
                 self.opened_at = elapsed()
             try:
-                self._write(cloudflare, wanted)
+                self._write(cloudflare, wanted, partial(self._begin, cloudflare))
             except (Throttled, Unreachable, LockConflict) as error:
                 if elapsed() + pause >= deadline:
                     raise
                 self.journal.line(f"not opened yet: {error}", urgent=True)
             else:
                 return lease
-            self.turn.give_back()
+            self._give_back()
             self._pause(pause)
             pause *= 2
+
+    def _begin(self, cloudflare: Cloudflare) -> None:
+        """The write was answered: deletes may begin, each of which proves whether the window is open. Told once."""
+        if self.spec.proved or self.begun:
+            return
+        self.report["opened"] = format_date(cloudflare.server_time().replace(microsecond=0))
+        self.begun = True
+        self._tell("opened")
 
     def _lease(self, cloudflare: Cloudflare) -> datetime:
         """The lease that a write may carry now: never past the cap."""
@@ -130,22 +150,30 @@ class Keeper(Closer):
         self.lease_until = elapsed() + (lease - cloudflare.server_time()).total_seconds()
         self.report["lease"] = format_date(lease)
 
-    def _write(self, cloudflare: Cloudflare, wanted: list[Rule]) -> None:
+    def _write(self, cloudflare: Cloudflare, wanted: list[Rule], then: Callable[[], object] = lambda: None) -> None:
         """Write rules that leave something unlocked. If no answer comes, they may even take effect later."""
         self.touched = True
+        asked: list[float] = []
+
+        def answered() -> None:
+            self.control.undisturbed(LOOK_SECONDS)
+            asked.append(elapsed())
+            then()
+
         try:
-            cloudflare.replace_lock_rules(self.spec.bucket, wanted)
+            found = cloudflare.replace_lock_rules(self.spec.bucket, wanted, answered=answered)
         except (Throttled, Denied, NotFound) as error:
             self.lifted = self.lifted or error.after_write
             raise
-        except BaseException as error:
+        except BaseException:
             self.lifted = True
-            if not isinstance(error, LockConflict):
+            if not asked:
                 self._doubt()
             raise
         finally:
             self.written_at = elapsed()
         self.lifted = True
+        self.look = (found, asked[0]) if asked else None
 
     def _doubt(self) -> None:
         self.doubtful = True
@@ -159,9 +187,12 @@ class Keeper(Closer):
         cloudflare.patience = min(self.spec.open_patience, self.spec.lease_seconds / 4)
         extend_at = self._next_extension(cap)
         while True:
-            reason = self.control.wait(min(extend_at, cap, self.lease_until) - elapsed()) or self._due()
+            look_ends = self.look[1] + LOOK_SECONDS if self.look else math.inf
+            reason = self.control.wait(min(extend_at, cap, self.lease_until, look_ends) - elapsed()) or self._due()
             if reason:
                 raise Ending(reason)
+            if elapsed() >= look_ends:
+                self._give_back()
             if elapsed() >= extend_at:
                 self._extend(cloudflare)
                 extend_at = self._next_extension(cap)
@@ -195,7 +226,7 @@ class Keeper(Closer):
             self.journal.line(f"the lease could not be extended: {error}", urgent=True)
             return
         finally:
-            self.turn.give_back()
+            self._give_back()
         self._leased(cloudflare, lease)
         self.journal.line(f"lease extended to {format_date(lease)}")
 
@@ -204,6 +235,11 @@ class Keeper(Closer):
     def _take_turn(self, patience: float) -> None:
         if self.spec.shared and not self.turn.take(max(patience, 0.0)):
             raise TurnTaken(self.spec.bucket)
+
+    def _give_back(self) -> None:
+        """Let others write: what was read is old from then on."""
+        self.look = None
+        self.turn.give_back()
 
     def _look(self) -> None:
         self._pause(0)

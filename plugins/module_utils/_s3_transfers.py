@@ -31,6 +31,7 @@ except ImportError:
 _CHUNK = 1 << 18
 _DELETED_AT_ONCE = 1000
 _SINGLE_DELETES = 8
+_BATCHES = 4
 
 
 class _NotUnderstood(Exception):
@@ -119,18 +120,30 @@ class Transfers:
     def delete_many(self, keys: Iterable[str]) -> dict[str, S3Error]:
         """Delete objects, a thousand with a request; returns those that were not deleted, and why.
 
-        Nothing is repeated here. Where a request was refused for all of its objects, those after it are not tried.
+        Nothing is repeated here. After a request that was refused for all of its objects, no more are sent; the first is
+        sent by itself, those after it several at a time.
         """
         keys = list(dict.fromkeys(keys))
         refused: dict[str, S3Error] = {}
-        for start in range(0, len(keys), _DELETED_AT_ONCE):
-            batch = keys[start : start + _DELETED_AT_ONCE]
-            failed = self._delete_batch(batch)
-            refused.update(failed)
-            if len(failed) == len(batch):
-                refused.update(dict.fromkeys(keys[start + _DELETED_AT_ONCE :], failed[batch[-1]]))
+        start, count = 0, _DELETED_AT_ONCE
+        while start < len(keys):
+            some, start = keys[start : start + count], start + count
+            batches = [some[at : at + _DELETED_AT_ONCE] for at in range(0, len(some), _DELETED_AT_ONCE)]
+            failed = self._delete_batches(batches)
+            for one in failed:
+                refused.update(one)
+            whole = [one for one, batch in zip(failed, batches) if len(one) == len(batch)]
+            if whole:
+                refused.update(dict.fromkeys(keys[start:], next(reversed(whole[-1].values()))))
                 break
+            count = _BATCHES * _DELETED_AT_ONCE
         return refused
+
+    def _delete_batches(self, batches: list[list[str]]) -> list[dict[str, S3Error]]:
+        if not self.multi_delete:
+            return [self._delete_batch(batch) for batch in batches]
+        with ThreadPoolExecutor(len(batches)) as pool:
+            return list(pool.map(self._delete_batch, batches))
 
     def _delete_batch(self, keys: list[str]) -> dict[str, S3Error]:
         if self.multi_delete:

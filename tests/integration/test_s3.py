@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,25 @@ def test_a_thousand_go_with_a_request(bed: Bed) -> None:
     bed.stand_in.clear_log()
     assert s3.delete_many(f"free/{number}" for number in range(2001)) == {}
     assert [one["kind"] for one in bed.stand_in.requests()] == ["DeleteObjects"] * 3
+
+
+def test_requests_after_the_first_are_several_at_a_time(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_s3_transfers, "_DELETED_AT_ONCE", 1)
+    keys = put(bed, *(f"free/{number}" for number in range(10)))
+    started: list[str] = []
+    together = threading.Barrier(4, timeout=60)
+    s3 = bed.s3
+
+    def delete(batch: list[str]) -> dict[str, S3Error]:
+        started.extend(batch)
+        if len(started) > 1 and batch[0] < "free/9":
+            together.wait()
+        return S3._delete_batch(s3, batch)
+
+    monkeypatch.setattr(s3, "_delete_batch", delete)
+    assert s3.delete_many(keys) == {}
+    assert started[0] == keys[0] and sorted(started) == keys
+    assert bed.stand_in.objects(bed.bucket) == ["data/a"]
 
 
 @pytest.mark.parametrize("refusal", ["key", "request"])

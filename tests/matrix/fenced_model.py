@@ -191,7 +191,8 @@ def _set_up(world: FencedWorld) -> None:
     world.empty = world.decide(3) == 1
     for number in range(2):
         reason = (Control.CLOSE, Control.PARENT_GONE)[world.decide(4) == 3]
-        work = maintenance(world, world.prefixes[number % len(world.prefixes)], 5.0 + world.decide(90), reason)
+        seconds = (5.0 + world.decide(90), 0.3, 1.2)[world.decide(3)]
+        work = maintenance(world, world.prefixes[number % len(world.prefixes)], seconds, reason)
         world.add(f"maintenance {number}", work, float(world.decide(30)) + 200.0 * number * world.decide(3))
     for number in range(2):
         world.add(f"guard {number}", guard(world, 20), float(world.decide(60)))

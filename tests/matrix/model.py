@@ -37,6 +37,7 @@ from tests.matrix.world import Actor, Bucket, World
 from tests.support.account_world import Parent
 
 PREFIXES = ("a/", "b/", "c/")
+COMMIT = ("snapshots",)
 ACCOUNT = "0" * 32
 
 
@@ -64,10 +65,19 @@ def maintainer(
             cap_seconds=150,
             open_patience=20,
             close_patience=900,
+            # Deletes are the proof in the window of a commit, which is over soon after it has begun.
+            proved=parts != COMMIT,
         )
+        parent, soon = Parent(world, moment, reason), (0.3, 1.2)[world.decide(2)]
+
+        class Telling(Keeper):
+            def _tell(self, event: str) -> None:
+                if event == "opened" and not spec.proved:
+                    parent.moment = min(moment, world.now + soon)
+
         status = os.open(os.devnull, os.O_WRONLY)
         try:
-            keeper = Keeper(spec, secrets.token_hex(8), Parent(world, moment, reason), status)
+            keeper = Telling(spec, secrets.token_hex(8), parent, status)
             keeper.run()
             world.check_end(actor, keeper.report)
         finally:
@@ -146,7 +156,7 @@ def play(decisions: bytes) -> World:
         try:
             for prefix in PREFIXES:
                 reason = (Control.CLOSE, Control.PARENT_GONE)[world.decide(2)]
-                parts = (("index", "data"), ("snapshots",))[world.decide(2)]
+                parts = (("index", "data"), COMMIT)[world.decide(2)]
                 moment = float(world.decide(200))
                 world.add(f"maintainer of {prefix}", maintainer(world, prefix, parts, moment, reason), moment / 4)
             world.add(

@@ -336,7 +336,8 @@ def keep(
     class Telling(kind):  # type: ignore[misc, valid-type]
         def _tell(self, event: str) -> None:
             states = {one["id"]: one["status"] for one in account.tokens.values()}
-            account.told[event] = {"now": account.now, "rules": account.rules, "tokens": states}
+            calls = list(account.calls)
+            account.told[event] = {"now": account.now, "rules": account.rules, "tokens": states, "calls": calls}
 
     try:
         with clocks_of(account):

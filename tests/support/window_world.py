@@ -87,17 +87,20 @@ class FakeCloudflare:
         self._call("GET")
         return self.world.state["rules"]
 
-    def replace_lock_rules(self, bucket: str, rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def replace_lock_rules(
+        self, bucket: str, rules: list[dict[str, Any]], *, answered: Callable[[], object] = lambda: None
+    ) -> list[dict[str, Any]]:
         self._call("PUT")
         with self.world.change() as state:
             state["rules"] = rules
+        answered()
         self._call("after PUT")
         return self.lock_rules(bucket)
 
     def update_lock_rules(
-        self, bucket: str, change: Any, *, patience: float | None = None, ready: Any = None, always: Any = None
+        self, bucket: str, change: Any, *, ready: Any, always: Any = None, known: Any = None, **_patience: Any
     ) -> LockUpdate:
-        before = self.lock_rules(bucket)
+        before = self.lock_rules(bucket) if known is None else known
         after = change(before)
         if after == before and not (always and always(before)):
             return LockUpdate(before, after, False)
