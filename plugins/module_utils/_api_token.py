@@ -98,7 +98,7 @@ def ensure(
         return _created(tokens, wanted, write, hide)
     after = {**before, **wanted, "id": before["id"]}
     if changes and write:
-        after = tokens.update(checked_id(before), wanted)
+        after = tokens.update(checked_id(before), wanted, as_it_is=state not in _STATUS)
     secret = None
     if roll and write:
         value = tokens.roll(checked_id(before))

@@ -119,9 +119,29 @@ class Tokens:
                     self.delete(checked_id(late))
         return made if isinstance(made.get("value"), str) else {**made, "value": self.roll(checked_id(made))}
 
-    def update(self, token_id: str, token: Token) -> Token:
-        """Replace everything but the value, read it back and return it."""
-        self._cloudflare.call("PUT", self._one(token_id), request_of(token))
+    def update(self, token_id: str, token: Token, *, as_it_is: bool = True) -> Token:
+        """Replace everything but the value, read it back and return it.
+
+        Args:
+            token_id: Which.
+            token: What it should be.
+            as_it_is: Whether it stays enabled or disabled as it is at this moment: a fence may have gone up since it was
+                read, and would be opened by a status of before.
+        """
+        tries = 0
+        while True:
+            tries += 1
+            status = (self.get(token_id) or {}).get("status")
+            if as_it_is and status in (ACTIVE, DISABLED):
+                token = {**token, "status": status}
+            try:
+                self._cloudflare.call("PUT", self._one(token_id), request_of(token), patience=0.0)
+                break
+            except (Throttled, Unreachable) as error:
+                wait = wait_before_retry(error, tries)
+                if tries == _STATUS_ATTEMPTS or wait > self._cloudflare.patience:
+                    raise
+                self._sleep(wait)
         found = self.get(token_id)
         wanted = shown({"status": (found or {}).get("status"), **token})
         if found is None or shown(found) != wanted:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,33 @@ def test_rotation_goes_no_further_while_a_token_of_the_host_is_disabled(host: Ho
         assert {name: host.pair(name) for name in before} == before
         host.modules.run("r2_api_token", name=name, state="enabled", bucket=BUCKET)
     assert "failed" not in host.run("promoted")
+
+
+@pytest.mark.parametrize("fault", [{"method": "GET", "path": r"/tokens\?"}, {"method": "PUT", "path": "/tokens/"}])
+def test_rotation_that_stood_still_while_a_fence_went_up_does_not_open_it(
+    host: Host, stand_in: StandIn, fault: dict[str, Any]
+) -> None:
+    """It has read its tokens, and writes them anew when they have been disabled since."""
+    host.run()
+    host.run("staged")
+    pairs = [host.pair(name) for name in ("host_keys.json", "host_keys.next.json")]
+    account_id = stand_in.account_id
+    client = cloudflare_client(stand_in)
+    # The first request that the fault hits is lost, and takes its time; what it carries is of before.
+    stand_in.fault(delay=6.0, cut="before", **fault)
+    since = stand_in.last_request()
+    rotation = threading.Thread(target=host.run, args=("promoted",))
+    rotation.start()
+    stand_in.wait_for_request(
+        arrived=True, since=since, method=fault["method"], path=fault["path"].replace(r"\?", "$"), timeout=60
+    )
+    for pair in pairs:
+        token = client.accounts.tokens.get(pair["access_key_id"], account_id=account_id)
+        client.accounts.tokens.update(
+            token.id, account_id=account_id, name=token.name, policies=token.policies, status="disabled"
+        )
+    rotation.join(timeout=120)
+    assert [host.answer(pair) for pair in pairs] == ["Unauthorized", "Unauthorized"]
 
 
 def test_disabled_host_gets_no_new_keys(host: Host) -> None:

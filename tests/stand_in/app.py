@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import time
+from functools import partial
 from typing import Any, Optional
 
 from tests.stand_in import admin, rest
@@ -76,6 +77,9 @@ class App:
             raise Cut
         if fault.status and not fault.applied:
             return _faulty(request, fault)
+        if fault.in_flight:
+            request.in_flight = partial(self._hold, entry, fault)
+            request.judged_again = fault.in_flight == "twice"
         response = self._plain(request, entry)
         if fault.cut == "after":
             raise Cut
@@ -84,6 +88,11 @@ class App:
             response.body = response.body[: len(response.body) // 2]
             response.cut = True
         return _faulty(request, fault) if fault.status else response
+
+    def _hold(self, entry: dict[str, Any], fault: Fault) -> None:
+        """Stand still between what judges a request and what it does."""
+        self.log.change(entry, in_flight=True)
+        fault.cleared.wait(HELD)
 
     def _plain(self, request: Request, entry: dict[str, Any]) -> Response:
         if entry["kind"] == "rest":

@@ -30,6 +30,8 @@ class Fault:
         applied: Do what is asked, and only then answer with the status.
         delay: Seconds before anything happens.
         held: Nothing happens before the faults are taken away.
+        in_flight: The token is judged, and the request takes effect when the faults are taken away, as one with a slow body may;
+            "once", or judged "twice", then as well. The locks are judged only then.
         cut: Cut the connection "before" or "after" the request took effect, or in the middle of the answer ("half").
         times: How many requests are hit; 0: all.
         skip: How many matching requests are let through first.
@@ -46,6 +48,7 @@ class Fault:
     applied: bool = False
     delay: float = 0.0
     held: bool = False
+    in_flight: Optional[str] = None
     cut: Optional[str] = None
     times: int = 1
     skip: int = 0
@@ -55,6 +58,8 @@ class Fault:
     def __post_init__(self) -> None:
         if self.cut not in (None, "before", "after", "half"):
             raise ValueError("cut is neither before nor after nor half")
+        if self.in_flight not in (None, "once", "twice"):
+            raise ValueError("in_flight is neither once nor twice")
         re.compile(self.path or "")
         re.compile(self.agent or "")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Callable, Optional
 from urllib.parse import parse_qsl, unquote
 
 
@@ -18,7 +18,10 @@ class Cut(Exception):
 
 @dataclass
 class Request:
-    """One HTTP request; header names are lower case, the path is as it was sent, the address is the sender's."""
+    """One HTTP request; header names are lower case, the path is as it was sent, the address is the sender's.
+
+    `in_flight` stands still between the judgement of its token and its effect, `judged_again` has the token judged twice.
+    """
 
     method: str
     raw_path: str
@@ -26,6 +29,8 @@ class Request:
     headers: dict[str, str]
     body: bytes
     address: str = "127.0.0.1"
+    in_flight: Optional[Callable[[], None]] = None
+    judged_again: bool = False
 
     @property
     def path(self) -> str:

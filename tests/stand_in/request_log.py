@@ -30,8 +30,12 @@ class RequestLog:
 
     def finish(self, entry: dict[str, Any], status: int, now: float) -> None:
         """Note the status of its answer; 0: the connection was cut."""
+        self.change(entry, status=status, finished=now)
+
+    def change(self, entry: dict[str, Any], **values: Any) -> None:
+        """Note what has become of a request."""
         with self._changed:
-            entry.update(status=status, finished=now)
+            entry.update(values)
             self._changed.notify_all()
 
     def since(self, number: int) -> list[dict[str, Any]]:

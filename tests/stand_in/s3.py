@@ -86,6 +86,10 @@ class S3Side:
         # What a listing reaches is what it lists.
         reached = request.query.get("prefix", "") if operation.startswith("ListObjects") else key
         self._check_rights(identity, operation, jurisdiction, bucket_name, reached)
+        if request.in_flight:
+            request.in_flight()
+            if request.judged_again:
+                keyring.secret_of(claimed)
         with state.lock:
             if operation == "ListBuckets":
                 return state.objects.answer(jurisdiction, request, "")
