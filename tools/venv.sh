@@ -52,7 +52,7 @@ with_uv() {
         "${pip[@]}" install "${quiet[@]}" --prefix "$cache/uv" --no-deps "${UV/ /==}" 8>&- 9>&- || return 1
     fi
     exec 8>&-
-    UV_CACHE_DIR=$cache/packages "$uv" pip install --quiet --python "$folder/bin/python" "${requirements[@]}" 9>&-
+    UV_CACHE_DIR=$cache/packages "$uv" pip install --quiet --system-certs --python "$folder/bin/python" "${requirements[@]}" 9>&-
 }
 with_uv || "${pip[@]}" install "${quiet[@]}" --no-compile "${requirements[@]}" 9>&-
 echo "$stamp" >"$folder/stamp"
