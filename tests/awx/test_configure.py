@@ -227,6 +227,7 @@ def test_restore_asks_who_wants_what(configured: Configured) -> None:
     assert all(entry["required"] for entry in spec)
 
 
+@pytest.mark.proof
 def test_what_somebody_ticked_by_hand_is_undone(configured: Configured) -> None:
     """Last in this file, because it changes what the others look at."""
     template = configured.template("maintenance")

@@ -51,6 +51,7 @@ def test_job_that_takes_too_long(there: Jobs) -> None:
     assert_next_job_ends_the_work(there)
 
 
+@pytest.mark.proof
 def test_job_whose_container_is_killed(there: Jobs) -> None:
     job = there.end("maintenance", subprocess.Popen.kill, *CONTAINER, hold=30)
     # Nobody is left who could write down how it ended.

@@ -41,6 +41,7 @@ def rest_calls(fleet: Fleet, since: int = 0) -> list[tuple[str, str]]:
     return [(request["method"], request["path"]) for request in requests if request["kind"] == "rest"]
 
 
+@pytest.mark.proof
 def test_site_from_nothing_to_a_backup_and_again(ansible: Ansible, fleet: Fleet) -> None:
     first = site(ansible, fleet, "-vvv", "--diff")
     assert first.changed and no_secret(fleet, first)
