@@ -27,6 +27,7 @@ from tests.support.account_world import BUCKET, Account, Lost, Objects, Refused,
 HOLDER = "0123456789abcdef"
 OTHER = "fedcba9876543210"
 WEB1 = "holdfast/web1"
+LOGS = {"id": "logs", "enabled": True, "prefix": "logs/", "condition": {"type": "Age", "maxAgeSeconds": 1}}
 
 
 def account_of(prefix: str = "") -> Account:
@@ -290,66 +291,6 @@ def test_window_whose_closing_could_not_be_read_back_is_not_said_to_be_closed_by
     account.script["GET lock"] = [None, None, None, Refused(403)]
     report = keep(account, spec_of(account), 5.0)
     assert report["in_force"] is True and report["closed_by_other"] is False
-
-
-# --- windows in which deletes are the proof --------------------------------------------------------------------------
-
-LOCK_CALLS = ["GET lock", "PUT lock", "GET lock"]
-LOGS = {"id": "logs", "enabled": True, "prefix": "logs/", "condition": {"type": "Age", "maxAgeSeconds": 1}}
-
-
-def short(account: Account, moment: float, prefix: str = "") -> dict[str, Any]:
-    """A window for deletes, whose parent is done at this moment; it is open from 0.2 s on, or from 0.25 s if shared."""
-    return keep(account, spec_of(account, prefix=prefix, proved=False), moment)
-
-
-@pytest.mark.parametrize("prefix", ["", "web1/"])
-def test_deletes_begin_with_the_answer_and_closing_builds_upon_what_was_read_back(prefix: str) -> None:
-    account = account_of(prefix)
-    report = short(account, 0.8, prefix)
-    calls = account.told["opened"]["calls"]
-    assert calls[-1] == "PUT lock" and windows(account.told["opened"]["rules"])
-    assert account.calls[len(calls) :] == ["GET lock", "PUT lock", "GET lock", *["GET lock"] * bool(prefix)]
-    assert report["in_force"] is True and report["closed_by_other"] is False and account.turn is None
-
-
-@pytest.mark.parametrize("prefix", ["", "web1/"])
-def test_closing_builds_upon_nothing_that_is_older_than_a_second(prefix: str) -> None:
-    account = account_of(prefix)
-    account.at(1.6, lambda: account.rules.append(LOGS))
-    if prefix:
-        account.at(1.55, lambda: turns.append(account.turn))
-    turns: list[object] = []
-    report = short(account, 1.8, prefix)
-    assert LOGS in account.rules and not windows(account.rules) and report["in_force"] is True
-    assert turns == [None] * bool(prefix)
-
-
-def test_window_that_somebody_wrote_away_at_once_is_opened_again_and_told_once() -> None:
-    account = account_of()
-    bare = [*lock_set(""), LOGS]
-    account.at(0.21, partial(setattr, account, "rules", bare))
-    told: list[float] = []
-    account.script["PUT lock"] = [None, lambda: told.append(account.told["opened"]["now"])]
-    report = short(account, 3.0)
-    assert told == [account.told["opened"]["now"]] and account.calls.count("PUT lock") == 3
-    assert LOGS in account.rules and not windows(account.rules) and report["in_force"] is True
-
-
-def test_lost_answer_is_told_once_the_window_was_seen() -> None:
-    account = account_of()
-    account.script["PUT lock"] = [Lost(0.0)]
-    report = short(account, 3.0)
-    assert account.told["opened"]["calls"] == LOCK_CALLS[:3] and windows(account.told["opened"]["rules"])
-    assert report["in_force"] is True and not windows(account.rules)
-
-
-def test_window_whose_end_came_before_it_was_read_back_is_not_in_doubt() -> None:
-    """Its write was answered: nothing of it can take effect late, so that closing does not look again for half a minute."""
-    account = account_of()
-    account.script["GET lock"] = [None, Lost(None)]
-    report = short(account, 0.3)
-    assert report["in_force"] is True and not windows(account.rules) and account.now < 15.0
 
 
 # --- other writers ---------------------------------------------------------------------------------------------------
