@@ -117,7 +117,7 @@ class FenceKeeper(Keeper):
             return
         host = self.spec.host_s3(timeout=5, attempts=2)
         deadline, pause = elapsed() + _SLOW_SPREAD, 0.2
-        while not _refused(host, self.spec.prefix):
+        while not refused(host, self.spec.prefix):
             if elapsed() >= deadline:
                 raise HoldfastError(
                     f"The token of {self.spec.repository} is disabled, but R2 still takes its keys after "
@@ -240,7 +240,8 @@ def _behind_another(rules: list[Rule], prefix: str, token_id: str) -> bool:
     return any(fence.prefix != prefix and token_id in fence.tokens for fence in fences.fences(rules))
 
 
-def _refused(s3: S3, prefix: str) -> bool:
+def refused(s3: S3, prefix: str) -> bool:
+    """Whether R2 certainly does not take these keys."""
     try:
         s3.first_key(prefix)
     except S3Error as error:

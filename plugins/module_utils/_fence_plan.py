@@ -21,7 +21,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Denied, cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import awake
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import FenceHolder, FenceSpec
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import FenceHolder, FenceSpec, refused
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_keys import kept_pair
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, endpoint
@@ -41,7 +41,8 @@ _LEASE_SECONDS = 3600.0
 _CAP_SECONDS = 86400.0
 # Between two looks whether somebody else's fence has come down.
 _LOOK = 2.0
-AUTO, ALWAYS, NEVER = "auto", "always", "never"
+AUTO, NEVER = "auto", "never"
+_PERMISSION = "Account API Tokens Write"
 
 
 @dataclass
@@ -108,23 +109,39 @@ def fence_for(clients: Clients, warn: Callable[[str], object]) -> FenceHolder | 
     params = clients.params
     if params["fence"] == NEVER:
         return NoFence("asked for by fence=never")
-    kept = kept_pair(params["record_dir"], clients.bucket, clients.prefix)
-    keys = kept or clients.host_keys
+    keys = kept_pair(params["record_dir"], clients.bucket, clients.prefix) or clients.host_keys
     reach = _reach(clients, keys)
     maker = {**params, "api_token": params["fence_api_token"] or params["api_token"]}
     problem = _unknowable(clients, keys, reach)
-    tokens: list[Token] = []
-    if problem is None:
-        try:
-            tokens = Tokens(cloudflare_client(maker)).all()
-        except Denied as error:
-            problem = str(error)
-    if problem is not None:
-        return _without(clients, problem, strict=params["fence"] == ALWAYS or kept is not None)
+    if problem:
+        raise _unfenced(clients, f"{problem}.", "Give it keys of its own")
+    try:
+        tokens = Tokens(cloudflare_client(maker)).all()
+    except Denied as error:
+        raise _unfenced(
+            clients,
+            f"the API token may not list the account's tokens. {error}",
+            f"Give fence_api_token (in the playbooks holdfast_token_maker, else holdfast_api_token) the permission "
+            f"{_PERMISSION!r}",
+        ) from error
     foreign = reach.foreign(tokens)
     if foreign:
         names = ", ".join(f"{token.get('name')!r} ({token['id']})" for token in foreign)
-        return _without(clients, f"it is not known whose {names} is, which reaches the bucket too", strict=True)
+        raise _unfenced(
+            clients,
+            f"it is not known whose {names} is, which reaches the bucket too.",
+            "Remove or disable what should not be there",
+        )
+    if (
+        keys
+        and keys[0] not in {token["id"] for token in tokens}
+        and not refused(_host_s3(clients, keys)(), clients.prefix)
+    ):
+        raise _unfenced(
+            clients,
+            f"its keys {keys[0]} work, but belong to none of the account's tokens (a user's token, for example).",
+            "Give it keys of an account token",
+        )
     wanted = _await_others(clients, [token["id"] for token in reach.of(tokens)])
     tokens = Tokens(cloudflare_client(maker)).all()
     left = fences.fence_of(wanted, clients.prefix)
@@ -134,7 +151,7 @@ def fence_for(clients: Clients, warn: Callable[[str], object]) -> FenceHolder | 
         if token.get("status") == ACTIVE or (left and token.get("status") == DISABLED and token["id"] in left.tokens)
     ]
     if not reach.of(tokens):
-        return NoFence("no token of a host is known")
+        return NoFence("no token reaches the repository but the node's own")
     if not going:
         warn(f"No token that reaches {clients.bucket} works; they are left so, and there is no need for a fence.")
         return NoFence("no token of a host works")
@@ -156,13 +173,16 @@ def _unknowable(clients: Clients, keys: tuple[str, str, str | None] | None, reac
     return None
 
 
-def _without(clients: Clients, problem: str, *, strict: bool) -> NoFence:
-    if strict:
-        raise Unfenced(
-            f"The hosts of {clients.bucket} cannot be kept out while it is maintained, so that nothing was unlocked: "
-            f"{problem}. Remove or disable what should not be there, or set fence to never to maintain it without a fence."
-        )
-    return NoFence(problem)
+def _unfenced(clients: Clients, problem: str, remedy: str) -> Unfenced:
+    return Unfenced(
+        f"The hosts of {clients.bucket} cannot be kept out while it is maintained, so that nothing was unlocked: {problem} "
+        f"{remedy}, or set fence to never (in the playbooks holdfast_fence): then a host may delete what it likes in the seconds "
+        "in which its repository is open."
+    )
+
+
+def _host_s3(clients: Clients, keys: tuple[str, str, str | None]) -> Callable[..., S3]:
+    return partial(S3, endpoint(clients.params), *keys, bucket=clients.bucket)
 
 
 def _await_others(clients: Clients, tokens: list[str]) -> list[Rule]:
@@ -200,7 +220,7 @@ def _spec(
         tokens=tuple(tokens),
         makers=partial(cloudflare_client, maker),
         reaching=reach.of,
-        host_s3=partial(S3, endpoint(params), *keys, bucket=clients.bucket) if keys else None,
+        host_s3=_host_s3(clients, keys) if keys else None,
         spread_seconds=float(params["fence_seconds"]),
     )
 

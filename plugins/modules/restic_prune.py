@@ -94,15 +94,17 @@ options:
         several repositories share, for those of all their hosts. These are the tokens that
         M(holdfast.restic_r2.r2_host_token) makes, and the one whose keys O(host_access_key_id) names. Where somebody else's
         token reaches the bucket too, nothing is unlocked.
-      - With V(auto), a host whose tokens cannot be told (its keys are in the inventory and O(fence_api_token) lacks the
-        permission, its credentials are temporary, or it has the node's own keys) is maintained without a fence, and
-        RV(fences) says so. V(always) fails then. V(never) does without a fence anywhere, and RV(fences) says so.
+      - With V(auto), nothing is unlocked where hosts cannot be kept out, because O(fence_api_token) lacks the permission
+        C(Account API Tokens Write), because a host has temporary credentials, the node's own keys, or keys of a token that
+        is not the account's. The message says which it is.
+      - V(never) does without a fence. Then a host may delete what it likes of its own repository while a window is open, and
+        RV(fences) says so.
       - A token that somebody has disabled before is left alone, and stays disabled. One that is behind a fence is enabled in the
         end, whoever else has disabled it meanwhile; to shut a host out for good, remove its token, as the freeze of the
         recover playbook does.
       - When the machine dies meanwhile, M(holdfast.restic_r2.r2_bucket_relock) enables the tokens after an hour.
     type: str
-    choices: [auto, always, never]
+    choices: [auto, never]
     default: auto
   fence_seconds:
     description:
@@ -319,7 +321,7 @@ OPTIONS = {
     "window_seconds": {"type": "int", "default": 3600},
     "open_patience": {"type": "int", "default": 60},
     "close_patience": {"type": "int", "default": 1800},
-    "fence": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
+    "fence": {"type": "str", "choices": ["auto", "never"], "default": "auto"},
     "fence_seconds": {"type": "int", "default": 60},
     "fence_api_token": {"type": "str", "no_log": True},
     "log_path": {"type": "path"},

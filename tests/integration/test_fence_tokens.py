@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -92,6 +93,63 @@ def test_keys_from_the_inventory_are_behind_the_fence_by_their_access_key_id(sit
     assert [told["tokens"] for told in result["fences"]] == [[made["id"]]]
     client = cloudflare_client(stand_in)
     assert client.accounts.tokens.get(made["id"], account_id=stand_in.account_id).status == "active"
+
+
+def without_token_permissions(site: Site) -> dict[str, Any]:
+    storage = site.bed.stand_in.create_token("storage")["value"]
+    return {"fence_api_token": storage}
+
+
+def with_temporary_credentials(site: Site) -> dict[str, Any]:
+    bed = site.bed
+    parent = bed.stand_in.create_token("parent", bucket=bed.bucket)
+    asked = {name: parent[name] for name in ("access_key_id", "secret_access_key")}
+    where = {"s3_endpoint": bed.stand_in.s3_endpoint, "bucket": bed.bucket, "prefix": PREFIX.rstrip("/")}
+    made = bed.ansible.module("r2_temporary_credentials", account_id=bed.stand_in.account_id, **where, **asked)
+    return {f"host_{name}": made[name] for name in ("access_key_id", "secret_access_key", "session_token")}
+
+
+def with_keys_of_the_node(site: Site) -> dict[str, Any]:
+    node = site.bed.stand_in
+    return {"host_access_key_id": node.token_id, "host_secret_access_key": node.secret_access_key}
+
+
+def with_keys_of_a_token_that_is_not_listed(site: Site) -> dict[str, Any]:
+    """As those of a user's token are not."""
+    made = site.bed.stand_in.create_token("by hand", bucket=site.bed.bucket)
+    body = json.dumps({"success": True, "errors": [], "messages": [], "result": []})
+    site.bed.stand_in.fault(method="GET", path=r"/tokens\?", status=200, body=body, times=0)
+    return {"host_access_key_id": made["access_key_id"], "host_secret_access_key": made["secret_access_key"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (without_token_permissions, "'Account API Tokens Write'"),
+        (with_temporary_credentials, "temporary credentials"),
+        (with_keys_of_the_node, "keys of the node itself"),
+        (with_keys_of_a_token_that_is_not_listed, "belong to none of the account's tokens"),
+    ],
+)
+def test_nothing_is_unlocked_where_hosts_cannot_be_kept_out_unless_asked_for_by_name(
+    site: Site, given: Callable[[Site], dict[str, Any]], said: str
+) -> None:
+    arguments = given(site)
+    refused = site.prune(**arguments)
+    assert refused["failed"] and said in refused["msg"] and "set fence to never" in refused["msg"], refused
+    assert site.exposed() == [] and site.destroyed() == []
+    if given is without_token_permissions:
+        result = site.prune(**arguments, fence="never")
+        assert "failed" not in result and result["removed"] and result["fences"][0]["without"]
+
+
+def test_keys_that_r2_does_not_take_any_more_need_no_fence(site: Site) -> None:
+    made = site.bed.stand_in.create_token("removed", bucket=site.bed.bucket)
+    client = cloudflare_client(site.bed.stand_in)
+    client.accounts.tokens.delete(made["id"], account_id=site.bed.stand_in.account_id)
+    keys = {"host_access_key_id": made["access_key_id"], "host_secret_access_key": made["secret_access_key"]}
+    result = site.prune(**keys)
+    assert "failed" not in result and result["removed"] and result["fences"][0]["without"], result
 
 
 class InFlight:
