@@ -210,10 +210,20 @@ class FenceKeeper(Keeper):
 
 
 class FenceHolder(Window):
-    """One fence, as a context manager; inside its block the tokens are disabled."""
+    """One fence, as a context manager; inside its block, and after await_open(), the tokens are disabled."""
 
     keeper = FenceKeeper
     spec: FenceSpec
+
+    def __enter__(self) -> FenceHolder:
+        """Begin to put it up; it is up once await_open() has returned."""
+        try:
+            self._start(only_close=False)
+        except BaseException:
+            if self.held:
+                self._finish()
+            raise
+        return self
 
     @property
     def behind(self) -> str:
@@ -227,8 +237,15 @@ class FenceHolder(Window):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if not self.held:
+            return  # it did not come up, which was told
         lost = self.over()
-        super().__exit__(kind, error, traceback)
+        try:
+            super().__exit__(kind, error, traceback)
+        except WindowError:
+            # One that was taken down before anything was changed has left nothing that could be proved.
+            if self.report.get("in_force") is not None or self.report.get("ended_by") != Control.CLOSE:
+                raise
         if error is None and (lost or self.report.get("ended_by") != Control.CLOSE):
             raise WindowError(
                 f"The fence of {self.spec.repository} ended before maintenance did: {lost or self.report.get('ended_by')}.",

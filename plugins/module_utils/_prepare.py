@@ -51,6 +51,7 @@ class Prepared:
         view: What restic has made of it.
         going: The ids of the snapshots that go.
         figures: What restic said of it.
+        seconds: How long that took.
         checked: When it was proved last.
         newer: Whether anything is in the view that came after the judged listing.
     """
@@ -59,6 +60,7 @@ class Prepared:
     view: View
     going: frozenset[str]
     figures: dict[str, int]
+    seconds: float = 0.0
     checked: float = 0.0
     newer: bool = False
 
@@ -107,7 +109,7 @@ class Preparation:
 
     def run(self, found: Survey, going: Collection[str], additions: str = "bucket") -> Prepared:
         """Forget these snapshots, and prune, in a view of what was judged."""
-        gate = self.gate
+        gate, started = self.gate, elapsed()
         view = gate.view(
             found.objects,
             additions=additions,
@@ -120,7 +122,7 @@ class Preparation:
             while some := list(islice(ids, _IDS_AT_ONCE)):
                 self._run(restic, view, found, "forget", *some)
             output = self._run(restic, view, found, "prune", "-v")
-        prepared = Prepared(found, view, frozenset(going), figures(output))
+        prepared = Prepared(found, view, frozenset(going), figures(output), elapsed() - started)
         gate.note(self._unplanned(prepared), f"Nothing was deleted from {gate.name}")
         return prepared
 

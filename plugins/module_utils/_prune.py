@@ -25,7 +25,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._commit import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import FenceHolder
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence_plan import fence_for, fence_told
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence_plan import NEVER, fence_for, fence_told
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate import Gate, Wanted
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import expected_from, remembered
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prepare import (
@@ -76,12 +76,14 @@ class Terms:
         lock_wait: Seconds to wait for other restic processes to end.
         prune_timeout: Seconds that one restic command may take.
         open_patience: Seconds to repeat deletes that are refused.
+        fence_seconds: Seconds that a fence takes to hold.
         dry_run: Only say what would be done.
     """
 
     lock_wait: float = 600.0
     prune_timeout: Optional[float] = None
     open_patience: float = 60.0
+    fence_seconds: float = 0.0
     dry_run: bool = False
 
 
@@ -193,29 +195,54 @@ class Maintenance:
         if self.gate.wanted.folder:
             _pending.deletes(self.gate.wanted.folder, prepared.deletes)
         for attempt in range(_LOCK_ATTEMPTS):
-            if not self.preparation.judge(prepared, self.gate.look()):
+            # What is checked in less time than a fence needs to hold is checked meanwhile; else while nobody is kept out.
+            later = not attempt and prepared.seconds < self.terms.fence_seconds
+            if not later and not self.preparation.judge(prepared, self.gate.look()):
                 return False
             self._await_other_restics(prepared.found)
-            if elapsed() - prepared.checked > _LOCK_AGE and not self.preparation.renew(prepared):
+            if not later and elapsed() - prepared.checked > _LOCK_AGE and not self.preparation.renew(prepared):
                 return False
-            self.fences.append(self.fence(self.warnings.append))
+            done = self._behind_fence(prepared, decisions, later, last=attempt == _LOCK_ATTEMPTS - 1)
+            if done is not None:
+                return done
+        raise HoldfastError(f"Somebody else keeps beginning to work in {self.name}; nothing was deleted, run it later.")
+
+    def _behind_fence(
+        self, prepared: Prepared, decisions: list[Decision], unchecked: bool, last: bool
+    ) -> Optional[bool]:
+        """Keep the hosts out, and delete; None when somebody else has begun to work, so that it is to be tried again."""
+        self.fences.append(self.fence(self.warnings.append))
+        with self.fences[-1] as fence:
+            # While the fence comes up: nobody is kept out in vain for as long as that takes.
+            if unchecked or (isinstance(fence, FenceHolder) and self.terms.fence_seconds):
+                found = self.gate.look()
+                if not self._alone(prepared, found, last or unchecked):
+                    return None
+                if not self.preparation.judge(prepared, found):
+                    return False
             lock = self.lock(prepared.lock)
             try:
-                with self.fences[-1], lock:
+                with lock:
+                    if isinstance(fence, FenceHolder):
+                        fence.await_open()
                     found = self.gate.look()
-                    # A backup that began before the lock was there is let go on, and waited for. What one has left is
-                    # judged while nobody is kept out, as long as that comes to an end.
-                    alone = not found.restic_locks().keys() - {lock.key}
-                    last = attempt == _LOCK_ATTEMPTS - 1
-                    if alone and (last or not prepared.view.unknown(found.objects)):
-                        return self._delete(prepared, found, decisions)
+                    return (
+                        self._delete(prepared, found, decisions)
+                        if self._alone(prepared, found, last, lock.key)
+                        else None
+                    )
             finally:
                 if not lock.removed:
                     self.warnings.append(
                         f"{lock.key} in {self.name}, a lock of restic, could not be removed: no backup is made until "
                         "it is 30 minutes old and removed by restic unlock."
                     )
-        raise HoldfastError(f"Somebody else keeps beginning to work in {self.name}; nothing was deleted, run it later.")
+
+    def _alone(self, prepared: Prepared, found: Survey, last: bool, lock: str = "") -> bool:
+        """Whether to go on. A backup that began before our lock was there is let go on, and waited for; what one has left is
+        judged while nobody is kept out, as long as that comes to an end.
+        """
+        return not found.restic_locks().keys() - {lock} and (last or not prepared.view.unknown(found.objects))
 
     def _delete(self, prepared: Prepared, found: Survey, decisions: list[Decision]) -> bool:
         """Delete what was prepared, unless what came since forbids it."""
@@ -348,7 +375,8 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
     def lock(body: bytes) -> ResticLock:
         return ResticLock(clients.s3, make, clients.prefix, body)
 
-    terms = Terms(params["lock_wait"], params["prune_timeout"], params["open_patience"], dry_run)
+    fence_seconds = 0.0 if params["fence"] == NEVER else params["fence_seconds"]
+    terms = Terms(params["lock_wait"], params["prune_timeout"], params["open_patience"], fence_seconds, dry_run)
     gate = Gate(restic, clients.s3, clients.cloudflare, wanted, clients.lock_probe)
     maintenance = Maintenance(gate, terms, window, lock, fence=partial(fence_for, clients))
     return maintenance

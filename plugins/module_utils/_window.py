@@ -80,16 +80,20 @@ class Window:
     def __enter__(self) -> Window:
         try:
             self._start(only_close=False)
-            event = self._next_event()
-            if event.pop("event", None) == "opened":
-                self.report, self._opened_at = event, elapsed()
-                return self
+            self.await_open()
         except BaseException:
             if self.held:
                 self._finish()
             raise
-        self._finish(event)
-        raise WindowError(self.report.get("error") or f"The window did not open: {self.report.get('ended_by')}.")
+        return self
+
+    def await_open(self) -> None:
+        """Wait until it is open; raises WindowError when it does not open."""
+        event = self._next_event()
+        if event.pop("event", None) != "opened":
+            self._finish(event)
+            raise WindowError(self.report.get("error") or f"The window did not open: {self.report.get('ended_by')}.")
+        self.report, self._opened_at = event, elapsed()
 
     def __exit__(
         self,

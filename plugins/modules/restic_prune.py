@@ -110,6 +110,8 @@ options:
     description:
       - How many seconds to wait between the disabling of the tokens and the first window. Cloudflare says that it may take up
         to a minute until all of R2 knows of it; that one place refuses the keys tells nothing of the others.
+      - What was prepared in less time is checked meanwhile. The host makes no backups for so long, and for the seconds that the
+        last look at the repository and the window take.
     type: int
     default: 60
   fence_api_token:

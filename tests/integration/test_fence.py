@@ -197,6 +197,31 @@ def test_nothing_opens_until_r2_has_noticed_that_the_token_is_disabled(fenced: F
     assert [time for time in let_in for start, end in windows if start <= time <= end] == []
 
 
+def test_what_is_left_to_check_is_checked_while_the_fence_comes_up(fenced: Fenced) -> None:
+    since = fenced.stand_in.last_request()
+    # No waiting in this would come to its end.
+    process = fenced.start(fence_seconds=3600)
+    begun = fenced.stand_in.wait_for_request(method="GET", path="/tokens$", since=since, timeout=120)["n"]
+    locked = fenced.stand_in.wait_for_request(kind="PutObject", path=f"/{PREFIX}locks/", since=since, timeout=120)["n"]
+    asked = [one["kind"] for one in fenced.stand_in.requests(begun) if one["n"] < locked]
+    assert {"ListObjectsV2", "GetObject"} <= set(asked) and fenced.site.exposed() == []
+    process.terminate()
+    result = json.loads(process.communicate(timeout=180)[0])
+    assert result["failed"] and "nothing was deleted" in result["msg"], result
+    assert fenced.down() and not [key for key in fenced.stand_in.objects(fenced.site.bed.bucket) if "/locks/" in key]
+
+
+def test_fence_comes_down_at_once_where_a_backup_has_begun(fenced: Fenced) -> None:
+    bed, since = fenced.site.bed, fenced.stand_in.last_request()
+    fenced.stand_in.fault(method="GET", path="/tokens$", delay=5.0)
+    process = fenced.start(fence_seconds=3600, lock_wait=0)
+    fenced.stand_in.wait_for_request(method="GET", path="/tokens$", arrived=True, since=since, timeout=120)
+    bed.s3._call("put_object", Key=f"{PREFIX}locks/{'0' * 64}", Body=b"a lock of a backup")
+    result = json.loads(process.communicate(timeout=180)[0])
+    assert result["failed"] and "lock" in result["msg"] and fenced.site.exposed() == [], result
+    assert fenced.down()
+
+
 def test_token_disabled_by_hand_stays_disabled(fenced: Fenced) -> None:
     disabled = fenced.site.bed.ansible.module("r2_api_token", **fenced.account, name="web1", state="disabled")
     assert disabled["changed"] is True
