@@ -141,6 +141,36 @@ def test_plays_read_nothing_that_a_fact_could_set(playbook: Path) -> None:
         assert wrong_in(tasks, MAGIC | GIVEN | set(play.get("vars", {}))) == {}, play["name"]
 
 
+def loops_on_hosts(tasks: Any) -> dict[str, set[str]]:
+    """Loop by loop, what is read besides the item: a fact for the first item outranks all else in those that follow."""
+    found: dict[str, set[str]] = {}
+    for task in tasks_of(tasks):
+        if "loop" in task:
+            rest = {key: value for key, value in task.items() if key not in ("loop", "block", "rescue", "always")}
+            others = read_names(rest) - {"item", "omit", task.get("loop_control", {}).get("loop_var")}
+            if others:
+                found[task["name"]] = others
+    return found
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_loops_read_nothing_but_their_items(role: Path) -> None:
+    for name, tasks in role_tasks(role):
+        assert loops_on_hosts(tasks) == {}, name
+        for task in tasks_of(tasks):
+            assert [key for key in task if key.startswith("with_")] == [], task["name"]
+            looped = [inner["name"] for inner in tasks_of(task.get("block")) if "loop" in inner]
+            assert not (looped and {"when", "vars"} & set(task)), looped
+
+
+def test_a_loop_that_reads_a_setting_is_found() -> None:
+    loop = {"name": "Here", "loop": "{{ __set.paths }}", "file": {"path": "{{ item }}", "mode": "{{ __set.mode }}"}}
+    assert loops_on_hosts([{"block": [loop]}, {**loop, "name": "There", "when": "__set.there"}]) == {
+        "Here": {"__set"},
+        "There": {"__set"},
+    }
+
+
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_what_is_registered_has_a_place_that_no_fact_can_take_before(role: Path) -> None:
     variables = load(role / "vars" / "main.yml") or {}
