@@ -17,6 +17,7 @@ import os
 import signal
 import subprocess
 import time
+from typing import Any
 
 from tests.matrix.kill_cases import BY_NAME, LAST, Row, Step
 from tests.matrix.outcome import MISSED, Outcome
@@ -48,22 +49,31 @@ def reach(case: Case, step: Step, process: Running, role: str) -> bool:
     if step.wanted is None:
         return happens(lambda: any(part.role == "module" for part in tree(process.pid, role)))
     try:
-        _await(case, step)
+        _await(case, step, process)
     except TimeoutError:
         return False
     return True
 
 
-def _await(case: Case, step: Step) -> int:
+def _await(case: Case, step: Step, process: Running) -> int:
     wanted = step.wanted or {}
     wanted = {**wanted, "path": f"{case.bed.bucket}.*{wanted.get('path', '')}"}
-    since = _await(case, step.after) if step.after else case.since
+    since = _await(case, step.after, process) if step.after else case.since
     for left in range(step.skip, -1, -1):
-        found = case.bed.stand_in.wait_for_request(
-            timeout=DEADLINE, since=since, arrived=step.sent or left > 0, **wanted
-        )
-        since = int(found["n"])
+        since = _request(case, process, since=since, arrived=step.sent or left > 0, **wanted)
     return since
+
+
+def _request(case: Case, process: Running, **wanted: Any) -> int:
+    """The number of a request that is awaited for as long as there is somebody who could make it."""
+    deadline = time.monotonic() + REST
+    while True:
+        over = gone(process.pid) or time.monotonic() >= deadline
+        try:
+            return int(case.bed.stand_in.wait_for_request(timeout=5, **wanted)["n"])
+        except TimeoutError:
+            if over:
+                raise
 
 
 def hit(processes: list[Process], target: str, number: signal.Signals) -> bool:
@@ -116,6 +126,8 @@ def run(case: Case, row: Row, *, in_time: bool) -> Outcome:
         happens(lambda: gone(process.pid))
     finally:
         end(process)
+        if alone:
+            print("the module said:", case.told()[-2000:], case.wrong()[-2000:])
     return judge(case, target, number, moment, left, in_time)
 
 
@@ -130,7 +142,7 @@ def end(process: Running) -> None:
         print("ansible-playbook did not end:", process.communicate(timeout=DEADLINE)[0])
     process.send_signal(signal.SIGKILL)
     if isinstance(process, subprocess.Popen):
-        process.communicate(timeout=DEADLINE)
+        print("ansible-playbook said:", (process.communicate(timeout=DEADLINE)[0] or "")[-2000:])
     else:
         process.wait(DEADLINE)
 
