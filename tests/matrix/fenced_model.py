@@ -142,12 +142,19 @@ def by_hand(world: FencedWorld, prefix: str, seconds: float) -> Work:
 
 
 def guard(world: FencedWorld, rounds: int, force: bool = False) -> Work:
+    """So many rounds of the guard at least. Without force, it goes on for as long as others are at work, as its timer does."""
+
+    def others_at_work() -> bool:
+        return not force and any(not other.done for other in world.actors if "guard" not in other.name)
+
     def work(actor: Actor) -> None:
         if force:
             world.forcing.add(actor.name)
-        for number in range(rounds):
+        number = 0
+        while number < rounds or others_at_work():
             actor.sleep(60.0 if number else 0.0)
             relock(world.client(patience=30), BUCKET, turns(world), force=force)
+            number += 1
 
     return work
 
@@ -195,7 +202,7 @@ def _set_up(world: FencedWorld) -> None:
         work = maintenance(world, world.prefixes[number % len(world.prefixes)], seconds, reason)
         world.add(f"maintenance {number}", work, float(world.decide(30)) + 200.0 * number * world.decide(3))
     for number in range(2):
-        world.add(f"guard {number}", guard(world, 20), float(world.decide(60)))
+        world.add(f"guard {number}", guard(world, 5), float(world.decide(60)))
     world.add("site", site(world), float(world.decide(200)))
     other = world.decide(4)
     if other == 1:
