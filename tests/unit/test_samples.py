@@ -42,11 +42,12 @@ def samples() -> list[list[kill_cases.Row]]:
 
 def in_windows(rows: list[kill_cases.Row]) -> set[object]:
     """Who is hit by what while there is something to close."""
-    return {(target, number) for step, target, number in rows if kill_cases.BY_NAME[step].window}
+    kinds = map(kill_cases.kind, rows)
+    return {(target, number) for step, target, number in kinds if kill_cases.BY_NAME[step].window}
 
 
 def meetings(rows: list[kill_cases.Row]) -> set[object]:
-    return {pair for row in rows for pair in combinations(enumerate(row), 2)}
+    return {pair for row in rows for pair in combinations(enumerate(kill_cases.kind(row)), 2)}
 
 
 def test_every_sample_of_signals_has_every_pair_of_step_target_and_signal(samples: list[list[kill_cases.Row]]) -> None:
