@@ -190,6 +190,7 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(memory_max, "backup_jobs.memory_max"),
     **_of(between(-20, 19), "backup_jobs.nice"),
     **_of(between(1, 10000), "backup_jobs.io_weight"),
+    **_of(between(0), "backup_contact_timeout", "credentials_contact_timeout", "restic_contact_timeout"),
     **_of(between(0), "backup_jobs.limit_upload", "backup_reruns", "repository_probe_wait", "repository_fence_seconds",
           "repository_first_read_limit", "repository_token_former_seconds", "backup_prove_retries"),
     **_of(between(1), "repository_time_limit", "repository_abort_uploads_after_days", "backup_prove_timeout"),

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._without_facts import TAKEN
 
 from tests.stand_in.client import StandIn
@@ -142,6 +143,28 @@ def test_without_that_refusal_no_fact_is_a_setting_either(
     assert kept(run) == (2, 3)
     assert here.play("rotate").exit_code == 0, here.plays[-1][1].output
     here.unharmed()
+
+
+@pytest.mark.timeout(1200)
+def test_a_host_that_never_answers_holds_up_nothing(tmp_path: Path, ansible: Ansible) -> None:
+    owner = Owner(tmp_path / "owner")
+    owner.answer_nothing_more()
+    variables = {
+        "holdfast_contact_timeout": 3,
+        "holdfast_state": "absent",
+        "ansible_connection": "local",
+        "credentials_directory": str(tmp_path / "credentials"),
+        "ansible_python_interpreter": str(owner.interpreter),
+    }
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(yaml.safe_dump({"all": {"hosts": {"web1": variables}}}), encoding="utf-8")
+    roles = [f"holdfast.restic_r2.{name}" for name in ("restic", "credentials", "backup")]
+    plays = [{"hosts": "web1", "gather_facts": False, "ignore_errors": True, "roles": [role]} for role in roles]
+    required = {"credentials_access_key_id": "a", "credentials_secret_access_key": "b", "credentials_password": "c"}
+    for play in plays:
+        run = ansible.playbook([play], inventory, variables=required, timeout=600)
+        assert re.search(r"Timed out after 3 second|expected time frame \(3\)", run.output), run.output
+    owner.close()
 
 
 def everything(here: World, hostile: bool) -> list[tuple[str, Run]]:

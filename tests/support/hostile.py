@@ -27,7 +27,7 @@ from tests.support.running import ROOT
 WRAPPER = """#!/bin/sh
 exec {python} {script} "$@"
 """
-INTERPRETER = """import json, os, subprocess, sys
+INTERPRETER = """import json, os, subprocess, sys, time
 home = {home!r}
 for argument in sys.argv[1:]:
     folder = os.path.dirname(argument)
@@ -39,6 +39,10 @@ for argument in sys.argv[1:]:
         if os.path.isfile(path) and os.path.getsize(path) < 100000:
             with open(home + "/received", "ab") as log, open(path, "rb") as file:
                 log.write(file.read())
+if os.path.exists(home + "/silent"):
+    with open(home + "/asked", "w") as asked:
+        asked.write(str(os.getpid()))
+    time.sleep(3600)
 done = subprocess.run([{python!r}, *sys.argv[1:]], stdin=sys.stdin, stdout=subprocess.PIPE)
 out = done.stdout
 try:
@@ -81,6 +85,10 @@ class Owner:
     def say(self, facts: dict[str, Any]) -> None:
         """From now on every module returns these facts."""
         (self.home / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+
+    def answer_nothing_more(self) -> None:
+        """From now on no module that runs on the host ends."""
+        (self.home / "silent").touch()
 
     def modules(self) -> list[str]:
         """The modules that ran on the host, in their order."""
