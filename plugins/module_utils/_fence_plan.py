@@ -112,6 +112,27 @@ def fence_for(clients: Clients, warn: Callable[[str], object]) -> FenceHolder | 
     keys = kept_pair(params["record_dir"], clients.bucket, clients.prefix) or clients.host_keys
     reach = _reach(clients, keys)
     maker = {**params, "api_token": params["fence_api_token"] or params["api_token"]}
+    tokens = _told(clients, keys, reach, maker)
+    wanted = _await_others(clients, [token["id"] for token in reach.of(tokens)])
+    tokens = Tokens(cloudflare_client(maker)).all()
+    left = fences.fence_of(wanted, clients.prefix)
+    going = [
+        token["id"]
+        for token in reach.of(tokens)
+        if token.get("status") == ACTIVE or (left and token.get("status") == DISABLED and token["id"] in left.tokens)
+    ]
+    if not reach.of(tokens):
+        return NoFence("no token reaches the repository but the node's own")
+    if not going:
+        warn(f"No token that reaches {clients.bucket} works; they are left so, and there is no need for a fence.")
+        return NoFence("no token of a host works")
+    return FenceHolder(_spec(clients, keys if keys and keys[0] in going else None, reach, going, maker))
+
+
+def _told(
+    clients: Clients, keys: tuple[str, str, str | None] | None, reach: Reach, maker: dict[str, Any]
+) -> list[Token]:
+    """Every token of the account, of which it is known which are to be disabled; raises Unfenced where that cannot be told."""
     problem = _unknowable(clients, keys, reach)
     if problem:
         raise _unfenced(clients, f"{problem}.", "Give it keys of its own")
@@ -142,20 +163,7 @@ def fence_for(clients: Clients, warn: Callable[[str], object]) -> FenceHolder | 
             f"its keys {keys[0]} work, but belong to none of the account's tokens (a user's token, for example).",
             "Give it keys of an account token",
         )
-    wanted = _await_others(clients, [token["id"] for token in reach.of(tokens)])
-    tokens = Tokens(cloudflare_client(maker)).all()
-    left = fences.fence_of(wanted, clients.prefix)
-    going = [
-        token["id"]
-        for token in reach.of(tokens)
-        if token.get("status") == ACTIVE or (left and token.get("status") == DISABLED and token["id"] in left.tokens)
-    ]
-    if not reach.of(tokens):
-        return NoFence("no token reaches the repository but the node's own")
-    if not going:
-        warn(f"No token that reaches {clients.bucket} works; they are left so, and there is no need for a fence.")
-        return NoFence("no token of a host works")
-    return FenceHolder(_spec(clients, keys if keys and keys[0] in going else None, reach, going, maker))
+    return tokens
 
 
 def _reach(clients: Clients, keys: tuple[str, str, str | None] | None) -> Reach:

@@ -193,7 +193,7 @@ def test_settings_of_roles_are_converted(name: str, written: Any, meant: Any) ->
         ("repository_bucket", "web1\n", "as in web1"),
         ("repository_account_id", "My Account", "32 hexadecimal digits"),
         ("repository_account_id", "0123456789ABCDEF0123456789ABCDEF", "32 hexadecimal digits"),
-        ("repository_fence", "alway", "write always."),
+        ("repository_fence", "nevr", "write never."),
         ("repository_fence", False, "it in quotes"),
         ("repository_unlock_parts", ["datas"], "write data."),
         ("repository_max_age", "a day", "digits alone"),
