@@ -74,6 +74,9 @@ class Closer:
         self.relocking = False
         self.opened_at = 0.0
         self.written_at = -math.inf
+        # How long after the reading that it builds upon a write may have taken effect, in seconds.
+        self.read_at = -math.inf
+        self.basis_age = 0.0
         self.lease_until = 0.0
         # The last look at the document, and when it was asked for; None once others may have written.
         self.look: tuple[list[Rule], float] | None = None

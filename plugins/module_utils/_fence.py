@@ -155,7 +155,7 @@ class FenceKeeper(Keeper):
         # Who took it over has these tokens to see to.
         if there is None or there.holder == self.holder:
             left = (there.tokens if there else spec.tokens) if self.disabled is None else self.disabled
-            if cloudflare.lost_answers:
+            if cloudflare.lost_answers or self.basis_age > _SEEN:
                 # Our rule may have come late and overwritten the fence for which these were disabled: no guard knows of it.
                 left = list(dict.fromkeys([*left, *spec.tokens]))
             self._enable_tokens([one for one in left if not _behind_another(rules, spec.prefix, one)])

@@ -110,7 +110,7 @@ class Keeper(Closer):
         spec, pause = self.spec, 0.5
         while True:
             self._take_turn(deadline - elapsed())
-            rules = cloudflare.lock_rules(spec.bucket)
+            rules = self._read(cloudflare)
             lease = self._lease(cloudflare)
             wanted = spec.opened(rules, self.holder, lease, cloudflare.server_time())
             self._look()
@@ -172,8 +172,14 @@ class Keeper(Closer):
             raise
         finally:
             self.written_at = elapsed()
+            self.basis_age = max(self.basis_age, self.written_at - self.read_at)
         self.lifted = True
         self.look = (found, asked[0]) if asked else None
+
+    def _read(self, cloudflare: Cloudflare) -> list[Rule]:
+        """The document that a write is to build upon."""
+        self.read_at = elapsed()
+        return cloudflare.lock_rules(self.spec.bucket)
 
     def _doubt(self) -> None:
         self.doubtful = True
@@ -217,7 +223,7 @@ class Keeper(Closer):
         """Push the lease out. A failure is no reason to close before the lease ends; a lost window is."""
         try:
             self._take_turn(self.spec.lease_seconds / 8)
-            rules = cloudflare.lock_rules(self.spec.bucket)
+            rules = self._read(cloudflare)
             lease = self._lease(cloudflare)
             if self.spec.shared and not self.turn.ours:
                 raise TurnTaken(self.spec.bucket)  # reading took so long that somebody else may be writing by now

@@ -179,17 +179,17 @@ def test_no_token_is_disabled_where_somebody_else_wrote_the_rule_away() -> None:
     assert account.calls.count("PUT token t1") == 0 and "opened" not in account.told
 
 
-@pytest.mark.parametrize("seen", [True, False])
-def test_tokens_of_a_fence_that_a_late_write_overwrote_are_enabled_again(seen: bool) -> None:
+@pytest.mark.parametrize("late", ["lost, seen", "lost, unseen", "suspended"])
+def test_tokens_of_a_fence_that_a_late_write_overwrote_are_enabled_again(late: str) -> None:
     account = account_of()
     account.tokens["t2"] = token("t2", WEB1)
-    # Somebody else puts up a fence and dies behind it, before our write, which had no answer, takes effect.
+    # Somebody else puts up a fence and dies behind it, before our write takes effect.
     account.at(0.2, lambda: fenced(account, 3600, holder=OTHER))
-    account.script["PUT lock"] = [Lost(5.0)]
-    if not seen:
+    account.script["PUT lock"] = [partial(account.suspend, 5.0) if late == "suspended" else Lost(5.0)]
+    if late == "lost, unseen":
         account.script["GET lock"] = [None, None, *[Refused(429, 971)] * 6]
     report = fence(account, tokens=("t1", "t2"))
-    assert ("is at work" if seen else "disabled by somebody else") in report["ended_by"]
+    assert ("is at work" if late == "lost, seen" else "disabled by somebody else") in report["ended_by"]
     assert report["in_force"] and not fences.fences(account.rules)
     assert {one["status"] for one in account.tokens.values()} == {"active"}
 
