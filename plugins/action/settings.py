@@ -28,6 +28,7 @@ SPEC = {
     "variables": {"type": "list", "elements": "str", "default": []},
     "options": {"type": "dict", "default": {}},
     "apart": {"type": "list", "elements": "str", "default": []},
+    "reaches": {"type": "list", "elements": "str", "default": []},
     "whole_play": {"type": "bool", "default": False},
     "facts": {"type": "str", "choices": ["refuse", "tell"], "default": "refuse"},
 }
@@ -46,7 +47,7 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validation, wanted = self.validate_argument_spec(argument_spec=SPEC)
-        problem = self._pretence(task_vars)
+        problem = _pretence(host_of(task_vars), facts_of(task_vars))
         if problem and wanted["facts"] == "refuse":
             raise AnsibleActionFail(problem)
         result["pretence"] = problem
@@ -66,6 +67,10 @@ class ActionModule(ActionBase):
         # First what can be told well, then what hangs on it.
         own = self._read([*specs.get(wanted["entry_point"], {}), *wanted["options"]], variables)
         values = _checked(own, {**options, **wanted["options"]}, host_of(task_vars))
+        for other in filter(None, map(own.get, wanted["reaches"])):
+            pretence = _pretence(str(other), facts_of(task_vars, str(other)))
+            if pretence:
+                raise AnsibleActionFail(pretence)
         more = self._read([name for name in wanted["variables"] if name not in values], variables)
         values.update(_checked(more, options, host_of(task_vars)))
         prefix = f"{role.get_name(include_role_fqcn=False)}_" if role else ""
@@ -76,17 +81,6 @@ class ActionModule(ActionBase):
         # Passwords and tokens are among them; a failure says what is wrong and shows none.
         result.update(changed=False, _ansible_no_log=True)
         return result
-
-    def _pretence(self, task_vars: dict[str, Any]) -> str:
-        names = pretenders(facts_of(task_vars))
-        if not names:
-            return ""
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        return (
-            f"The facts of {host_of(task_vars)} hold {', '.join(shown(name, 60) for name in names[:5])}{more}, "
-            "which are names of settings that no honest host returns: take the host for compromised (docs/recovery.md), and "
-            "remove its facts from the fact cache where you use one. No setting was taken from them."
-        )
 
     def _refuse_shared(self, hosts: list[str], task_vars: dict[str, Any], variables: dict[str, Any]) -> None:
         """Refuse a run in which a host has the repository of another host, in the run or outside of it."""
@@ -143,6 +137,19 @@ class ActionModule(ActionBase):
             if not (isinstance(value, str) and value == omitted):
                 values[name] = value
         return values
+
+
+def _pretence(host: str, facts: dict[str, Any]) -> str:
+    """Why a host is to be taken for compromised, or nothing."""
+    names = pretenders(facts)
+    if not names:
+        return ""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return (
+        f"The facts of {host} hold {', '.join(shown(name, 60) for name in names[:5])}{more}, "
+        "which are names of settings that no honest host returns: take the host for compromised (docs/recovery.md), and "
+        "remove its facts from the fact cache where you use one. No setting was taken from them."
+    )
 
 
 def _role_options(path: str) -> dict[str, dict[str, Any]]:

@@ -48,6 +48,13 @@ options:
     type: list
     elements: str
     default: []
+  reaches:
+    description:
+      - Those of the settings that name another host, which is contacted later on. Its facts are looked at as those of the
+        play's host are, and it is refused in the same way.
+    type: list
+    elements: str
+    default: []
   whole_play:
     description:
       - Also checks the settings of all roles of this collection in the play, as far as they are known yet. For the

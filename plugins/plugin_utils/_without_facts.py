@@ -96,9 +96,9 @@ def host_of(task_vars: dict[str, Any]) -> str:
     return str(hosts[0])
 
 
-def facts_of(task_vars: dict[str, Any]) -> dict[str, Any]:
-    """The facts of the task's host under the names that it returned."""
-    return _facts(_manager(task_vars), host_of(task_vars))
+def facts_of(task_vars: dict[str, Any], host: str | None = None) -> dict[str, Any]:
+    """The facts of a host, else of the task's, under the names that it returned."""
+    return _facts(_manager(task_vars), host or host_of(task_vars))
 
 
 def without_facts(task: Any, task_vars: dict[str, Any], loader: Any) -> dict[str, Any]:

@@ -145,6 +145,26 @@ def test_without_that_refusal_no_fact_is_a_setting_either(
     here.unharmed()
 
 
+def test_a_host_that_is_restored_to_is_refused_for_its_facts_too(tmp_path: Path, ansible: Ansible) -> None:
+    """The host is none of the play's."""
+    inventory = tmp_path / "hosts.yml"
+    hosts = {"web1": {"repository_restore_to": "web2"}, "web2": {}}
+    inventory.write_text(yaml.safe_dump({"all": {"hosts": hosts}}), encoding="utf-8")
+    options = {"repository_restore_to": {"type": "str"}}
+    task = {"holdfast.restic_r2.settings": {"options": options, "reaches": ["repository_restore_to"]}}
+    play = {"hosts": "web1", "gather_facts": False, "tasks": [task]}
+    assert ansible.playbook([play], inventory).exit_code == 0
+    # As a module of that host returns them.
+    facts = {"ansible.builtin.set_fact": {"restic_path": "/tmp/mine", "cacheable": True}}
+    run = ansible.playbook([{"hosts": "web2", "gather_facts": False, "tasks": [facts]}, play], inventory)
+    assert run.exit_code == 2 and "The facts of web2 hold restic_path" in run.output and REFUSED in run.output
+
+
+def test_restore_looks_at_the_facts_of_the_host_that_it_goes_to() -> None:
+    tasks = yaml.safe_load((ROOT / "roles/repository/tasks/restore.yml").read_text(encoding="utf-8"))
+    assert tasks[0]["holdfast.restic_r2.settings"]["reaches"] == ["repository_restore_to"]
+
+
 @pytest.mark.timeout(1200)
 def test_a_host_that_never_answers_holds_up_nothing(tmp_path: Path, ansible: Ansible) -> None:
     owner = Owner(tmp_path / "owner")
