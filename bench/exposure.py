@@ -37,6 +37,7 @@ def measure() -> dict[str, Any]:
         figures[f"manual{suffix}"] = round(manual, 3)
         figures[f"ratio{suffix}"] = round(ours / manual, 4)
         figures[f"repacked_mib{suffix}"] = round(repacked / MEBIBYTE, 1)
+        figures[f"load{suffix}"] = round(os.getloadavg()[0], 1)
     return figures
 
 
@@ -60,20 +61,21 @@ def _compare(factor: int) -> tuple[float, float, int]:
         ansible = Ansible(home / "ansible")
         beds = [Bed(stand_in, ansible, program, home / name) for name in ("ours", "manual")]
         for bed in beds:
-            _fill(bed, bed.home / "files", factor)
+            fill(bed, bed.home / "files", factor)
         stand_in.settings(latency=LATENCY)
 
         done = beds[0].module("restic_prune", keep_last=1, max_remove="100%")
         assert not done.get("failed"), done.get("msg")
-        _by_hand(beds[1])
+        by_hand(beds[1])
         exposed = [_exposure(stand_in, bed.bucket) for bed in beds]
         return exposed[0], exposed[1], done["bytes_repacked"]
 
 
-def _fill(bed: Any, files: Path, factor: int) -> None:
+def fill(bed: Any, files: Path, factor: int) -> None:
     """Three backups: what stays; what is added to it; the same after every second of the added files is gone."""
     files.mkdir(parents=True)
-    bed.restic.succeed(["init"])
+    if not bed.stand_in.objects(bed.bucket):
+        bed.restic.succeed(["init"])
     for kind, count in (("stays", STAYS), ("added", REPACKED * factor)):
         for number in range(count):
             (files / f"{kind}-{number:04}").write_bytes(os.urandom(MEBIBYTE))
@@ -84,7 +86,8 @@ def _fill(bed: Any, files: Path, factor: int) -> None:
     bed.lock()
 
 
-def _by_hand(bed: Any) -> None:
+def by_hand(bed: Any) -> None:
+    """The manual recipe."""
     rules = bed.cloudflare.lock_rules(bed.bucket)
     bed.cloudflare.replace_lock_rules(bed.bucket, [{**rule, "enabled": False} for rule in rules])
     bed.restic.succeed(["forget", "--keep-last=1", "--prune"])

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._commit import Commit, lease_for
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3_transfers import Transfers
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3_types import S3Error
 
+COUNTS = {"data": 97_000, "index": 1500, "snapshots": 1500}
 KEYS = {"data": ["data/1", "data/2"], "snapshots": ["snapshots/1"], "index": ["index/1"]}
 
 
@@ -91,6 +93,32 @@ def test_nothing_is_asked_for_when_the_window_is_over() -> None:
     with pytest.raises(HoldfastError, match="ended before all was deleted: the keeper died"):
         made.run(KEYS)
     assert bucket.asked == [["snapshots/1"]]
+
+
+class Simulated(Transfers):
+    """A bucket that deletes all that it is asked to, a thousand at most with a request."""
+
+    bucket = "simulated"
+
+    def __init__(self) -> None:
+        self.requests: list[set[str]] = []
+
+    def _call(self, operation: str, *needed: str, **parameters: Any) -> dict[str, Any]:
+        keys = [item["Key"] for item in parameters["Delete"]["Objects"]]
+        assert operation == "delete_objects" and len(keys) <= 1000
+        self.requests.append({key.partition("/")[0] for key in keys})
+        return {"Deleted": [{"Key": key} for key in keys]}
+
+
+def test_a_hundred_thousand_objects_go_with_a_hundred_requests_told_before_and_within_the_lease() -> None:
+    keys = {part: [f"{part}/{number}" for number in range(count)] for part, count in COUNTS.items()}
+    bucket = Simulated()
+    made, opened = commit(bucket)  # type: ignore[arg-type]
+    assert made.run(keys) == []
+    assert opened == [(("snapshots", "index", "data"), 100_000)]
+    assert len(bucket.requests) == 101 and all(len(parts) == 1 for parts in bucket.requests)
+    assert [part for parts in bucket.requests for part in parts] == ["snapshots"] * 2 + ["index"] * 2 + ["data"] * 97
+    assert lease_for(100_000, 300.0) / len(bucket.requests) >= 5.0
 
 
 def test_the_lease_fits_the_number_of_objects() -> None:
