@@ -51,7 +51,7 @@ class WindowError(HoldfastError):
 
 
 def open_window(spec: WindowSpec) -> Window:
-    """Returns a context manager: inside its block the window is open, and a probe has proved it."""
+    """Returns a context manager: inside its block the window is open, and a probe has proved it, unless deletes are to."""
     return Window(spec)
 
 
