@@ -39,9 +39,12 @@ class Recorder:
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.told: list[dict[str, Any]] = []
+        self.node = {"cases": 0, "reached": 0}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call":
+            for one in [json.loads(str(value)) for name, value in report.user_properties if name == "node"]:
+                self.node = {name: self.node[name] + one[name] for name in self.node}
             self.told += [json.loads(str(value)) for name, value in report.user_properties if name == "attack"]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -57,6 +60,7 @@ class Recorder:
             {
                 "attacks": len(attacks),
                 **{name: sum(one[name] for one in attacks) for name in figures},
+                "node": self.node,
                 "seconds": round(time.monotonic() - self.began),
             },
         )
