@@ -24,6 +24,8 @@ FAULTS: dict[str, dict[str, Any]] = {
     "cut before": {"cut": "before"},
     "cut after": {"cut": "after"},
 }
+# For backups that begin meanwhile.
+HELD = "held"
 # What waits for longer than it takes here: boto3 gives up after 30 seconds, restic after 5 minutes. So restic sees what
 # something in between does that gives up earlier.
 TIME_OUTS: dict[str, dict[str, Any]] = {"node": {"delay": 31.0}, "restic": {"delay": 3.0, "cut": "before"}}
@@ -81,7 +83,13 @@ class Step:
 
     def fault(self, name: str, bucket: str) -> dict[str, Any]:
         """The fault for the stand-in."""
-        what = TIME_OUTS.get(self.who, FAULTS[name]) if name == "time-out" else FAULTS[name]
+        what = (
+            TIME_OUTS.get(self.who, FAULTS[name])
+            if name == "time-out"
+            else {HELD: True}
+            if name == HELD
+            else FAULTS[name]
+        )
         place = {"method": self.method, "path": self.pattern(bucket), "agent": AGENTS[self.who], "skip": self.number}
         return {**place, **what}
 
