@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import awake
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prepare import PARTS
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error
@@ -72,15 +72,15 @@ class Commit:
 
     def _delete(self, window: Window, part: str, keys: Collection[str]) -> dict[str, S3Error]:
         """Delete until nothing is left, or until nothing more is deleted for as long as patience goes."""
-        pause, deadline = _PAUSE, elapsed() + self.patience
+        pause, deadline = _PAUSE, awake() + self.patience
         left = dict.fromkeys(keys, S3Error(""))
         while left:
             self._stop_if_over(window)
             refused = self.s3.delete_many(left)
             if len(refused) < len(left):
-                pause, deadline = _PAUSE, elapsed() + self.patience
+                pause, deadline = _PAUSE, awake() + self.patience
             left = refused
-            if left and elapsed() + pause >= deadline:
+            if left and awake() + pause >= deadline:
                 return self._give_up(part, left)
             if left:
                 self.sleep(pause)

@@ -20,7 +20,7 @@ from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils import _fences as fences
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import CLOSING, Cloudflare
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import Control, elapsed
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import Control, awake, elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._keeper import Keeper
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule
@@ -116,9 +116,9 @@ class FenceKeeper(Keeper):
         if self.spec.host_s3 is None:
             return
         host = self.spec.host_s3(timeout=5, attempts=2)
-        deadline, pause = elapsed() + _SLOW_SPREAD, 0.2
+        deadline, pause = awake() + _SLOW_SPREAD, 0.2
         while not refused(host, self.spec.prefix):
-            if elapsed() >= deadline:
+            if awake() >= deadline:
                 raise HoldfastError(
                     f"The token of {self.spec.repository} is disabled, but R2 still takes its keys after "
                     f"{self.spec.spread_seconds + _SLOW_SPREAD:.0f} seconds; nothing was unlocked, try later."

@@ -22,7 +22,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils import _pending
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._commit import Commit, Parts, lease_for
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import awake, elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import FenceHolder
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence_plan import NEVER, fence_for, fence_told
@@ -267,12 +267,12 @@ class Maintenance:
 
     def _await_other_restics(self, found: Survey) -> None:
         """Wait until nobody works in the repository: waiting inside a window would keep it open."""
-        deadline = elapsed() + self.terms.lock_wait
+        deadline = awake() + self.terms.lock_wait
         locks = self._locks()
         if locks:
             locks = self._without_stale_locks(found)
         while locks:
-            if elapsed() >= deadline and (locks := self._without_stale_locks(found)):
+            if awake() >= deadline and (locks := self._without_stale_locks(found)):
                 stored = {key: item.last_modified for key, item in locks.items()}
                 blocking = audit.other_restics(stored, self.terms.lock_wait)
                 self.gate.note(blocking, f"No window is opened for {self.name}")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils import _commit
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._commit import Commit, lease_for
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3_transfers import Transfers
@@ -119,6 +120,24 @@ def test_a_hundred_thousand_objects_go_with_a_hundred_requests_told_before_and_w
     assert len(bucket.requests) == 101 and all(len(parts) == 1 for parts in bucket.requests)
     assert [part for parts in bucket.requests for part in parts] == ["snapshots"] * 2 + ["index"] * 2 + ["data"] * 97
     assert lease_for(100_000, 300.0) / len(bucket.requests) >= 5.0
+
+
+def test_nothing_more_is_asked_for_when_the_fence_is_lost() -> None:
+    bucket = Bucket()
+    made, _opened = commit(bucket)
+    made.lost = lambda: "its keeper died" if bucket.asked else None
+    with pytest.raises(HoldfastError, match="fence of bed was lost before all was deleted: its keeper died"):
+        made.run(KEYS)
+    assert bucket.asked == [["snapshots/1"]]
+
+
+def test_patience_counts_no_time_in_which_the_node_was_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10**6, 3600))
+    monkeypatch.setattr(_commit, "elapsed", lambda: float(next(clock)), raising=False)
+    monkeypatch.setattr(_commit, "awake", lambda: 0.0, raising=False)
+    bucket = Bucket(["snapshots/1"], ["snapshots/1"])
+    made, _opened = commit(bucket)
+    assert made.run(KEYS) == [] and len(bucket.asked) == 5
 
 
 def test_the_lease_fits_the_number_of_objects() -> None:
