@@ -56,7 +56,7 @@ def number(running: Site, **wanted: str) -> int:
 
 def assert_well(running: Site, host: Host, run: Run) -> None:
     (result,) = run.of(action="holdfast.restic_r2.restic_prune")
-    assert len(result.result["removed"]) == 2 and result.result["fences"][0]["tokens"], result.result
+    assert result.result["removed"] and result.result["fences"][0]["tokens"], result.result
     assert len(running.snapshots(host)) == 2
     assert "no errors were found" in running.restic_run(host, "check", "--read-data")
     assert running.restic_run(host, "dump", "latest", "/srv/log").strip() == host.run("cat /srv/log")

@@ -6,14 +6,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils import _fences as fences
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import Control
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import FenceKeeper, FenceSpec
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import FenceHolder, FenceKeeper, FenceSpec
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import open_window, windows
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import change_rules
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_plan import plan
@@ -21,6 +23,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._relock import relock
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens import Tokens
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import Turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window, WindowError
 
 from tests.support.account_world import BUCKET, Account, Lost, Objects, Refused, clocks_of, keep, spec_of, token
 
@@ -213,6 +216,42 @@ def test_fence_that_is_not_to_be_seen_yet_is_taken_down_all_the_same() -> None:
 
     report = fence(account)
     assert fences.fences(account.rules) == [] and account.tokens["t1"]["status"] == "active", report
+
+
+@pytest.mark.parametrize(("holder", "seconds"), [(HOLDER, 3600.0), (OTHER, 3600.0), (HOLDER, 299.0), (None, 0.0)])
+def test_window_opens_only_behind_a_fence_of_its_own_that_outlasts_it(holder: str | None, seconds: float) -> None:
+    account = account_of()
+    if holder:
+        fenced(account, seconds, holder=holder)
+    report = keep(account, spec_of(account, behind=HOLDER), 5.0)
+    good = holder == HOLDER and seconds > 300.0
+    assert ("opened" in account.told, account.calls.count("PUT lock") > 0, report["fence_lost"]) == (good, good, None)
+
+
+def test_window_whose_fence_goes_meanwhile_tells_it_and_ends_at_its_lease() -> None:
+    account = account_of()
+    fenced(account, 3600.0)
+    account.at(2.0, lambda: setattr(account, "rules", [one for one in account.rules if not fences.fences([one])]))
+    report = keep(account, spec_of(account, behind=HOLDER, lease_seconds=60.0), 3000.0)
+    assert "taken down by somebody else" in report["fence_lost"] and report["in_force"] is True
+    assert not windows(account.rules) and account.now < 120.0
+
+
+@pytest.mark.parametrize("ended_by", [Control.CLOSE, "the lease ran out"])
+def test_fence_that_ended_before_its_parent_was_done_fails_the_run(
+    ended_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(account_of(), FenceSpec, parts=())
+    assert isinstance(spec, FenceSpec)
+    holder = FenceHolder(spec)
+    monkeypatch.setattr(Window, "held", True)
+    monkeypatch.setattr(Window, "over", lambda _window: None)
+    monkeypatch.setattr(Window, "__exit__", lambda _window, *_error: None)
+    holder.report = {"ended_by": ended_by}
+    with (
+        nullcontext() if ended_by == Control.CLOSE else pytest.raises(WindowError, match="ended before maintenance did")
+    ):
+        holder.__exit__(None, None, None)
 
 
 # --- windows ---------------------------------------------------------------------------------------------------------
