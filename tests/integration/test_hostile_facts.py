@@ -196,7 +196,9 @@ def everything(here: World, hostile: bool) -> list[tuple[str, Run]]:
     here.play("maintenance", before=True)
     here.play("verify")
     here.play("rotate", before=True)
-    target = str(here.fleet.home("web1") / "restored")
+    home = here.fleet.home("web1")
+    here.fleet.common["holdfast_restore_roots"] = [str(home)]
+    target = str(home / "restored")
     here.play("restore", holdfast_restore_host="web1", holdfast_restore_target=target, holdfast_restore_to="web1")
     here.play("unlock", holdfast_unlock_parts=["keys"], holdfast_unlock_reason="To see it close")
     common = {name: value for name, value in here.fleet.common.items() if name.startswith("holdfast_")}
