@@ -23,7 +23,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Ob
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window, WindowSpec, open_window
 
 from tests.support.fork import Fork
-from tests.support.waiting import wait_for
+from tests.support.waiting import happens
 
 
 class World:
@@ -55,7 +55,12 @@ class World:
         return [rule["prefix"] for rule in self.state["rules"] if not rule["enabled"]]
 
     def wait(self, condition: Callable[[], bool]) -> float:
-        return wait_for(condition)
+        """Wait for it; how many seconds that took. If it does not come, tell what was called and what keepers wrote down."""
+        start, log = time.monotonic(), self.path.with_suffix(".log")
+        if not happens(condition):
+            written = log.read_text(encoding="utf-8") if log.exists() else "nothing"
+            raise AssertionError(f"This did not come about. Called: {self.state['calls']}. Written down: {written}")
+        return time.monotonic() - start
 
 
 class FakeCloudflare:
