@@ -24,6 +24,8 @@ Record = Callable[[str, object], None]
 GIGABYTE = 1 << 30
 # Escapes that a terminal obeys, and what turns the direction of writing.
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# What a play shows of an audit.
+ALL_OF_IT = "{{ found.findings }} {{ found.snapshots | default([]) }} {{ found.msg | default() }}"
 
 
 def told(record: Record, reached: dict[str, bool]) -> None:
@@ -69,11 +71,7 @@ def test_texts_of_the_bucket_are_no_templates_and_no_commands_of_a_terminal(
     arguments = {**site.bed.options, "record_dir": str(site.bed.record_dir)}
     tasks = [
         {"holdfast.restic_r2.restic_audit": arguments, "register": "found", "ignore_errors": True},
-        {
-            "ansible.builtin.debug": {
-                "msg": "{{ found.findings }} {{ found.snapshots | default([]) }} {{ found.msg | default() }}"
-            }
-        },
+        {"ansible.builtin.debug": {"msg": ALL_OF_IT}},
         {"ansible.builtin.set_stats": {"data": {"found": "{{ found.findings }}"}}},
     ]
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
