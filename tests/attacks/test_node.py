@@ -43,13 +43,11 @@ def snapshot(restic: Restic, site: Site) -> dict[str, Any]:
     return dict(json.loads(restic.succeed(["cat", "snapshot", site.ids[-1], "--no-lock"]).stdout))
 
 
-def test_texts_of_the_bucket_are_no_templates_and_no_commands_of_a_terminal(
-    site: Site, tmp_path: Path, record_property: Record
-) -> None:
-    """A play shows all that the audit returned, as a user's would."""
+def places_for_text(site: Site) -> dict[str, Callable[[str], Any]]:
+    """Where in a bucket somebody can leave a text."""
     restic = site.bed.restic
     key = Key.from_json(json.loads(restic.succeed(["cat", "masterkey", "--no-lock"]).stdout))
-    places: dict[str, Callable[[str], Any]] = {
+    return {
         "a key": lambda text: site.add(f"snapshots/{text}", b"x"),
         "a key beside the repository": lambda text: site.add(text, b"x"),
         **{
@@ -65,6 +63,13 @@ def test_texts_of_the_bucket_are_no_templates_and_no_commands_of_a_terminal(
             for field in ("tags", "paths")
         },
     }
+
+
+def test_texts_of_the_bucket_are_no_templates_and_no_commands_of_a_terminal(
+    site: Site, tmp_path: Path, record_property: Record
+) -> None:
+    """A play shows all that the audit returned, as a user's would."""
+    places = places_for_text(site)
     canaries = {name: tmp_path / f"ran-{number}" for number, name in enumerate(places)}
     for name, put in places.items():
         put("{{ lookup('ansible.builtin.pipe', 'touch " + str(canaries[name]) + "') }}\x1b[2J\u202e$(touch x)")
