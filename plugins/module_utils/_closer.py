@@ -49,6 +49,8 @@ _PROOF = 10.0
 # For how long, in seconds, closing builds upon the document that was read after opening instead of reading it again. Other
 # writers wait while a window is open, and what is read from the service may be as old anyway.
 LOOK_SECONDS = 1.0
+# What is read may be so many seconds old; a document of before the opening looks like one of after the closing.
+STALE_SECONDS = 2.0
 CAP = "the longest time that was allowed is over"
 LEASE = "the lease ran out"
 
@@ -177,7 +179,7 @@ class Closer:
         # Closing goes on without its turn: whoever keeps the turn from us must not keep the window open.
         with InTurn(spec.bucket, lambda: self.turn, _CLOSING_TURN, insist=False, limited=self.control.limited) as mine:
             mine.alone = self.alone
-            known = self._known()
+            known, lost = self._known(), cloudflare.lost_answers
             if spec.shared:
                 mine.take()
             if mine.alone and not self.alone:
@@ -193,6 +195,8 @@ class Closer:
             )
             mine.unanswered = update.unanswered
         self.lifted = self.lifted or update.written  # the write that was refused was not
+        if cloudflare.lost_answers > lost and elapsed() - self.written_at < STALE_SECONDS:
+            raise HoldfastError("The closing write had no answer, and what is read may be older than the opening.")
         enabled = [rule.get("prefix") for rule in update.after if rule.get("enabled") is True]
         missing = [prefix for prefix in spec.prefixes if prefix not in enabled]
         if missing:

@@ -67,6 +67,7 @@ class FakeCloudflare:
     """What the keeper needs of the client, over the file."""
 
     jurisdiction = "default"
+    lost_answers = 0
 
     def __init__(self, world: World, **settings: Any) -> None:
         self.world = world

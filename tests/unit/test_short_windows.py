@@ -75,3 +75,12 @@ def test_window_whose_end_came_before_it_was_read_back_is_not_in_doubt() -> None
     account.script["GET lock"] = [None, Lost(None)]
     report = short(account, 0.3)
     assert report["in_force"] is True and not windows(account.rules) and account.now < 15.0
+
+
+def test_closing_without_an_answer_is_not_proved_by_a_document_of_before_the_opening() -> None:
+    account = account_of()
+    account.empty = True  # so that nothing can be probed
+    account.script["PUT lock"] = [None, Lost(None)]
+    account.at(0.86, lambda: account.stale.append(lock_set("")))
+    report = short(account, 0.8)
+    assert not account.stale and report["in_force"] is True and not windows(account.rules)
