@@ -186,6 +186,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._api_token impo
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, TOKEN
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._token_plan import shown
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens import Tokens
 
@@ -207,7 +208,7 @@ def main() -> None:
     try:
         client = cloudflare_client(params)
         wish = wish_of(params, client.account_id)
-        write, hide = not module.check_mode, module.no_log_values.add
+        write, hide = not module.check_mode, hider(module)
         done = ensure(Tokens(client), wish, params["state"], roll=params["roll"], write=write, hide=hide)
     except HoldfastError as error:
         module.fail_json(msg=str(error), **error.details)

@@ -119,6 +119,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments impo
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._bucket_lifecycle import ensure
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 
 RULE = {
     "id": {"type": "str", "required": True},
@@ -138,7 +139,7 @@ def main() -> None:
         argument_spec={**CLOUDFLARE, **S3, **OPTIONS, "bucket": {"type": "str", "required": True}},
         supports_check_mode=True,
     )
-    clients = Clients(module.params, module.no_log_values.add)
+    clients = Clients(module.params, hider(module))
     try:
         outcome = ensure(clients, check_mode=module.check_mode, **{name: module.params[name] for name in OPTIONS})
     except HoldfastError as error:

@@ -228,6 +228,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import change_rules, turns_of
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_plan import plan, wanted_rules
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule, normalise, same
@@ -281,7 +282,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         )
 
     may_empty = params["state"] == "absent" or params["purge"]
-    turns = turns_of(params, module.no_log_values.add)
+    turns = turns_of(params, hider(module))
     write = not module.check_mode
     update = change_rules(client, params["bucket"], change, turns, allow_empty=may_empty, write=write)
     before, after = normalise(update.before), normalise(update.after)

@@ -187,6 +187,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import turns_of
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._relock import BucketResult, relock_all, sentence
@@ -225,7 +226,7 @@ def main() -> None:
         results = relock_all(
             clients,
             params["buckets"],
-            turns_of(params, module.no_log_values.add),
+            turns_of(params, hider(module)),
             force=params["force"],
             write=not module.check_mode,
             patience=params["patience"],

@@ -131,6 +131,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments impo
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import LONGEST_LEASE, open_window
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import PARTS
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3 as S3Client
@@ -185,7 +186,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        result = unlock(Clients(module.params, hide=module.no_log_values.add), write=not module.check_mode)
+        result = unlock(Clients(module.params, hide=hider(module)), write=not module.check_mode)
     except HoldfastError as error:
         module.fail_json(**shown_all({"msg": str(error), **error.details}))
     module.exit_json(changed=True, **result)

@@ -153,6 +153,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, TOKEN
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_token import HostToken
 
 ARGUMENTS: dict[str, Any] = {
@@ -169,7 +170,7 @@ ARGUMENTS: dict[str, Any] = {
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    write, hide = not module.check_mode, module.no_log_values.add
+    write, hide = not module.check_mode, hider(module)
     state = module.params["state"]
     try:
         host = HostToken(cloudflare_client(module.params), module.params, write=write, hide=hide)

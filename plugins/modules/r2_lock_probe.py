@@ -108,6 +108,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, HOST_KEYS, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import in_force
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import COPY, PUT
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
@@ -127,7 +128,7 @@ ARGUMENTS: dict[str, Any] = {
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
-        clients = Clients(module.params, hide=module.no_log_values.add)
+        clients = Clients(module.params, hide=hider(module))
         probe = clients.lock_probe
         found = probe.wait(module.params["wait"])
     except HoldfastError as error:

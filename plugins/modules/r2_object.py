@@ -165,6 +165,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._removal import removal_for
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
 
@@ -193,7 +194,7 @@ def main() -> None:
     try:
         if not 10 <= module.params["window_seconds"] <= 3600:
             raise HoldfastError(f"window_seconds is {module.params['window_seconds']}; it must be from 10 to 3600.")
-        removal = removal_for(Clients(module.params, module.no_log_values.add), module.check_mode)
+        removal = removal_for(Clients(module.params, hider(module)), module.check_mode)
         removal.run()
     except HoldfastError as error:
         outcome = removal.outcome if removal else {}

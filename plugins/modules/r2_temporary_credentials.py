@@ -116,6 +116,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments impo
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import format_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_keys import refuse_frozen
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import endpoint
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._temporary import (
@@ -157,7 +158,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        found = made(Clients(module.params, hide=module.no_log_values.add), time.time())
+        found = made(Clients(module.params, hide=hider(module)), time.time())
     except HoldfastError as error:
         module.fail_json(msg=str(error), **error.details)
     module.exit_json(

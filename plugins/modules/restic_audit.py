@@ -173,6 +173,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments impo
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import GATE
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._repository_audit import audit_for, verdict
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
 
@@ -185,7 +186,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=spec, required_if=needed, supports_check_mode=True)
     audit = None
     try:
-        audit = audit_for(Clients(module.params, module.no_log_values.add), module.check_mode)
+        audit = audit_for(Clients(module.params, hider(module)), module.check_mode)
         audit.run()
     except HoldfastError as error:
         outcome = audit.outcome if audit else {}

@@ -78,6 +78,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, RESTIC, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
 
 OPTIONS = {"read_data": {"type": "bool", "default": False}, "read_data_subset": {"type": "str"}}
@@ -93,7 +94,7 @@ def main() -> None:
     if subset and not re.fullmatch(SUBSET, subset):
         module.fail_json(msg=f"read_data_subset {subset!r} is none of a part (2/7), a percentage (10%) or a size (5G).")
     try:
-        restic = Clients(params, module.no_log_values.add).open_repository()
+        restic = Clients(params, hider(module)).open_repository()
         errors = restic.check(read_data=params["read_data"], read_data_subset=subset)
     except HoldfastError as error:
         module.fail_json(**shown_all({"msg": str(error), **error.details}))

@@ -305,6 +305,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments impo
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import GATE
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prune import Maintenance, maintenance_for
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import LONG, shown, shown_all
 
@@ -345,7 +346,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     maintenance = None
     try:
-        clients = Clients(module.params, module.no_log_values.add)
+        clients = Clients(module.params, hider(module))
         maintenance = maintenance_for(clients, dry_run=module.check_mode)
         maintenance.run()
     except HoldfastError as error:

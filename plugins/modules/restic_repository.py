@@ -96,6 +96,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, RESTIC, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._repository import ensure
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import LONG, shown, shown_all
 
@@ -104,7 +105,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={**CLOUDFLARE, **S3, **RESTIC, "record_dir": {"type": "path"}}, supports_check_mode=True
     )
-    clients = Clients(module.params, module.no_log_values.add)
+    clients = Clients(module.params, hider(module))
     try:
         outcome = ensure(clients, record_dir=module.params["record_dir"], check_mode=module.check_mode)
     except HoldfastError as error:

@@ -207,6 +207,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments impo
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._confined import require
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restore import How, Selection, restore
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._target import inspect
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import LONG, shown, shown_all
@@ -237,7 +238,7 @@ def restored(module: AnsibleModule) -> dict[str, Any]:
     how = How(**{name: params[name] for name in HOW}, confined=confined, check_mode=module.check_mode)
     if confined:
         require(target.path, special=how.special)
-    return restore(Clients(params, module.no_log_values.add).open_repository(), selection, target, how)
+    return restore(Clients(params, hider(module)).open_repository(), selection, target, how)
 
 
 def main() -> None:

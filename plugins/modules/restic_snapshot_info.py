@@ -122,6 +122,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, RESTIC, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._snapshots import listed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
 
@@ -136,7 +137,7 @@ OPTIONS = {
 
 def main() -> None:
     module = AnsibleModule(argument_spec={**CLOUDFLARE, **S3, **RESTIC, **OPTIONS}, supports_check_mode=True)
-    clients = Clients(module.params, module.no_log_values.add)
+    clients = Clients(module.params, hider(module))
     try:
         snapshots = listed(clients, **{name: module.params[name] for name in OPTIONS})
     except HoldfastError as error:

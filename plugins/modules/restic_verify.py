@@ -130,6 +130,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._verify import verify
 
@@ -139,7 +140,7 @@ OPTIONS = {"record_dir": {"type": "path"}, "max_age": {"type": "float", "default
 def main() -> None:
     spec = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **OPTIONS}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    clients = Clients(module.params, module.no_log_values.add)
+    clients = Clients(module.params, hider(module))
     try:
         found = verify(clients, **{name: module.params[name] for name in OPTIONS})
     except HoldfastError as error:
