@@ -181,10 +181,12 @@ def test_a_host_that_never_answers_holds_up_nothing(tmp_path: Path, ansible: Ans
     roles = [f"holdfast.restic_r2.{name}" for name in ("restic", "credentials", "backup")]
     plays = [{"hosts": "web1", "gather_facts": False, "ignore_errors": True, "roles": [role]} for role in roles]
     required = {"credentials_access_key_id": "a", "credentials_secret_access_key": "b", "credentials_password": "c"}
-    for play in plays:
-        run = ansible.playbook([play], inventory, variables=required, timeout=600)
-        assert re.search(r"Timed out after 3 second|expected time frame \(3\)", run.output), run.output
-    owner.close()
+    try:
+        for play in plays:
+            run = ansible.playbook([play], inventory, variables=required, timeout=600)
+            assert re.search(r"Timed out after 3 second|expected time frame \(3\)", run.output), run.output
+    finally:
+        owner.close()
 
 
 def everything(here: World, hostile: bool) -> list[tuple[str, Run]]:

@@ -39,10 +39,8 @@ for argument in sys.argv[1:]:
         if os.path.isfile(path) and os.path.getsize(path) < 100000:
             with open(home + "/received", "ab") as log, open(path, "rb") as file:
                 log.write(file.read())
-if os.path.exists(home + "/silent"):
-    with open(home + "/asked", "w") as asked:
-        asked.write(str(os.getpid()))
-    time.sleep(3600)
+while os.path.exists(home + "/silent"):
+    time.sleep(0.2)
 done = subprocess.run([{python!r}, *sys.argv[1:]], stdin=sys.stdin, stdout=subprocess.PIPE)
 out = done.stdout
 try:
@@ -87,7 +85,7 @@ class Owner:
         (self.home / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
     def answer_nothing_more(self) -> None:
-        """From now on no module that runs on the host ends."""
+        """From now on no module that runs on the host ends, before `close`."""
         (self.home / "silent").touch()
 
     def modules(self) -> list[str]:
@@ -120,6 +118,8 @@ class Owner:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def close(self) -> None:
+        """End the server, and modules that still run on the host."""
+        (self.home / "silent").unlink(missing_ok=True)
         self._server.shutdown()
         self._server.server_close()
 
