@@ -57,7 +57,7 @@ def change(host: Host, size: int = 2_000_000) -> None:
     host.run(f"head -c {size} /dev/urandom >/srv/blob; sha256sum </srv/blob >/srv/sum")
 
 
-def backup_until(running: Site, host: Host, path: str = "/data/", delay: float = 20) -> int:
+def backup_until(running: Site, host: Host, path: str = "/data/", delay: float = 300) -> int:
     """Start the job with new data and return when the server has got, but not answered, an upload below `path`; its number."""
     change(host)
     newest = running.stand_in.last_request()

@@ -59,7 +59,7 @@ class FencedWorld(Schedule, Account):
         self.outage, self.writes_only = 0.0, False
         self.recovering: set[str] = set()
         self.before: list[Rule] = rules
-        self.changed_at = -math.inf
+        self.changed_at = self.late_at = -math.inf
         self.answered: dict[str, float] = {}
         self.basis: dict[str, float] = {}
         self.read_token: dict[str, dict[str, Any] | None] = {}
@@ -211,6 +211,7 @@ class FencedWorld(Schedule, Account):
         if late:
             self.needed &= {rule["id"] for rule in rules}
             self.closed.clear()
+            self.late_at = self.now
         there = {window.holder: window for window in windows(self.rules)}
         will_be = {window.holder: window for window in windows(rules)}
         for holder in there.keys() - will_be.keys():
@@ -271,7 +272,9 @@ class FencedWorld(Schedule, Account):
         self.closed[holder] = actor.name
 
     def need(self, ids: set[str]) -> None:
-        """From now on these rules must be there."""
+        """From now on these rules must be there, but for what a late write has undone and nobody may see yet."""
+        if self.now - self.late_at <= STALE:
+            ids = ids & {rule["id"] for rule in self.rules}
         self.needed |= ids
         if ids - {rule["id"] for rule in self.rules}:
             self.blame("site says that rules are there, and they are not")
