@@ -10,6 +10,7 @@ At every request of maintenance, though not on a host: tests/matrix/test_backup.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -35,6 +36,11 @@ def running(site: Site) -> Site:
 def back_up(host: Host) -> None:
     """Something new, most of which is in no later backup."""
     host.run(f"head -c 400000 /dev/urandom >/srv/blob; date >>/srv/log; systemctl start {UNIT}")
+
+
+def back_up_and_note(running: Site, host: Host, stored: list[int]) -> None:
+    back_up(host)
+    stored.append(number(running, kind="PutObject", path=f"/{running.bucket(host.name)}/snapshots/"))
 
 
 def maintained(running: Site, host: Host, moment: dict[str, Any], work: Callable[[], None]) -> Run:
@@ -70,11 +76,7 @@ def test_backup_is_not_delayed_by_a_prune_however_long_that_is_held(running: Sit
         moment = {"kind": "PutObject", "path": "/index/", "agent": "holdfast", "skip": 1}
         stored: list[int] = []
 
-        def work(host: Host = host, bucket: str = bucket, stored: list[int] = stored) -> None:
-            back_up(host)
-            stored.append(number(running, kind="PutObject", path=f"{bucket}/snapshots/"))
-
-        run = maintained(running, host, moment, work)
+        run = maintained(running, host, moment, partial(back_up_and_note, running, host, stored))
         assert stored[0] < number(running, kind="DeleteObjects", path=bucket)
         assert_well(running, host, run)
 
