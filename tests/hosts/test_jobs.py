@@ -191,6 +191,7 @@ def test_people_use_the_same_command(jobs: Site) -> None:
         assert host.ssh("runuser -u admin -- holdfast-restic home snapshots").returncode != 0
 
 
+@pytest.mark.proof
 def test_a_renamed_job_takes_its_units_along(jobs: Site) -> None:
     jobs.common["backup_jobs"] = [{"name": "people", "paths": ["/home"]}]
     jobs.provision()

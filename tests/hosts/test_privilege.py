@@ -136,6 +136,7 @@ def shown(told: dict[str, str]) -> dict[str, str]:
     return {re.sub("[\\0-\x1f]", lambda found: f"\\x{ord(found[0]):02x}", path): why for path, why in told.items()}
 
 
+@pytest.mark.proof
 def test_hostile_trees_restored_as_root_on_a_host(hosts: Site) -> None:
     snapshots = {host.name: hostile(hosts, host) for host in hosts.fleet}
     state = "find /srv/outside /etc /usr/local -xdev -printf '%p %m %U %G %n %s %T@\\n' | sort"

@@ -167,6 +167,7 @@ def test_nothing_secret_is_told_to_people_or_left_on_the_controller(site: Site, 
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.proof
 def test_keys_are_rotated_while_backups_run(site: Site, fleet: Fleet, heartbeat: Heartbeat) -> None:
     """One host encrypts its credentials, the other does not."""
     for variables in site.hosts.values():

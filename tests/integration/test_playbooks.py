@@ -268,6 +268,7 @@ def test_variable_whose_name_was_mistyped_is_missed(ansible: Ansible, fleet: Fle
     assert not [path for method, path in rest_calls(fleet) if method == "POST" and path.endswith("/tokens")]
 
 
+@pytest.mark.proof
 def test_node_that_cannot_be_reached_is_told(ansible: Ansible, fleet: Fleet) -> None:
     fleet.inventory["nodes"] = {"hosts": {"node": {"ansible_host": "127.0.0.1", "ansible_port": 9}}}
     fleet.host("web1")["holdfast_node"] = "node"
