@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Event
 
@@ -28,21 +29,27 @@ def from_the_future(host: Host) -> None:
 
 
 def remove_and_back_up(host: Host, ended: Event) -> None:
-    """Whenever there is a lock, take it away; then back up what is about to be pruned."""
+    """Whenever there is a lock, take it away, and back up what is about to be pruned, without waiting for that."""
     files = host.home / "beside"
     files.mkdir(exist_ok=True)
     (files / "new").write_bytes(b"new")
-    while not ended.wait(0.01):
-        try:
-            found = host.sizes("locks/")
-        except ClientError:  # it is refused everything once its token is disabled, even to look
-            host.refused["look for locks"] = host.refused.get("look for locks", 0) + 1
-            continue
-        for key in found:
-            host.attempt(LOCK_REMOVED, host.s3.delete_object, Bucket=host.bucket, Key=key)
-        if found:
-            with suppress(HoldfastError):
-                host.restic.run(["backup", str(files)], timeout=20)
+
+    def back_up() -> None:
+        with suppress(HoldfastError):
+            host.restic.run(["backup", str(files)], timeout=20)
+
+    with ThreadPoolExecutor(1) as pool:
+        backup = pool.submit(lambda: None)
+        while not ended.wait(0.01):
+            try:
+                found = host.sizes("locks/")
+            except ClientError:  # it is refused everything once its token is disabled, even to look
+                host.refused["look for locks"] = host.refused.get("look for locks", 0) + 1
+                continue
+            for key in found:
+                host.attempt(LOCK_REMOVED, host.s3.delete_object, Bucket=host.bucket, Key=key)
+            if found and backup.done():
+                backup = pool.submit(back_up)
 
 
 ATTACKS = [

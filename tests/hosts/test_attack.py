@@ -169,6 +169,7 @@ def test_hosts_that_are_cut_off_while_they_are_maintained(running: Site, fleet: 
         assert {rule["enabled"] for rule in running.stand_in.rules(running.bucket(host.name))} == {True}
 
 
+@pytest.mark.proof
 def test_a_deleted_host_comes_back_on_a_fresh_one(running: Site, fleet: Fleet, tmp_path: Path) -> None:
     for host in fleet:
         host.write("/var/tmp/manifest.py", MANIFEST)

@@ -47,6 +47,7 @@ def left(bed: Fleet) -> list[str]:
     return [str(path) for path in found] + mounts + processes
 
 
+@pytest.mark.proof
 def test_nothing_stays_and_it_works_again(bed: Fleet) -> None:
     for _time in range(2):
         bed.up("trixie")

@@ -174,6 +174,7 @@ def test_what_does_not_do_replaces_nothing(
     assert installed(fleet) == before
 
 
+@pytest.mark.proof
 def test_up_and_down_change_one_file(site: Site, mirror: Mirror, fleet: Fleet) -> None:
     mirror.release("0.19.7")
     mirror.release("0.20.1")
