@@ -60,6 +60,7 @@ def test_nothing_stays_and_it_works_again(bed: Fleet) -> None:
         assert left(bed) == []
 
 
+@pytest.mark.proof
 def test_nothing_stays_after_it_was_killed(bed: Fleet) -> None:
     with subprocess.Popen([str(BED), "up", "1", "trixie"], env=bed.environment, stderr=subprocess.DEVNULL) as boot:
         end = time.monotonic() + 600

@@ -54,6 +54,7 @@ def left_on_controller(site: Site, secrets: Collection[str]) -> list[Path]:
     return [path for path in left if any(secret.encode() in path.read_bytes() for secret in secrets)]
 
 
+@pytest.mark.proof
 def test_dry_run_on_bare_hosts_predicts_and_changes_nothing(site: Site, heartbeat: Heartbeat) -> None:
     site.common["holdfast_heartbeat_url"] = heartbeat.address
     before = {host.name: host.run("find / -xdev -newer /etc/machine-id -type f | sort") for host in site.fleet}
