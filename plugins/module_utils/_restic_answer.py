@@ -44,7 +44,7 @@ def failure(completed: Completed) -> int:
 
 def reason(completed: Completed) -> str:
     """What restic says went wrong: its last word, and the first error if there were others before."""
-    lines = [_message(line) for line in completed.stderr.splitlines() if line.strip()]
+    lines = [_message(line) for line in _without_stacks(completed.stderr.splitlines()) if line.strip()]
     fatal = [text for kind, text in lines if text.startswith("Fatal: ")]
     errors = [text for kind, text in lines if kind == "error"]
     if fatal and errors:
@@ -52,6 +52,12 @@ def reason(completed: Completed) -> str:
     if fatal or lines:
         return short(fatal[-1] if fatal else lines[-1][1])
     return "it did not say why"
+
+
+def _without_stacks(lines: list[str]) -> list[str]:
+    """The lines that say something: below an error that it did not expect, restic writes a function and its place by turns."""
+    places = {number for number, line in enumerate(lines) if line.startswith("\t")}
+    return [line for number, line in enumerate(lines) if not places & {number, number + 1}]
 
 
 def _message(line: str) -> tuple[str, str]:

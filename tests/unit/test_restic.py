@@ -101,6 +101,10 @@ def test_exit_codes_mean_the_same_in_all_versions(code: int, stderr: str, expect
         ('{"message_type":"error","message":"damaged"}\n', "damaged"),
         ('{"odd": 1}\n["x"]\n7\n', "7"),
         ("Fatal: " + "x" * 400, "Fatal: " + "x" * 293 + "…"),
+        (
+            "open: no such thing\nmain.open\n\tmain.go:7\nloading failed\nmain.load\n\tmain.go:9\nruntime.goexit\n\tasm.s:1771\n",
+            "loading failed",
+        ),
     ],
 )
 def test_the_reason_is_found_in_the_noise(stderr: str, expected: str) -> None:
