@@ -191,7 +191,8 @@ class Gate:
             work: dict[str, Callable[[], Any]] = {"snapshots": lambda: self._listed_snapshots(restic, found)}
             if count and not self.wanted.folder:
                 work["twice"] = lambda: duplicates(restic)
-            answers = in_parallel(lambda name: work[name](), work)
+            # Without a quick key, the first of them makes restic's cache.
+            answers = in_parallel(lambda name: work[name](), work, len(work) if self._quick and self._quick[0] else 1)
             twice = answers.get("twice", 0)
             if twice and self.wanted.read_duplicates:
                 # Any copy is as good as the other when all of them are intact.

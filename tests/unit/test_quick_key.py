@@ -36,3 +36,9 @@ def test_it_opens_the_same_repository_alone(restic: Restic, tmp_path: Path) -> N
 def test_where_this_python_cannot_encrypt_there_is_none(restic: Restic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_quick_key, "HAS_CRYPTOGRAPHY", False)
     assert quick_key(restic) is None
+
+
+def test_restics_cache_is_there_before_processes_run_side_by_side(restic: Restic, tmp_path: Path) -> None:
+    """Of two that make it at a time, one may read the version of the other's before that is written, and fails."""
+    quick_key(Restic(restic.repository, path=restic.path, cache_dir=str(tmp_path / "cache")))
+    assert [path.read_text(encoding="utf-8") for path in (tmp_path / "cache").glob("*/version")] == ["1"]
