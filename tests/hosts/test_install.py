@@ -191,6 +191,7 @@ def test_up_and_down_change_one_file(site: Site, mirror: Mirror, fleet: Fleet) -
         assert changed == ["/usr/local/bin/restic"]
 
 
+@pytest.mark.proof
 def test_the_package_of_the_distribution(site: Site, fleet: Fleet) -> None:
     settings = {"restic_method": "package", "restic_minimum_version": "0.17.1", "user": "admin"}
     assert site.play(PLAY, holdfast_state="absent", user="admin").exit_code == 0
@@ -206,6 +207,7 @@ def test_the_package_of_the_distribution(site: Site, fleet: Fleet) -> None:
         assert host.run("dpkg-query -W -f '${Status}' restic") == "install ok installed"
 
 
+@pytest.mark.proof
 def test_a_file_from_the_controller(site: Site, fleet: Fleet) -> None:
     run = site.play(PLAY, user="admin")
     assert run.exit_code == 0, run.output
