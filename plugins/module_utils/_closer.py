@@ -49,7 +49,7 @@ _PROOF = 10.0
 # For how long, in seconds, closing builds upon the document that was read after opening instead of reading it again. Other
 # writers wait while a window is open, and what is read from the service may be as old anyway.
 LOOK_SECONDS = 1.0
-# What is read may be so many seconds old; a document of before the opening looks like one of after the closing.
+# What is read may be so many seconds old; a document of before a window opened looks like one of after it was closed.
 STALE_SECONDS = 2.0
 CAP = "the longest time that was allowed is over"
 LEASE = "the lease ran out"
@@ -74,6 +74,8 @@ class Closer:
         self.lifted = False
         self.doubtful = False
         self.relocking = False
+        # Whether a closing write was sent that had no answer.
+        self.sent = False
         self.opened_at = 0.0
         self.written_at = -math.inf
         # How long after the reading that it builds upon a write may have taken effect, in seconds.
@@ -179,7 +181,7 @@ class Closer:
         # Closing goes on without its turn: whoever keeps the turn from us must not keep the window open.
         with InTurn(spec.bucket, lambda: self.turn, _CLOSING_TURN, insist=False, limited=self.control.limited) as mine:
             mine.alone = self.alone
-            known, lost = self._known(), cloudflare.lost_answers
+            known, lost, began = self._known(), cloudflare.lost_answers, elapsed()
             if spec.shared:
                 mine.take()
             if mine.alone and not self.alone:
@@ -195,8 +197,11 @@ class Closer:
             )
             mine.unanswered = update.unanswered
         self.lifted = self.lifted or update.written  # the write that was refused was not
-        if cloudflare.lost_answers > lost and elapsed() - self.written_at < STALE_SECONDS:
-            raise HoldfastError("The closing write had no answer, and what is read may be older than the opening.")
+        if cloudflare.lost_answers > lost:
+            # Once more, when what is read can no longer be as old as what was there before.
+            self.sent = True
+            time.sleep(max(began + STALE_SECONDS - elapsed(), 0.0))
+            raise HoldfastError("The closing write had no answer.")
         enabled = [rule.get("prefix") for rule in update.after if rule.get("enabled") is True]
         missing = [prefix for prefix in spec.prefixes if prefix not in enabled]
         if missing:
@@ -230,7 +235,7 @@ class Closer:
         Not where somebody else has a window there, who may be closing it now: that would open it again.
         """
         alone = not self.spec.shared or mine.alone is not None
-        return self.lifted and not self.report["closed"] and not (alone and windows(rules))
+        return self.lifted and not (self.sent or self.report["closed"]) and not (alone and windows(rules))
 
     def _note_first_look(self, before: list[Rule]) -> None:
         window = window_of(before, self.spec.prefix)

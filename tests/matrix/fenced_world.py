@@ -265,7 +265,7 @@ class FencedWorld(Schedule, Account):
         held = {window.holder for window in windows(self.rules)} | {fence.holder for fence in fences(self.rules)}
         if report["in_force"] is False:
             self.blame(f"{actor.name} gave up: {report['error']}")
-        elif holder in held:
+        elif holder in held and self.now - self.late_at > STALE:  # else nobody may see yet what a late write did
             self.blame(f"{actor.name} left what it held, and says {report['ended_by']}")
         if report["closed_by_other"] and self.removers.get(holder) == {actor.name} and actor.name not in self.misled:
             self.blame(f"{actor.name} says that somebody else closed the window that it closed")

@@ -84,3 +84,13 @@ def test_closing_without_an_answer_is_not_proved_by_a_document_of_before_the_ope
     account.at(0.86, lambda: account.stale.append(lock_set("")))
     report = short(account, 0.8)
     assert not account.stale and report["in_force"] is True and not windows(account.rules)
+
+
+def test_closing_without_an_answer_is_not_proved_by_a_document_of_before_a_late_opening() -> None:
+    """The opening takes effect when all was closed; what is read just after that may show the time before."""
+    account = account_of()
+    account.empty = True
+    account.script["PUT lock"] = [Lost(31.5), None, Lost(None)]
+    account.at(32.45, lambda: account.stale.append(lock_set("")))
+    report = short(account, 0.8)
+    assert not account.stale and report["in_force"] is True and not windows(account.rules)
