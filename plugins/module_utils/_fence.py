@@ -41,6 +41,8 @@ _CLOSING_TURN = 30.0
 _SEEN = 2.0
 # A change of a token without an answer may still take effect: look again after so many seconds.
 _AFTERSHOCKS = (1.0, 5.0, 25.0)
+# Tokens are enabled by rules that were read so many seconds ago at most. Who puts up a fence after that opens no window yet.
+_FRESH = SPREAD_SECONDS / 2
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class FenceKeeper(Keeper):
         """Enable the tokens, once no window is open to them, and take the rule away."""
         spec = self.spec
         self._pause(max(self.written_at + _SEEN - elapsed(), 0.0))
-        rules = cloudflare.lock_rules(spec.bucket)
+        rules = self._read(cloudflare)
         fences.check_no_window(rules, spec.prefix)
         there = fences.fence_of(rules, spec.prefix)
         # Who took it over has these tokens to see to.
@@ -177,13 +179,17 @@ class FenceKeeper(Keeper):
     def _enable_tokens(self, wanted: list[str]) -> None:
         tokens = self._tokens()
         for token_id in wanted:
-            tokens.enable(token_id)
+            tokens.enable(token_id, self._look_at_clock)
         for seconds in _AFTERSHOCKS if self.unanswered or tokens.unanswered else ():
             self._pause(seconds)
             for token_id in wanted:
                 if (tokens.get(token_id) or {}).get("status") == DISABLED:
                     tokens.enable(token_id)
         self.disabled, self.unanswered = [], False
+
+    def _look_at_clock(self) -> None:
+        if elapsed() - self.read_at > _FRESH:
+            raise HoldfastError("The node stood still, and others may have put up a fence since.")
 
     def _give_up(self, problem: Exception) -> None:
         spec = self.spec

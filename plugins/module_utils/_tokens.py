@@ -151,10 +151,10 @@ class Tokens:
             )
         return found
 
-    def set_status(self, token_id: str, status: str) -> Token:
+    def set_status(self, token_id: str, status: str, ready: Callable[[], object] = lambda: None) -> Token:
         """Enable or disable a token and leave all else as it is: read, change, write, read back, and again if need be.
 
-        Returns the token as it was before.
+        Returns the token as it was before. `ready` is called before every write, and raises where none may be made any more.
         """
         tries, before = 0, None
         while True:
@@ -164,6 +164,7 @@ class Tokens:
                 raise TokenError(f"The API token {token_id} is gone: run the site playbook.")
             before = before or found
             problem: CloudflareError
+            ready()
             try:
                 # Sent once: whether one of several had no answer would not be known.
                 self._cloudflare.call("PUT", self._one(token_id), request_of(_with_status(found, status)), patience=0.0)
@@ -184,7 +185,7 @@ class Tokens:
                 raise problem
             self._sleep(wait)
 
-    def enable(self, token_id: str) -> bool:
+    def enable(self, token_id: str, ready: Callable[[], object] = lambda: None) -> bool:
         """Enable a token, also where it reads as enabled: that it was disabled may not be seen yet.
 
         One that is gone, or that ends by itself, needs nothing. Returns whether it was seen to be disabled.
@@ -192,7 +193,7 @@ class Tokens:
         token = self.get(token_id)
         if token is None or token.get("status") not in (ACTIVE, DISABLED):
             return False
-        return self.set_status(token_id, ACTIVE).get("status") == DISABLED
+        return self.set_status(token_id, ACTIVE, ready).get("status") == DISABLED
 
     def roll(self, token_id: str) -> str:
         """Give a token another value and return it; the old one ends at once."""

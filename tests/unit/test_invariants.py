@@ -197,6 +197,21 @@ def test_tokens_of_a_fence_that_a_late_write_overwrote_are_enabled_again(late: s
     assert {one["status"] for one in account.tokens.values()} == {"active"}
 
 
+def test_node_that_stood_still_enables_nothing_behind_a_fence_that_was_put_up_since() -> None:
+    account = account_of()
+
+    def stand_still() -> None:
+        account.stale.append(account.rules)
+        account.suspend(400.0)
+        account.rules = lock_set("")
+        fenced(account, 3600, holder=OTHER)
+
+    # Of the reads of the document, the last one before the tokens are enabled.
+    account.at(300.0, lambda: account.script.__setitem__("GET lock", [stand_still]))
+    fence(account)
+    assert account.tokens["t1"]["status"] == "disabled"
+
+
 def test_token_that_a_person_disables_meanwhile_stays_disabled() -> None:
     account = account_of()
     account.tokens["t1"]["status"] = "disabled"
