@@ -160,7 +160,7 @@ class FenceKeeper(Keeper):
             if cloudflare.lost_answers or self.basis_age > _SEEN:
                 # Our rule may have come late and overwritten the fence for which these were disabled: no guard knows of it.
                 left = list(dict.fromkeys([*left, *spec.tokens]))
-            self._enable_tokens([one for one in left if not _behind_another(rules, spec.prefix, one)])
+            self._enable_tokens(cloudflare, [one for one in left if not _behind_another(rules, spec.prefix, one)])
         # Unlike a window, a fence may stay up for longer: its writes must not undo what others write.
         seconds, limited = min(patience, _CLOSING_TURN), self.control.limited
         with InTurn(spec.bucket, lambda: self.turn, seconds, insist=True, limited=limited) as mine:
@@ -176,15 +176,18 @@ class FenceKeeper(Keeper):
         if not self.report["closed"]:
             self.report["closed_by_other"] = not self.doubtful and (there is None or there.holder != self.holder)
 
-    def _enable_tokens(self, wanted: list[str]) -> None:
+    def _enable_tokens(self, cloudflare: Cloudflare, wanted: list[str]) -> None:
         tokens = self._tokens()
         for token_id in wanted:
             tokens.enable(token_id, self._look_at_clock)
         for seconds in _AFTERSHOCKS if self.unanswered or tokens.unanswered else ():
             self._pause(seconds)
+            # Others may have put up a fence since, for which these are disabled.
+            others = [fence for fence in fences.fences(self._read(cloudflare)) if fence.holder != self.holder]
             for token_id in wanted:
-                if (tokens.get(token_id) or {}).get("status") == DISABLED:
-                    tokens.enable(token_id)
+                theirs = any(token_id in fence.tokens for fence in others)
+                if not theirs and (tokens.get(token_id) or {}).get("status") == DISABLED:
+                    tokens.enable(token_id, self._look_at_clock)
         self.disabled, self.unanswered = [], False
 
     def _look_at_clock(self) -> None:

@@ -14,15 +14,11 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils import _fences as fences
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import Control
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import FenceHolder, FenceKeeper, FenceSpec
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import open_window, windows
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import change_rules
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_plan import plan
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._relock import relock
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens import Tokens
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import Turn
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window, WindowError
 
 from tests.support.account_world import BUCKET, Account, Lost, Objects, Refused, clocks_of, keep, spec_of, token
@@ -30,7 +26,6 @@ from tests.support.account_world import BUCKET, Account, Lost, Objects, Refused,
 HOLDER = "0123456789abcdef"
 OTHER = "fedcba9876543210"
 WEB1 = "holdfast/web1"
-LOGS = {"id": "logs", "enabled": True, "prefix": "logs/", "condition": {"type": "Age", "maxAgeSeconds": 1}}
 
 
 def account_of(prefix: str = "") -> Account:
@@ -212,6 +207,19 @@ def test_node_that_stood_still_enables_nothing_behind_a_fence_that_was_put_up_si
     assert account.tokens["t1"]["status"] == "disabled"
 
 
+def test_second_looks_enable_nothing_behind_a_fence_that_was_put_up_since() -> None:
+    account = account_of()
+    account.script["PUT token t1"] = [None, Lost(0.0)]  # so that enabling looks again for half a minute
+
+    def put_up() -> None:
+        account.rules = lock_set("")
+        fenced(account, 3600, holder=OTHER)
+
+    account.at(304.0, put_up)
+    fence(account)
+    assert account.now > 310 and account.tokens["t1"]["status"] == "disabled"
+
+
 def test_token_that_a_person_disables_meanwhile_stays_disabled() -> None:
     account = account_of()
     account.tokens["t1"]["status"] = "disabled"
@@ -345,54 +353,3 @@ def test_window_whose_closing_could_not_be_read_back_is_not_said_to_be_closed_by
     account.script["GET lock"] = [None, None, None, Refused(403)]
     report = keep(account, spec_of(account), 5.0)
     assert report["in_force"] is True and report["closed_by_other"] is False
-
-
-# --- other writers ---------------------------------------------------------------------------------------------------
-
-
-def lock(account: Account, rules: list[dict[str, Any]]) -> None:
-    client = account.client(patience=30)
-
-    def change(current: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return plan(current, rules, state="present", now=client.server_time())
-
-    def turns(_cloudflare: object, _name: str) -> Turn:
-        bucket: Any = Objects(account)
-        return Turn(lambda: bucket, client.server_time, account.sleep)
-
-    with clocks_of(account):
-        change_rules(client, BUCKET, change, turns)
-
-
-def closed_meanwhile(account: Account, moment: float) -> list[dict[str, Any]]:
-    """The keeper of the window closes it at that moment, or between a look of somebody else and the write that follows."""
-    closed = lock_set("")
-    account.script["PUT lock"] = [partial(setattr, account, "rules", closed)]
-    account.at(moment, partial(setattr, account, "rules", closed))
-    return closed
-
-
-def test_no_document_is_written_back_that_was_read_while_a_window_was_open() -> None:
-    account = account_of()
-    opened(account, 10.0)
-    closed_meanwhile(account, 9.0)
-    lock(account, [LOGS])
-    assert not windows(account.rules) and LOGS in account.rules
-
-
-def test_window_that_stays_open_is_not_waited_for_without_end() -> None:
-    account = account_of()
-    opened(account, 3000.0)
-    closed_meanwhile(account, 2999.0)
-    with pytest.raises(HoldfastError, match="window of the repository of the bucket is open until"):
-        lock(account, [LOGS])
-    assert windows(account.rules) and account.now < 100
-
-
-def test_rule_that_somebody_else_undoes_at_once_is_written_again() -> None:
-    """Also in a bucket of one host: its keeper may have read the document before."""
-    account = account_of()
-    account.at(1.0, partial(setattr, account, "rules", lock_set("")))
-    lock(account, [LOGS])
-    account.sleep(10)
-    assert LOGS in account.rules
