@@ -21,6 +21,7 @@ from tests.support.site import Site
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
 
+SAMPLE = ("trixie",)
 ROOT = Path(__file__).resolve().parents[2]
 JOBS: list[dict[str, Any]] = [{"name": "data", "paths": ["/srv"]}]
 # One line for each path below a folder: everything that a restore must bring back.

@@ -24,6 +24,7 @@ from tests.support.site import Site
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
 
+SAMPLE = ("bookworm",)
 PLAY: list[dict[str, Any]] = [
     {"hosts": "holdfast", "gather_facts": False, "become": True, "roles": ["holdfast.restic_r2.restic"]}
 ]

@@ -20,6 +20,7 @@ from tests.support.site import Site
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
 
+SAMPLE = ("bookworm",)
 SECRET = "a-secret-in-a-hook"
 # Everything that a user finds in his job is written down, as its dump.
 SPY = """

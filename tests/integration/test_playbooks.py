@@ -169,6 +169,7 @@ def maintain(ansible: Ansible, fleet: Fleet, *arguments: str) -> Run:
     return run
 
 
+@pytest.mark.proof
 @pytest.mark.xdist_group("history")
 def test_maintenance_of_a_fleet(ansible: Ansible, history: Fleet) -> None:
     for name in ("web1", "web2"):
