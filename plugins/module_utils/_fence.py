@@ -41,8 +41,6 @@ _CLOSING_TURN = 30.0
 _SEEN = 2.0
 # A change of a token without an answer may still take effect: look again after so many seconds.
 _AFTERSHOCKS = (1.0, 5.0, 25.0)
-# Tokens are enabled by rules that were read so many seconds ago at most. Who puts up a fence after that opens no window yet.
-_FRESH = SPREAD_SECONDS / 2
 
 
 @dataclass(frozen=True)
@@ -179,7 +177,7 @@ class FenceKeeper(Keeper):
     def _enable_tokens(self, cloudflare: Cloudflare, wanted: list[str]) -> None:
         tokens = self._tokens()
         for token_id in wanted:
-            tokens.enable(token_id, self._look_at_clock)
+            tokens.enable(token_id, self._check_age)
         for seconds in _AFTERSHOCKS if self.unanswered or tokens.unanswered else ():
             self._pause(seconds)
             # Others may have put up a fence since, for which these are disabled.
@@ -187,12 +185,11 @@ class FenceKeeper(Keeper):
             for token_id in wanted:
                 theirs = any(token_id in fence.tokens for fence in others)
                 if not theirs and (tokens.get(token_id) or {}).get("status") == DISABLED:
-                    tokens.enable(token_id, self._look_at_clock)
+                    tokens.enable(token_id, self._check_age)
         self.disabled, self.unanswered = [], False
 
-    def _look_at_clock(self) -> None:
-        if elapsed() - self.read_at > _FRESH:
-            raise HoldfastError("The node stood still, and others may have put up a fence since.")
+    def _check_age(self) -> None:
+        fences.check_age(elapsed() - self.read_at)
 
     def _give_up(self, problem: Exception) -> None:
         spec = self.spec

@@ -12,6 +12,7 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -55,10 +56,13 @@ def take_over_overdue(
     return rules
 
 
-def enable_behind(cloudflare: Cloudflare, rules: list[Rule], holder: str, result: Result) -> list[Fence]:
+def enable_behind(
+    cloudflare: Cloudflare, rules: list[Rule], holder: str, result: Result, ready: Callable[[], None]
+) -> list[Fence]:
     """Enable the tokens behind the fences that are this holder's in what was read back; returns those that are done.
 
-    A fence of which a token cannot be enabled stays, and a person is told.
+    `ready` is called before each is enabled, and raises where these rules are too old for that. A fence of which a token
+    cannot be enabled stays, and a person is told.
     """
     told = {fence["prefix"]: fence for fence in result.fences}
     mine = [fence for fence in fences(rules) if fence.holder == holder]
@@ -68,7 +72,7 @@ def enable_behind(cloudflare: Cloudflare, rules: list[Rule], holder: str, result
     for fence in mine:
         try:
             for token_id in fence.tokens:
-                if Tokens(cloudflare).enable(token_id):
+                if Tokens(cloudflare).enable(token_id, ready):
                     told[fence.prefix]["enabled"].append(token_id)
             done.append(fence)
         except HoldfastError as error:

@@ -37,6 +37,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
 
 # The tokens stand in the prefix of the rule, which R2 bounds.
 _MAX_BYTES = 1024
+# How old rules may be by which tokens are enabled: who puts up a fence after that opens no window for a minute.
+_FRESH = 30.0
 
 
 class WindowOpen(HoldfastError):
@@ -163,6 +165,12 @@ def check_no_window(rules: Iterable[Rule], prefix: str) -> None:
     window = window_of(rules, prefix)
     if window is not None:
         raise WindowOpen(f"A window of {_name(prefix)} is open, held by {window.holder}.")
+
+
+def check_age(seconds: float) -> None:
+    """Refuse to enable tokens by rules that were read so many seconds ago, when others may have put up a fence since."""
+    if seconds > _FRESH:
+        raise HoldfastError("The node stood still, and others may have put up a fence since.")
 
 
 def check_behind(rules: Iterable[Rule], prefix: str, holder: str, until: datetime) -> None:

@@ -22,6 +22,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare imp
     Throttled,
     Unreachable,
 )
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import elapsed
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence_guard import (
     enable_behind,
@@ -29,6 +30,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence_guard im
     settled,
     take_over_overdue,
 )
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._fences import check_age
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import Window, close_window, windows
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import Turns
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule, format_date, problems
@@ -118,7 +120,9 @@ def _take_down(
 ) -> None:
     """Enable the tokens behind the fences that were made this guard's own, and take these away."""
     time.sleep(_SECOND_LOOK)
-    done = enable_behind(cloudflare, cloudflare.lock_rules(result.bucket), holder, result)
+    read_at = elapsed()
+    rules = cloudflare.lock_rules(result.bucket)
+    done = enable_behind(cloudflare, rules, holder, result, lambda: check_age(elapsed() - read_at))
 
     def change(rules: list[Rule]) -> list[Rule]:
         return settled(rules, holder, done, cloudflare.server_time())

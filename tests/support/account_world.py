@@ -34,6 +34,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils import (
     _keeper,
     _lock_change,
     _prober,
+    _relock,
     _turn,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
@@ -296,7 +297,7 @@ class Parent(Control):
 @contextmanager
 def clocks_of(account: Account) -> Iterator[None]:
     """Everything of a keeper goes by the account's time."""
-    modules = (_keeper, _closer, _prober, _turn, _fence, _control, _lock_change)
+    modules = (_keeper, _closer, _prober, _turn, _fence, _control, _lock_change, _relock)
     patches: list[Any] = [
         mock.patch.object(module, "elapsed", account.clock) for module in modules if hasattr(module, "elapsed")
     ]

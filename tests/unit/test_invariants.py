@@ -90,6 +90,25 @@ def test_guard_enables_nothing_behind_a_fence_that_was_taken_over() -> None:
         assert (found and found.holder == OTHER and account.tokens["t1"]["status"] == "disabled") or step == 1, step
 
 
+@pytest.mark.parametrize("step", ["GET lock", "GET token t1"])
+def test_guard_that_stood_still_enables_nothing_behind_a_fence_that_was_put_up_since(step: str) -> None:
+    account = account_of()
+    fenced(account, -1)
+
+    def stand_still() -> None:
+        account.stale.append(account.rules)
+        account.suspend(400.0)
+        account.rules = lock_set("")
+        fenced(account, 3600, holder=OTHER)
+
+    # Of the reads of the document, the one after the second look.
+    account.script[step] = [*([None] * 2 if step == "GET lock" else []), stand_still]
+    result = guard(account)
+    assert account.tokens["t1"]["status"] == "disabled"
+    found = fences.fence_of(account.rules, "")
+    assert found is not None and found.holder == OTHER and result.problems
+
+
 @pytest.mark.parametrize("prefix", ["", "web1/"])
 def test_fence_is_not_said_to_be_up_while_the_guard_takes_it_down(prefix: str) -> None:
     """The guard, told to use force, runs as a whole at each step of the fence."""
