@@ -50,9 +50,9 @@ class Scene:
             (self.files / f"{self.number}-{number:03}").write_bytes(os.urandom(size))
         self.bed.backup(self.files)
 
-    def start_maintenance(self) -> subprocess.Popen[str]:
+    def start_maintenance(self, **more: Any) -> subprocess.Popen[str]:
         """A play with restic_prune, as a process."""
-        arguments = {**self.bed.options, "keep_last": 1, "max_remove": "100%", "lock_wait": 60}
+        arguments = {**self.bed.options, "keep_last": 1, "max_remove": "100%", "lock_wait": 60, **more}
         task = {f"{COLLECTION}.restic_prune": arguments}
         play = {"hosts": "localhost", "gather_facts": False, "tasks": [task]}
         return self.bed.ansible.start_playbook([play], INVENTORY, start_new_session=True)[0]

@@ -35,20 +35,21 @@ class Part:
 
     Args:
         name: The target of make.
-        cores: How many of the two cores it keeps busy. One that leaves a core runs beside others, and is shown when it ends.
+        cores: How many of the two cores it keeps busy, on the whole. One that leaves some of them to others runs beside
+            these, and is shown when it ends.
         runs: The runs that it belongs to.
         sampled: Whether `test` runs a sample of what `proof` runs.
     """
 
     name: str
-    cores: int = CORES
+    cores: float = CORES
     runs: tuple[str, ...] = ("test", "proof")
     sampled: bool = False
 
 
 PROOF = ("proof",)
-# Each leaves a core to another, for they wait for one thing after the other. What tells most in little time comes first, then
-# what takes longest.
+# All leave room for others, for they wait for one thing after the other: what they need was measured. What tells most in
+# little time comes first, then what takes longest.
 PARTS = (
     Part("sanity", cores=1),
     Part("lint", cores=1),
@@ -61,13 +62,13 @@ PARTS = (
     Part("unit-oldest", cores=1, runs=PROOF),
     Part("unit-next", cores=1, runs=PROOF),
     Part("model", cores=1, sampled=True),
+    Part("fault-matrix", cores=0, sampled=True),
     Part("integration", cores=1, sampled=True),
-    Part("hosts", cores=1, sampled=True),
-    Part("awx", cores=1, sampled=True),
-    Part("kill-matrix", cores=1, sampled=True),
-    Part("fault-matrix", cores=1, sampled=True),
-    Part("demo", cores=1),
-    Part("attacks", cores=1),
+    Part("hosts", cores=0.5, sampled=True),
+    Part("kill-matrix", cores=0.5, sampled=True),
+    Part("awx", cores=0.75, sampled=True),
+    Part("demo", cores=0.75),
+    Part("attacks", cores=0.5),
 )
 
 

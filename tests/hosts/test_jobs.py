@@ -208,6 +208,7 @@ def test_a_renamed_job_takes_its_units_along(jobs: Site) -> None:
         assert start(host, "people"), host.journal("holdfast-backup@people")
 
 
+@pytest.mark.proof
 def test_absent_removes_all_that_was_made_and_keeps_the_backups(jobs: Site) -> None:
     before = {host.name: len(jobs.snapshots(host)) for host in jobs.fleet}
     run = jobs.provision(holdfast_state="absent")

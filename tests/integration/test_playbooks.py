@@ -67,6 +67,7 @@ def test_site_from_nothing_to_a_backup_and_again(ansible: Ansible, fleet: Fleet)
     }
 
 
+@pytest.mark.proof
 def test_site_fails_where_the_locks_are_not_in_force(ansible: Ansible, fleet: Fleet) -> None:
     fleet.stand_in.settings(lock_delay=4.0)
     site(ansible, fleet, "--limit", "web1")
@@ -281,6 +282,7 @@ def test_node_that_cannot_be_reached_is_told(ansible: Ansible, fleet: Fleet) -> 
     assert table(run) == {"web1": "FAILED", "web2": "ok"}, run.output
 
 
+@pytest.mark.proof
 @pytest.mark.xdist_group("history")
 def test_verify_tells_well_from_ill_and_relock_closes(ansible: Ansible, history: Fleet) -> None:
     since = history.stand_in.last_request()
