@@ -4,8 +4,8 @@
 
 """How long maintenance looks at what an owned host has planted, and how much memory of the node that takes.
 
-Each kind of content lies in a repository of its own. Seconds are those more than without it; memory is the peak of PSS of all that
-is there once for each prune. None of these repositories is maintained in the end: each run must have been refused.
+Each kind of content lies in a repository of its own. Seconds are those more than without it; memory is the peak of PSS of
+all that is there once for each prune. None of these repositories is maintained in the end: each run must be refused.
 """
 
 from __future__ import annotations
