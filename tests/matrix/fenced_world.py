@@ -71,8 +71,9 @@ class FencedWorld(Schedule, Account):
         self.closed: dict[str, str] = {}
         # Why keepers that are not closing have to close by now.
         self.dues: dict[str, Callable[[], str | None]] = {}
-        # Who was killed, and the tokens of fences that a late write has overwritten.
+        # Who was killed, who has written which fence, and the tokens of fences that a late write has overwritten.
         self.killed: set[str] = set()
+        self.fencers: dict[str, str] = {}
         self.erased: dict[str, tuple[str, ...]] = {}
         # Who uses force, and who was shown something stale.
         self.forcing: set[str] = set()
@@ -212,6 +213,8 @@ class FencedWorld(Schedule, Account):
     def _write_rules(self, rules: list[Rule]) -> Any:
         assert self.sent is not None
         writer, late = self.sent.actor.name, self.now - self.sent.basis > STALLED
+        for fence in fences(rules):
+            self.fencers.setdefault(fence.holder, writer)
         if late:
             self.needed &= {rule["id"] for rule in rules}
             self.closed.clear()
@@ -294,7 +297,7 @@ class FencedWorld(Schedule, Account):
             self.blame("a fence is left in the end")
         # Where a late write has overwritten a fence and then its keeper died, nobody is left who knows. The host tells.
         unknown = {
-            one for holder, tokens in self.erased.items() if self.keepers[holder] in self.killed for one in tokens
+            one for holder, tokens in self.erased.items() if self.fencers[holder] in self.killed for one in tokens
         }
         for one in HOSTS:
             if self.tokens[one]["status"] != "active" and one not in unknown:
