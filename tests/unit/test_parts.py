@@ -40,8 +40,10 @@ changes:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A checkout in a folder with a space in its name."""
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout in a folder with a space in its name. The make that may have started these tests has no say in it."""
+    for name in ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "WHOLE", "REPORT"):
+        monkeypatch.delenv(name, raising=False)
     found = tmp_path / "a checkout"
     found.mkdir()
     (found / "Makefile").write_text(MAKEFILE, encoding="utf-8")
