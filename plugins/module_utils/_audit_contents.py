@@ -30,6 +30,8 @@ _KNOWN = {"config", "data/", "index/", "keys/", "snapshots/", "locks/", "holdfas
 # The largest object of each kind that is read, in bytes. restic ends an index object after 150,000 blobs, which are some 28 MB
 # as text where nothing is compressed (internal/repository/index/index.go); a snapshot holds paths, tags and a summary.
 LARGEST = {"config": 64 << 10, "keys/": 64 << 10, "index/": 32 << 20, "snapshots/": 256 << 10}
+# After so many objects of a kind that are not as restic writes them, no more are read: each may take a third of a second.
+MOST_BROKEN = 300
 _REBUILD = "make a new baseline with restic_audit and baseline=rebuild"
 _MANUAL = "remove it in a manual window"
 
@@ -178,6 +180,8 @@ def too_large(kind: str, names: Collection[str], limit: int) -> list[Finding]:
     if not names:
         return []
     evidence = f"{some(names, f'objects in {kind}/ were not read to their end')}: reading it takes more than {limit >> 10} KiB."
+    if len(names) >= MOST_BROKEN:
+        evidence += " There may be more: others were not looked at after these."
     keys = _packs(names) if kind == "data" else below(kind, names)
     what = f"Treat the host as compromised; find out who wrote it, and {_MANUAL}."
     return [Finding("oversized_object", BLOCK, evidence, what, keys)]
@@ -187,6 +191,15 @@ def too_many(kind: str, names: Collection[str], limit: int) -> list[Finding]:
     """More new objects than a host makes between two looks; they are not read."""
     evidence = f"There are {some(names, f'new objects in {kind}/')}; at most {limit} are read."
     what = f"Look at the host: somebody may be filling the bucket. If all is well, {_REBUILD}."
+    return [Finding("too_many_objects", BLOCK, evidence, what)]
+
+
+def unread(count: int) -> list[Finding]:
+    """Index objects that were not looked at, because so many others could not be read."""
+    if not count:
+        return []
+    evidence = f"{count} more index objects were not looked at, because {MOST_BROKEN} others cannot be read."
+    what = "Treat the host as compromised; when what is named with index_unreadable is removed, look again."
     return [Finding("too_many_objects", BLOCK, evidence, what)]
 
 

@@ -95,7 +95,8 @@ class Contents:
             claimed, errors = self._claims(scratch, new) if scratch else ({}, {})
             self.claimed = claimed
             fresh, contradictions = audit.merged(claimed, known)
-            found += [*audit.unreadable(errors), *contradictions, *audit.missing(fresh, listed)]
+            found += [*audit.unreadable(errors), *audit.unread(len(new) - len(claimed) - len(errors))]
+            found += [*contradictions, *audit.missing(fresh, listed)]
             if not errors:
                 # What an unreadable index names is not known, and what only it names would be taken for a leftover.
                 ours = {name for name in listed.packs if pack_key(name) in own}
@@ -122,7 +123,15 @@ class Contents:
         return [*bogus, *audit.claims_known(again, read=not bogus)]
 
     def _claims(self, scratch: Scratch, names: set[str]) -> tuple[Claims, dict[str, str]]:
-        """What these index objects claim, and why some of them cannot be read."""
+        """What these index objects claim, and why some of them cannot be read; after too many of these, no more are."""
+        errors: dict[str, str] = {}
+
+        def look(name: str) -> dict[str, Held] | None:
+            answer = read(name) if len(errors) < audit.MOST_BROKEN else None
+            if isinstance(answer, str):
+                errors[name] = answer
+                return None
+            return answer
 
         def read(name: str) -> dict[str, Held] | str:
             content = self.s3.get(f"{self.prefix}index/{name}")
@@ -142,9 +151,8 @@ class Contents:
             finally:
                 scratch.remove([f"index/{name}"])
 
-        answers = in_parallel(read, sorted(names))
-        errors = {name: answer for name, answer in answers.items() if isinstance(answer, str)}
-        return {name: answer for name, answer in answers.items() if not isinstance(answer, str)}, errors
+        answers = in_parallel(look, sorted(names))
+        return {name: answer for name, answer in answers.items() if answer is not None}, errors
 
 
 def has_blob(baseline: Baseline, wanted: set[str]) -> set[str]:

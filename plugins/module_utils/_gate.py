@@ -205,13 +205,21 @@ class Gate:
         try:
             read = restic.list_snapshots()[0]
         except TooLargeError:
-            fits = in_parallel(restic.snapshot_fits, self.names(found.objects, "snapshots"))
-            large = {name for name, fit in fits.items() if not fit}
-            self._note(_audit_contents.too_large("snapshots", large, LARGEST_SNAPSHOT))
+            self._note(_audit_contents.too_large("snapshots", self._large_snapshots(restic, found), LARGEST_SNAPSHOT))
             raise
         large = {snapshot["id"] for snapshot in read if len(json.dumps(snapshot)) > LARGEST_SNAPSHOT}
         self._note(_audit_contents.too_large("snapshots", large, LARGEST_SNAPSHOT))
         return [snapshot for snapshot in read if snapshot["id"] not in large]
+
+    def _large_snapshots(self, restic: Restic, found: Survey) -> set[str]:
+        large: set[str] = set()
+
+        def look(name: str) -> None:
+            if len(large) < _audit_contents.MOST_BROKEN and not restic.snapshot_fits(name):
+                large.add(name)
+
+        in_parallel(look, self.names(found.objects, "snapshots"))
+        return large
 
     def contents(self, found: Survey, added: Optional[Mapping[str, tuple[int, str]]] = None) -> None:
         """What is there against the baseline; new packs are read. Without a record only what is out of place is seen.

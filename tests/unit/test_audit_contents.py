@@ -17,6 +17,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._baseline impor
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._contents import MOST_NEW, Contents
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import Held, short_id
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._new_packs import LARGEST, PackFile, batches
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Object
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
@@ -115,3 +116,26 @@ def test_more_new_index_objects_than_a_host_makes_are_not_read() -> None:
     found = Contents(None, None, {}).inspect(Listing(indexes=names), baseline)  # type: ignore[arg-type]
     assert [finding.code for finding in found.findings] == ["too_many_objects"] and found.baseline == baseline
     assert f"{MOST_NEW + 1} new objects in index/" in found.findings[0].evidence
+
+
+class Garbage:
+    """A bucket in which no object is what its name says."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    def get(self, key: str) -> bytes:
+        self.read.append(key)
+        return b"x"
+
+
+def test_after_many_index_objects_that_cannot_be_read_no_more_are() -> None:
+    names = {f"{number:064x}" for number in range(audit.MOST_BROKEN + 100)}
+    restic = Restic(Repository("https://r2.example", "b", "", "key", "secret", None, "a long password"))
+    garbage = Garbage()
+    contents = Contents(restic, garbage, {})  # type: ignore[arg-type]
+    found = contents.inspect(Listing(indexes=names), Baseline("0" * 64, "1" * 64)).findings
+    named = next(one for one in found if one.code == "index_unreadable")
+    unread = len(names) - len(garbage.read)
+    assert audit.MOST_BROKEN <= len(named.objects) == len(garbage.read) < audit.MOST_BROKEN + 10
+    assert [one.evidence.partition(" ")[0] for one in found if one.code == "too_many_objects"] == [str(unread)]
