@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,14 @@ def restic_architecture(machine: object) -> str:
         ) from None
 
 
+def unit_word(text: object) -> str:
+    """A path, or another word, as the settings of systemd's units take it: quoted where it has to be, `%` doubled."""
+    word = str(text).replace("%", "%%")
+    if re.fullmatch(r"[\w%./+@:,=-]+", word):
+        return word
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 class FilterModule:
     """The filters of the collection."""
 
@@ -51,5 +60,6 @@ class FilterModule:
             "orphan_notes": _reports.orphan_notes,
             "report_table": _reports.report_table,
             "snapshot_table": _reports.snapshot_table,
+            "unit_word": unit_word,
             "verify_report": _reports.verify_report,
         }

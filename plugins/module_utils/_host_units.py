@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 
 # Where systemd notes when a persistent timer last fired (systemd.timer(5), Persistent=).
 STAMPS = "/var/lib/systemd/timers"
-PROPERTIES = ("Id", "ActiveState", "UnitFileState", "NeedDaemonReload")
+PROPERTIES = ("Id", "ActiveState", "SubState", "UnitFileState", "NeedDaemonReload")
+# What an older systemd does not know yet is no mistake of a person.
+_UNKNOWN = re.compile(r"Unknown (key|lvalue|section)")
 
 
 class UnitsError(HoldfastError):
@@ -34,6 +37,20 @@ def stale(present: Collection[str], patterns: Collection[str], wanted: Collectio
     """The names of unit files that match a pattern (`fnmatch`) and are not wanted."""
     ours = {name for pattern in patterns for name in fnmatch.filter(present, pattern)}
     return sorted(ours - set(wanted))
+
+
+def calendar_timers(units: Mapping[str, str]) -> list[str]:
+    """The timers that must always have a next run; what comes once after a boot need not."""
+    return [name for name in timers(units) if re.search(r"^OnCalendar=", units[name], re.MULTILINE)]
+
+
+def complaints(said: str, folder: str) -> list[str]:
+    """What `systemd-analyze verify` finds wrong with unit files in a folder, with their names.
+
+    systemd goes on without a setting that it does not understand: without a limit, or without a time at which to run.
+    """
+    found = re.findall(rf"^{re.escape(folder)}/([^:\n]+):[0-9]+: (.+)$", said, re.MULTILINE)
+    return sorted({f"{name}: {text}" for name, text in found if not _UNKNOWN.match(text)})
 
 
 def read(path: str) -> str:
@@ -59,11 +76,13 @@ class UnitState:
 
     Attributes:
         outdated: Its file was changed after systemd had read it.
+        elapsed: It is a timer without a next run.
     """
 
     active: bool
     enabled: bool
     outdated: bool
+    elapsed: bool = False
 
 
 class Systemctl:
@@ -96,6 +115,7 @@ class Systemctl:
                 active=values.get("ActiveState") in ("active", "activating", "reloading"),
                 enabled=values.get("UnitFileState") == "enabled",
                 outdated=values.get("NeedDaemonReload") == "yes",
+                elapsed=values.get("SubState") == "elapsed",
             )
         return {name: found.get(name, UnitState(False, False, False)) for name in names}
 

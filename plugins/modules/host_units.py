@@ -13,6 +13,9 @@ description:
   - Makes a host have exactly these units of a kind, in one task for all of them. Files are written, units that are gone
     are stopped and removed, systemd reads what changed, timers are enabled and started.
   - Timers among the units are enabled and started; other units are only written.
+  - Units that systemd would take only in part are refused before one of them is written.
+  - A timer whose file changed is restarted, and one that has no next run is a failure. Where a persistent timer has missed a
+    run by its new schedule, that run begins.
   - It goes on where a run before it was cut off. A unit whose file systemd has not read yet is read now.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)
@@ -79,7 +82,7 @@ removed:
   sample: []
 started:
   description:
-    - Timers that were not both enabled and running.
+    - Timers that were not both enabled and running, or that were restarted.
   returned: success
   type: list
   elements: str
@@ -96,6 +99,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_units imp
     STAMPS,
     Systemctl,
     UnitsError,
+    calendar_timers,
+    complaints,
     read,
     remove,
     stale,
@@ -117,16 +122,50 @@ def keep(module: AnsibleModule, path: str, content: str) -> bool:
 
 
 def drop(module: AnsibleModule, systemctl: Systemctl, names: list[str]) -> None:
-    """Stop and remove units."""
+    """Stop and remove units. systemd may never have heard of them, or may not have been able to read them."""
+    states = systemctl.states([name for name in names if name.endswith((".timer", ".socket"))])
+    active = [name for name, state in states.items() if state.active]
+    if active:
+        systemctl.do("stop", *active)
     if timers(names):
-        systemctl.do("disable", "--now", *timers(names))
-    sockets = [name for name in names if name.endswith(".socket")]
-    if sockets:
-        systemctl.do("stop", *sockets)
+        systemctl.do("disable", *timers(names))
     for name in names:
         remove(os.path.join(module.params["directory"], name))
     for name in timers(names):
         remove(os.path.join(STAMPS, f"stamp-{name}"))
+
+
+def refuse_wrong(module: AnsibleModule, units: dict[str, str]) -> None:
+    """Have systemd itself read the units, where they are in nobody's way."""
+    analyze = module.get_bin_path("systemd-analyze")
+    if not units or not analyze:
+        return
+    folder = tempfile.mkdtemp(dir=module.tmpdir)
+    paths = [os.path.join(folder, name) for name in sorted(units)]
+    for path in paths:
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(units[os.path.basename(path)])
+    _status, said, errors = module.run_command([analyze, "verify", "--man=no", *paths])
+    wrong = complaints(f"{said}\n{errors}", folder)
+    if wrong:
+        raise UnitsError(f"Nothing was changed, for systemd would not take {'; '.join(wrong)}.")
+
+
+def run_timers(systemctl: Systemctl, units: dict[str, str], written: list[str], write: bool) -> list[str]:
+    """Enable and start timers, and restart those that changed or stand still; which."""
+    states, calendars = systemctl.states(timers(units)), calendar_timers(units)
+    started = [name for name, state in states.items() if not (state.active and state.enabled)]
+    restarted = [name for name in calendars if name not in started and (name in written or states[name].elapsed)]
+    if not write:
+        return sorted(started + restarted)
+    if started:
+        systemctl.do("enable", "--now", *started)
+    if restarted:
+        systemctl.do("restart", *restarted)
+    still = [name for name, state in systemctl.states(calendars).items() if state.elapsed]
+    if still:
+        raise UnitsError(f"{', '.join(still)} would never run again: change the time at which it runs (OnCalendar=).")
+    return sorted(started + restarted)
 
 
 def apply(module: AnsibleModule) -> dict[str, Any]:
@@ -136,6 +175,7 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
     removed = stale(os.listdir(folder), module.params["owned"], wanted)
     paths = {name: os.path.join(folder, name) for name in sorted([*wanted, *removed])}
     before = {name: read(path) for name, path in paths.items()}
+    refuse_wrong(module, {name: text for name, text in wanted.items() if before[name] != text})
     if removed and not module.check_mode:
         drop(module, systemctl, removed)
     written = [name for name in sorted(wanted) if keep(module, paths[name], wanted[name])]
@@ -144,9 +184,7 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
     if changed and not module.check_mode:
         systemctl.do("daemon-reload")
         systemctl.forget_failures(removed)
-    started = [name for name in timers(wanted) if not (states[name].active and states[name].enabled)]
-    if started and not module.check_mode:
-        systemctl.do("enable", "--now", *started)
+    started = run_timers(systemctl, wanted, written, not module.check_mode)
     diff = [
         {"before_header": path, "after_header": path, "before": before[name], "after": wanted.get(name, "")}
         for name, path in paths.items()

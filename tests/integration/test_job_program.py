@@ -85,7 +85,9 @@ def jobs(tmp_path: Path, restic_path: str) -> Jobs:
     etc.mkdir()
     for name, content in (("s3", ""), ("password", PASSWORD), ("key_id", "\n"), ("heartbeat", "\n")):
         (etc / name).write_text(content)
-    program = jinja2.Template((FILES.parent / "templates" / "program.j2").read_text())
+    templates = jinja2.Environment()
+    templates.filters["comment"] = lambda text: f"# {text}"
+    program = templates.from_string((FILES.parent / "templates" / "program.j2").read_text())
     places = {"library": str(FILES), "settings": str(tmp_path / "settings.json")}
     (tmp_path / "holdfast-restic").write_text(program.render(__backup_set=places))
     cache = str(tmp_path / "cache")
@@ -153,6 +155,65 @@ def test_hooks(jobs: Jobs, served: bool) -> None:
     bad = run("--backup", "bad")
     assert bad.returncode == 1 and "the command after it failed with 5" in bad.stderr
     assert jobs.snapshots() == 2
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_hooks_of_several_lines_end_at_the_first_failure_and_what_comes_after_runs_whatever_happened(
+    jobs: Jobs, served: bool
+) -> None:
+    data = [str(jobs.home / "data")]
+    jobs.write({"name": "half", "paths": data, "before": "false\necho dumped", "after": "echo ended $HOLDFAST_STATUS"})
+    done = (jobs.served if served else jobs.run)("--backup", "half")
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "so no backup was made" in said
+    assert "dumped" not in said and "ended 1" in said
+    assert jobs.snapshots() == 0
+
+
+def test_a_job_that_finds_nothing_makes_no_snapshot(jobs: Jobs) -> None:
+    (jobs.home / "disk" / "mount").mkdir(parents=True)
+    (jobs.home / "link").symlink_to(jobs.home / "data")
+    data, disk, link = (str(jobs.home / name) for name in ("data", "disk", "link"))
+    jobs.write(
+        {"name": "disk", "paths": [disk]},
+        {"name": "link", "paths": [data, link], "after": "echo ended $HOLDFAST_STATUS"},
+        {"name": "meant", "paths": [disk, link], "allow_empty": True},
+        {"name": "both", "paths": [data, disk]},
+        {"name": "gone", "paths": [f"{disk}/gone"]},
+    )
+    empty, lone = jobs.run("--backup", "disk"), jobs.run("--backup", "link")
+    assert empty.returncode == 1 and f"there is not a single file in {disk}" in empty.stderr
+    assert lone.returncode == 1 and f"{link} is a link" in lone.stderr and "ended 1" in lone.stdout
+    assert jobs.run("--backup", "gone").returncode != 0
+    assert jobs.snapshots() == 0
+    assert [jobs.run("--backup", name).returncode for name in ("meant", "both")] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("address", "start", "success", "fail"),
+    [
+        ("https://h.example/K/web1-JOB", "https://h.example/K/web1-home/start", "https://h.example/K/web1-home",
+         "https://h.example/K/web1-home/fail"),
+        ("https://h.example/JOB/?rid=7", "https://h.example/home/start?rid=7", "https://h.example/home/?rid=7",
+         "https://h.example/home/fail?rid=7"),
+        ("https://h.example/K?status=up&msg=OK", "", "https://h.example/K?status=up&msg=OK",
+         "https://h.example/K?status=down&msg=OK"),
+        ("", "", "", ""),
+    ],
+)  # fmt: skip
+def test_addresses_of_the_heartbeat(address: str, start: str, success: str, fail: str) -> None:
+    script = "import sys; from holdfast_host import heartbeat_address as of\n"
+    script += "print(*(of(sys.argv[1], s) for s in sys.argv[2:]), sep='|')"
+    words = [sys.executable, "-c", script, address.replace("JOB", "home"), "/start", "", "/fail"]
+    done = subprocess.run(words, cwd=FILES, capture_output=True, text=True, check=True)
+    assert done.stdout == "|".join((start, success, fail)) + "\n"
+
+
+def test_an_address_that_makes_no_sense_fails_no_backup(jobs: Jobs) -> None:
+    jobs.write({"name": "data", "paths": [str(jobs.home / "data")]})
+    (jobs.home / "etc" / "heartbeat").write_text("http://[JOB\n")
+    done = jobs.run("--backup", "data")
+    assert done.returncode == 0 and "of no use" in done.stderr and "[data" not in done.stderr
 
 
 def test_a_job_that_is_stopped_ends_what_its_user_runs(jobs: Jobs) -> None:

@@ -130,7 +130,7 @@ def test_what_would_be_dropped_or_misread_is_refused_with_job_and_option(name: s
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"), [("pathes", "paths"), ("excludes", "exclude"), ("schedule", "after, before")]
+    ("written", "meant"), [("pathes", "paths"), ("excludes", "exclude"), ("schedule", "after, allow_empty, before")]
 )
 def test_an_unknown_name_is_refused_with_the_nearest_one(written: str, meant: str) -> None:
     assert refused_job(**{written: "/etc"}).startswith(f"backup_jobs, job home: {written} is no setting: write ")

@@ -17,9 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any, Optional
+from urllib.parse import urlsplit, urlunsplit
 
 CREDENTIALS = ("s3", "password", "key_id", "heartbeat")
 # These would win over the files.
@@ -132,6 +133,35 @@ def write(path: str, content: bytes, mode: int = 0o600) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with open(descriptor, "wb") as file:
         file.write(content)
+
+
+def nothing_there(paths: Sequence[str]) -> str:
+    """Why a snapshot of these paths would hold less than its job says; nothing when all is well.
+
+    restic keeps a link by itself, and succeeds where a disk that is not mounted has left an empty folder.
+    """
+    for path in paths:
+        if os.path.islink(path):
+            return f"{path} is a link, of which restic keeps no more than the link: name the folder that it leads to"
+    # What cannot be looked at is restic's to tell.
+    if any(not os.path.isdir(path) or any(files for _folder, _folders, files in os.walk(path)) for path in paths):
+        return ""
+    return f"there is not a single file in {', '.join(paths)}: look whether a disk is not mounted" if paths else ""
+
+
+def heartbeat_address(address: str, suffix: str) -> str:
+    """The address that is told of a start, a success or a failure; nothing where there is none for it.
+
+    The suffix belongs to the path, before a query. A query with status=up tells of a success, and of nothing else.
+    """
+    parts = urlsplit(address)
+    up = "status=up" in parts.query.split("&")
+    if not address or (up and suffix == "/start"):
+        return ""
+    if up and suffix:
+        query = "&".join("status=down" if one == "status=up" else one for one in parts.query.split("&"))
+        return urlunsplit(parts._replace(query=query))
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/") + suffix if suffix else parts.path))
 
 
 def restic_environment(config: dict[str, Any], folder: str) -> dict[str, str]:

@@ -37,8 +37,10 @@ from holdfast_host import (
     credentials,
     drop_rights,
     end,
+    heartbeat_address,
     job_of,
     note,
+    nothing_there,
     reading_every_file,
     restic_environment,
     say,
@@ -48,6 +50,8 @@ from holdfast_host import (
 
 # What programs of a job's user may know of this one's environment.
 KNOWN = ("PATH", "LANG", "LC_ALL", "TZ")
+# A hook of several lines ends at the first that fails: a dump that failed must not look like one that was made.
+SHELL = ("sh", "-e", "-c")
 NETWORK = (
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
 )  # fmt: skip
@@ -86,13 +90,16 @@ class Runner:
                 # systemd leaves both directions open only when it is both.
                 os.dup2(2, 1)
 
-    def hook(self, text: str, **more: Any) -> int:
-        """Run a line of shell; its exit status."""
+    def hook(self, name: str, **more: Any) -> int:
+        """Run a hook of the job, `before` or `after`; its exit status, 0 where there is none."""
+        text = self.job.get(name)
+        if not text:
+            return 0
         known = {"HOLDFAST_JOB": self.job["name"], **{name: str(value) for name, value in more.items()}}
         if self.server:
-            return self._served(["sh", "-c", text], known)
+            return self._served([*SHELL, text], known)
         environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-        return subprocess.run([*self._drop(), "sh", "-c", text], env={**environment, **known}, check=False).returncode
+        return subprocess.run([*self._drop(), *SHELL, text], env={**environment, **known}, check=False).returncode
 
     def _served(self, words: list[str], known: dict[str, str]) -> int:
         """Run a hook at the other end. What it says belongs to this unit's journal, so it must come from this one."""
@@ -155,14 +162,19 @@ def arguments_of(job: dict[str, Any], runner: Runner) -> list[str]:
 
 def heartbeat(config: dict[str, Any], folder: str, job: str, suffix: str) -> None:
     """Tell the heartbeat's service, from a process without rights. It never makes a job fail."""
-    with open(os.path.join(folder, "heartbeat"), encoding="utf-8") as file:
-        address = file.readline().strip()
+    try:
+        with open(os.path.join(folder, "heartbeat"), encoding="utf-8") as file:
+            address = heartbeat_address(file.readline().strip().replace("JOB", job, 1), suffix)
+    except ValueError:
+        # Its words may hold the address.
+        say("the address of the heartbeat is of no use")
+        address = ""
     if not address:
         return
     environment = {name: os.environ[name] for name in (*KNOWN, *NETWORK) if name in os.environ}
     subprocess.run(
         [sys.executable, "-I", config["program"], "--ping"],
-        input=(address.replace("JOB", job, 1) + suffix).encode(),
+        input=address.encode(),
         env=environment,
         check=False,
     )
@@ -209,17 +221,21 @@ def backup(config: dict[str, Any], name: str, signals: Signals) -> int:
         environment, runner, lock = restic_environment(config, folder), Runner(config, job), Lock(config)
         lock.share()
         heartbeat(config, folder, name, "/start")
-        if job.get("before") and runner.hook(job["before"]) != 0:
-            raise Stop(f"{name}: the command before the backup failed, so no backup was made", 1)
-        if not config["systemd"]:
-            begin(config, name)
-        if was_cut_off(config, name):
-            # It left its lock of the repository, and maintenance would wait for it for half an hour.
-            remove_stale_locks(lock, config["restic"], environment)
-        status = run_restic(config, Restic(job, runner, lock, environment), signals)
+        try:
+            prepare(job, runner)
+            if not config["systemd"]:
+                begin(config, name)
+            if was_cut_off(config, name):
+                # It left its lock of the repository, and maintenance would wait for it for half an hour.
+                remove_stale_locks(lock, config["restic"], environment)
+            status = run_restic(config, Restic(job, runner, lock, environment), signals)
+        except Stop as error:
+            # What was frozen or mounted before has to be undone all the same.
+            runner.hook("after", HOLDFAST_STATUS=error.status)
+            raise
         if not config["systemd"]:
             end(config, name, str(status))
-        after = runner.hook(job["after"], HOLDFAST_STATUS=status) if job.get("after") else 0
+        after = runner.hook("after", HOLDFAST_STATUS=status)
         if told(status, config):
             say(f"{name}: {told(status, config)}")
         elif after != 0:
@@ -228,6 +244,15 @@ def backup(config: dict[str, Any], name: str, signals: Signals) -> int:
         if status == 0:
             heartbeat(config, folder, name, "")
     return status
+
+
+def prepare(job: dict[str, Any], runner: Runner) -> None:
+    """What comes before restic, and may be a reason to make no snapshot."""
+    if runner.hook("before") != 0:
+        raise Stop(f"{job['name']}: the command before the backup failed, so no backup was made", 1)
+    problem = "" if job.get("allow_empty") else nothing_there(job.get("paths") or [])
+    if problem:
+        raise Stop(f"{job['name']}: {problem}, so no backup was made (allow_empty allows it)", 1)
 
 
 class Restic(NamedTuple):
