@@ -23,7 +23,8 @@ from typing import Any, Optional
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import Held
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import RecordError, stored, write_private
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._private_file import write_private
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import RecordError, stored
 
 NAME = "baseline"
 VERSION = 1

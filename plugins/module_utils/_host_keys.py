@@ -14,7 +14,8 @@ import os
 from dataclasses import dataclass
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import RecordError, folder, write_private
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._private_file import read_private, write_private
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import RecordError, folder
 
 FILE, NEXT_FILE, FROZEN_FILE = "host_keys.json", "host_keys.next.json", "frozen"
 
@@ -32,8 +33,7 @@ class KeyFile:
     def read(self) -> dict[str, str] | None:
         """Return what is in it; None when there is no file."""
         try:
-            with open(self.path, encoding="utf-8") as stream:
-                data = json.load(stream)
+            data = json.loads(read_private(self.path))
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import MOST_OBJECTS, Finding
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import write_private
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._private_file import read_private, write_private
 
 FILE = "findings.json"
 # Far more than findings with all their keys take.
@@ -45,7 +45,7 @@ def keep(folder: str, findings: Iterable[Finding]) -> None:
 def keys_of(folder: str, ids: Iterable[str]) -> list[str]:
     """The keys of those findings, of which each must be among the last that were kept."""
     path = os.path.join(folder, FILE)
-    known = _read(path, "run the step judge of the playbook recover first")
+    known = _read(path, "run the step judge of the playbook recover first", read_private)
     keys: set[str] = set()
     for name in ids:
         if not isinstance(known, dict) or name not in known:
@@ -65,10 +65,14 @@ def keys_in(path: str) -> list[str]:
     return sorted(set(keys))
 
 
-def _read(path: str, advice: str) -> Any:
+def _bounded(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read(MOST_BYTES)
+
+
+def _read(path: str, advice: str, read: Callable[[str], bytes] = _bounded) -> Any:
     try:
-        with open(path, "rb") as stream:
-            return json.loads(stream.read(MOST_BYTES))
+        return json.loads(read(path))
     except OSError as error:
         raise JudgedError(f"{path} cannot be read ({error.strerror}); {advice}.") from error
     except ValueError as error:

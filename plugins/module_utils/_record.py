@@ -14,13 +14,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._private_file import read_private, write_private
 
 _NAME = "record.json"
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -55,8 +54,7 @@ def load(path: str) -> Record | None:
     """The record in this folder, or None when there is none."""
     name = os.path.join(path, _NAME)
     try:
-        with open(name, encoding="utf-8") as stream:
-            data = json.load(stream)
+        data = json.loads(read_private(name))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -80,8 +78,7 @@ def _record(name: str, data: Any) -> Record:
 def stored(path: str, name: str) -> bytes | None:
     """A copy of an object in the record, or None when there is none."""
     try:
-        with open(os.path.join(path, name), "rb") as stream:
-            return stream.read()
+        return read_private(os.path.join(path, name))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -99,38 +96,3 @@ def save(path: str, record: Record, objects: Mapping[str, bytes]) -> None:
             write_private(target, content)
         except OSError as error:
             raise RecordError(f"{target} cannot be written: {error.strerror}.") from error
-
-
-def write_private(path: str, content: bytes) -> None:
-    """Replace a file in one step; only its owner can read it, and its folder when it has to be made. Raises OSError."""
-    parent = os.path.dirname(path)
-    _make_private(parent)
-    descriptor, temporary = tempfile.mkstemp(dir=parent, prefix=".", suffix=".part")  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    with suppress(OSError):  # not every file system can
-        _sync_folder(parent)
-
-
-def _sync_folder(path: str) -> None:
-    """Make the new name survive a loss of power, too."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _make_private(path: str) -> None:
-    """Make a folder and its parents with mode 0700; leave those that exist as they are."""
-    if not os.path.isdir(path):
-        _make_private(os.path.dirname(path) or ".")
-        with suppress(FileExistsError):  # another repository's record may be written at the same time
-            os.mkdir(path, 0o700)

@@ -259,7 +259,8 @@ class Clock(Protocol):
 
     now: float
 
-    def sleep(self, seconds: float) -> None: ...
+    def sleep(self, seconds: float) -> None:
+        """Let so many seconds pass."""
 
 
 class Parent(Control):

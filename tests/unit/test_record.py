@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._private_file import NotPrivateError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import (
     Record,
     RecordError,
@@ -71,3 +73,35 @@ def test_a_damaged_record_is_an_error(tmp_path: Path, content: str, sentence: st
     (tmp_path / "record.json").write_text(content)
     with pytest.raises(RecordError, match=sentence):
         load(str(tmp_path))
+
+
+def give_away(path: Path) -> None:
+    os.chown(path, 12345, -1)
+
+
+def share(path: Path) -> None:
+    path.chmod(path.stat().st_mode | 0o020)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        share,
+        pytest.param(
+            give_away, marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+        ),
+    ],
+)
+@pytest.mark.parametrize("what", ["record.json", "."])
+def test_what_others_could_have_written_is_not_read(tmp_path: Path, what: str, change: Callable[[Path], None]) -> None:
+    path = tmp_path / "r"
+    save(str(path), RECORD, {"config": b"c"})
+    change(path / what)
+    with pytest.raises(NotPrivateError, match="who could have changed what maintenance relies upon: "):
+        load(str(path))
+    for name in (path, *path.iterdir()):
+        os.chown(name, os.geteuid(), -1)
+        name.chmod(0o700)
+    # As in /tmp, others may add files of their own.
+    path.chmod(0o1777)
+    assert load(str(path)) == RECORD
