@@ -14,7 +14,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._setting_names import NAMES
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings import converted, misspelt
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings import contradictions, converted, misspelt
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._shared import PLACE, place_of, shared
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._without_facts import (
     facts_of,
@@ -57,7 +57,7 @@ class ActionModule(ActionBase):
         specs = _role_options(role._role_path) if role else {}
         if wanted["entry_point"] and wanted["entry_point"] not in specs:
             raise AnsibleActionFail(f"The role has no entry point {wanted['entry_point']}.")
-        options = {name: option for spec in specs.values() for name, option in spec.items()}
+        options = _flat(specs)
         variables = without_facts(self._task, task_vars, self._loader)
         self._refuse_shared(wanted["apart"], task_vars, variables)
         if wanted["facts"] == "refuse":
@@ -72,7 +72,11 @@ class ActionModule(ActionBase):
             if pretence:
                 raise AnsibleActionFail(pretence)
         more = self._read([name for name in wanted["variables"] if name not in values], variables)
+        # A variable that belongs to another role of the collection is what that role would make of it.
+        for other_role in {name.partition("_")[0] for name in more if name not in options} if role else ():
+            options = {**_flat(_role_options(str(Path(role._role_path).parent / other_role))), **options}
         values.update(_checked(more, options, host_of(task_vars)))
+        _refuse(contradictions(values), host_of(task_vars))
         prefix = f"{role.get_name(include_role_fqcn=False)}_" if role else ""
         result.update({name.removeprefix("__").removeprefix(prefix): value for name, value in values.items()})
         result["inventory_hostname"] = host_of(task_vars)
@@ -164,6 +168,15 @@ def _role_options(path: str) -> dict[str, dict[str, Any]]:
     return {}
 
 
+def _flat(specs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {name: option for spec in specs.values() for name, option in spec.items()}
+
+
+def _refuse(problems: list[str], host: str) -> None:
+    if problems:
+        raise AnsibleActionFail("\n".join(f"{host}: {problem}" for problem in problems))
+
+
 def _refuse_misspelt(variables: dict[str, Any], host: str) -> None:
     near = misspelt(variables, NAMES, ("holdfast_",), 0.7)
     if near:
@@ -178,6 +191,5 @@ def _refuse_misspelt(variables: dict[str, Any], host: str) -> None:
 def _checked(values: dict[str, Any], options: dict[str, Any], host: str) -> dict[str, Any]:
     """The values as their options describe them; the validation that Ansible does itself has seen facts, and converts nothing."""
     found, problems = converted(values, options)
-    if problems:
-        raise AnsibleActionFail("\n".join(f"{host}: {problem}" for problem in problems))
+    _refuse(problems, host)
     return found

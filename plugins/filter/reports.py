@@ -55,6 +55,7 @@ class FilterModule:
         return {
             "shown": shown,
             "restic_architecture": restic_architecture,
+            "jobs_to_restore": _reports.jobs_to_restore,
             "maintenance_report": _reports.maintenance_report,
             "maintenance_records": _reports.maintenance_records,
             "orphan_notes": _reports.orphan_notes,

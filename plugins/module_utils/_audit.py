@@ -24,6 +24,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
     Rule,
     condition_problem,
     format_date,
+    in_the_way,
+    in_the_way_sentence,
     missing_parts,
     problems,
     rule_id,
@@ -105,6 +107,12 @@ def locks(rules: list[Rule], prefix: str, now: datetime) -> list[Finding]:
     if window:
         evidence = f"A window ({', '.join(window.parts)}) was left open."
         return [Finding("window_left_open", BLOCK, evidence, "Run the relock playbook, and find out what happened.")]
+    foreign = in_the_way(rules, prefix, now)
+    if foreign:
+        return [
+            Finding("foreign_rule", BLOCK, in_the_way_sentence(rule, prefix), "Nothing was unlocked.")
+            for rule in foreign
+        ]
     wanted = {rule_id(prefix, part) for part in PARTS}
     kinds = {
         rule["condition"]["type"] for rule in rules if rule["id"] in wanted and not condition_problem(rule["condition"])

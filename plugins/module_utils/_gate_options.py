@@ -18,9 +18,9 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import (
     Record,
-    RecordError,
     folder,
     load,
+    no_record,
     stored,
 )
 
@@ -81,6 +81,6 @@ def recorded(record_dir: Optional[str], bucket: str, prefix: str) -> tuple[Optio
     path = folder(record_dir, bucket, prefix)
     record = load(path)
     if record is None:
-        raise RecordError(f"There is no record of {bucket}/{prefix} in {record_dir}; make it with restic_repository.")
+        raise no_record(record_dir, bucket, prefix)
     copies = {name: stored(path, name) for name in ("config", *(f"keys/{name}" for name in record.keys))}
     return record, {name: content for name, content in copies.items() if content is not None}, path

@@ -12,7 +12,7 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,9 +86,11 @@ class Listing:
     Args:
         devices: Whether devices are restored.
         room: How many bytes a path of the snapshot may have below the target.
+        wanted: Paths that it should list; those that it does not are left in `missing`.
     """
 
-    def __init__(self, *, devices: bool = False, room: int = LONGEST_PATH) -> None:
+    def __init__(self, *, devices: bool = False, room: int = LONGEST_PATH, wanted: Iterable[str] = ()) -> None:
+        self.missing = set(wanted)
         self.left_out: list[LeftOut] = []
         self._devices = devices
         self._room = room
@@ -120,6 +122,7 @@ class Listing:
         if folder is None or path != f"{parent.rstrip('/')}/{name}":
             # Below something with a name like `..`, which takes its whole folder out of place.
             return self._leave_out(parent, NAME, pattern(parent) if parent != "/" else "")
+        self.missing.discard(path)
         left_out = folder.left_out or self._judge(folder, name, path, kind)
         if kind == "dir":
             self._folders.append(_Folder(path, left_out))

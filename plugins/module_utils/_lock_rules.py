@@ -167,6 +167,35 @@ def identify(rule: Rule) -> tuple[str, str] | None:
         return None
 
 
+def in_the_way(rules: Iterable[Rule], prefix: str, now: datetime) -> list[Rule]:
+    """Return the rules of others that hold what maintenance deletes, or restic's own locks, whatever we unlock."""
+    deleted = [f"{prefix}{part}/" for part in ("data", "index", "locks", "snapshots")]
+    return [
+        rule
+        for rule in rules
+        if not is_ours(rule) and rule.get("enabled") is not False and not _over(rule, now)
+        for held in [rule.get("prefix") or ""]
+        if any(part.startswith(held) or held.startswith(part) for part in deleted)
+    ]
+
+
+def in_the_way_sentence(rule: Rule, prefix: str) -> str:
+    """Say which rule of others is in the way."""
+    held = rule.get("prefix") or ""
+    what = f"everything below {held!r}" if held else "the whole bucket"
+    return (
+        f"The lock rule {rule['id']!r}, which is not of this collection, holds {what}, so that maintenance could delete nothing "
+        f"of {prefix or 'the repository'}: it is never touched here; remove it, or give it another prefix, in Cloudflare's "
+        "dashboard."
+    )
+
+
+def _over(rule: Rule, now: datetime) -> bool:
+    """Tell whether it is a rule until a day that has passed."""
+    until = lease_of(rule)
+    return until is not None and until <= now
+
+
 def is_part(rule: Rule, part: str) -> bool:
     """Tell whether it is our rule for this part of some repository."""
     name = identify(rule)

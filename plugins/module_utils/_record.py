@@ -75,6 +75,16 @@ def _record(name: str, data: Any) -> Record:
     return record
 
 
+def no_record(record_dir: str, bucket: str, prefix: str) -> RecordError:
+    """The error where a record should be and is not."""
+    name = f"{bucket}/{prefix}".rstrip("/")
+    return RecordError(
+        f"There is no record of {name} in {record_dir}: run site first, or set record_dir (in the playbooks holdfast_record_dir) "
+        "to the folder that site wrote into. Where there was a record before, look for it: a new one would take whatever is in "
+        "the bucket now for yours."
+    )
+
+
 def stored(path: str, name: str) -> bytes | None:
     """A copy of an object in the record, or None when there is none."""
     try:

@@ -19,6 +19,7 @@ from typing import Any
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import (
     CLOSING,
     Cloudflare,
+    CloudflareError,
     Throttled,
     Unreachable,
 )
@@ -33,7 +34,12 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence_guard im
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._fences import check_age
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import Window, close_window, windows
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import Turns
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule, format_date, problems
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import (
+    Rule,
+    format_date,
+    problems,
+    repositories,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import InTurn, Turn, TurnTaken
 
 # How long one bucket may hold up all others, and how long closing waits for its turn, in seconds.
@@ -56,6 +62,8 @@ class BucketResult:
     written: bool = True
     failure: HoldfastError | None = None
     alone: Exception | None = None
+    # Whether there is a rule of this collection in the bucket; without one, nothing is held and nothing can be guarded.
+    guarded: bool = True
     before: list[Rule] = field(default_factory=list, repr=False)
     after: list[Rule] = field(default_factory=list, repr=False)
 
@@ -65,7 +73,13 @@ class BucketResult:
         for word, found in (("closed" if self.written else "would be closed", self.closed), ("left alone", self.live)):
             parts += [f"{word}: {_described(window)}." for window in found]
         parts += [sentence_of(fence, self.written) for fence in self.fences]
-        return f"{self.bucket}: {' '.join(parts) or 'all rules are in force.'}"
+        quiet = (
+            "all rules are in force."
+            if self.guarded
+            else "no lock rules of this collection; there is nothing to guard."
+        )
+        place = self.bucket if self.jurisdiction == "default" else f"{self.bucket} ({self.jurisdiction})"
+        return f"{place}: {' '.join(parts) or quiet}"
 
     def returned(self) -> dict[str, Any]:
         """The result as a module returns it."""
@@ -106,6 +120,7 @@ def relock(
             update = cloudflare.update_lock_rules(bucket, change, write=write, ready=ready)
             result.alone, mine.unanswered = mine.alone, update.unanswered
             result.before, result.after = update.before, update.after
+            result.guarded = bool(repositories(update.before))
             if write and result.fences:
                 _take_down(cloudflare, result, holder, mine, mine.ready if turns else lambda rules: True)
     except HoldfastError as error:
@@ -170,8 +185,12 @@ def relock_all(
     force: bool = False,
     write: bool = True,
     patience: float,
+    unseen: dict[str, str] | None = None,
 ) -> list[BucketResult]:
     """Run the guard over the named buckets, or over all that each client sees, with one patience for them together.
+
+    The first client must be answered. The others may be for jurisdictions that the account does not have: what the API
+    refuses there is told in `unseen`. Without that they were asked for by name, and must be answered too.
 
     What fails in passing is put off until all others had their turn.
     """
@@ -182,12 +201,18 @@ def relock_all(
     failed: list[BucketResult] = []
     for number, cloudflare in enumerate(clients):
         cloudflare.block_patience = None
-        cloudflare.patience = max(deadline - time.monotonic(), 0.0) / (len(clients) - number)
+        # What was not asked for by name takes none of what the first one needs to outlast a block.
+        others = 1 if number == 0 and unseen is not None else len(clients) - number
+        cloudflare.patience = max(deadline - time.monotonic(), 0.0) / others
         try:
             jobs += [(cloudflare, name) for name in _names(cloudflare, buckets)]
         except HoldfastError as error:
-            if len(clients) == 1:
+            refused = isinstance(error, CloudflareError) and not isinstance(error, (Throttled, Unreachable))
+            if len(clients) == 1 or (refused and unseen is not None and number == 0):
                 raise
+            if refused and unseen is not None:
+                unseen[cloudflare.jurisdiction] = str(error)
+                continue
             failed.append(BucketResult("(all)", cloudflare.jurisdiction, problems=[str(error)], failure=error))
     results: dict[int, BucketResult] = {}
     for patient in (False, True):

@@ -22,7 +22,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import f
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._judged import keys_in, keys_of
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import PARTS, lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import RecordError, folder, load
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import folder, load, no_record
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Object, endpoint
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import Interrupted, signals_raise
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window, WindowSpec, open_window
@@ -157,7 +157,7 @@ def removal_for(clients: Clients, check_mode: bool) -> Removal:
     if params["record_dir"]:
         record = load(folder(params["record_dir"], clients.bucket, clients.prefix))
         if record is None:
-            raise RecordError(f"There is no record of {clients.bucket}/{clients.prefix} in {params['record_dir']}.")
+            raise no_record(params["record_dir"], clients.bucket, clients.prefix)
         protected |= {f"{clients.prefix}keys/{name}" for name in record.keys}
 
     def window(parts: tuple[str, ...]) -> Window:

@@ -20,6 +20,9 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import MINIMUM
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
 
+# Also because what is as short as that would be masked in names and ids, too.
+_SHORTEST_PASSWORD = 8
+
 
 class RepositoryError(HoldfastError):
     """The repository is not what it should be."""
@@ -92,6 +95,11 @@ def _has_config(s3: S3, prefix: str) -> bool:
 def _refuse_to_make(clients: Clients, expected: str | None) -> None:
     """Raise unless there is nothing at all and nothing was ever recorded."""
     prefix, name = clients.prefix, _name(clients)
+    if len(clients.params["password"]) < _SHORTEST_PASSWORD:
+        raise RepositoryError(
+            f"The password for the new repository {name} has fewer than {_SHORTEST_PASSWORD} characters: write a longer one, "
+            "such as `openssl rand -base64 24` makes. Nothing was made."
+        )
     if expected:
         raise RepositoryError(
             f"Repository {name} has vanished: {expected} is recorded, but there is no config object. Nothing was "

@@ -14,10 +14,10 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import IO, Any
+from typing import IO, Any, Dict  # noqa: UP035
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._confined import Confined
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
@@ -26,6 +26,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._listing import
     MOST_LEFT_OUT,
     Listing,
     ListingError,
+    pattern,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import parse_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Completed, Restic, stop
@@ -37,6 +38,8 @@ RESTIC_CHOOSES_ATTRIBUTES = (0, 18, 0)
 # An entry of a listing with the longest path that is looked at, and how much of restic's errors is.
 LONGEST_LINE = 1 << 20
 _MOST_SAID = 1 << 16
+
+Snapshot = Dict[str, Any]  # noqa: UP006
 
 
 class RestoreError(HoldfastError):
@@ -52,7 +55,10 @@ class Selection:
     paths: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     include: list[str] = field(default_factory=list)
+    include_patterns: list[str] = field(default_factory=list)
     exclude: list[str] = field(default_factory=list)
+    # Names and paths of jobs, of each of which the newest snapshot is meant; None for the newest of all.
+    jobs: list[dict[str, Any]] | None = None
 
 
 def filters(host: str | None, paths: list[str], tags: list[str]) -> list[str]:
@@ -62,23 +68,68 @@ def filters(host: str | None, paths: list[str], tags: list[str]) -> list[str]:
     return chosen + ([f"--tag={','.join(tags)}"] if tags else [])
 
 
-def choose(restic: Restic, selection: Selection) -> tuple[dict[str, Any], list[str]]:
-    """The one snapshot meant, and what restic says of snapshots that it cannot read: those stop no restore."""
+def choose(restic: Restic, selection: Selection) -> tuple[list[Snapshot], list[str]]:
+    """The snapshots meant, oldest first, and what there is to say: what restic cannot read, what is not restored.
+
+    What restic cannot read stops no restore.
+    """
     latest, name = selection.snapshot == "latest", restic.repository.name
     if not latest and not re.fullmatch(r"[0-9a-f]{8,64}", selection.snapshot):
         raise RestoreError(f"{selection.snapshot!r} is neither 'latest' nor a snapshot id of at least 8 digits.")
     chosen = filters(selection.host, selection.paths, selection.tags) if latest else []
     found, ignored = restic.list_snapshots(chosen)
+    warnings = [f"restic cannot read a snapshot of {name}: {line}" for line in ignored]
     if not latest:
         found = [snapshot for snapshot in found if snapshot["id"].startswith(selection.snapshot)]
         if len(found) > 1:
             raise RestoreError(f"{selection.snapshot} is the beginning of {len(found)} snapshot ids in {name}.")
     if not found:
         raise RestoreError(f"Repository {name} has no snapshot that fits {' '.join([selection.snapshot, *chosen])}.")
-    timed = [(parse_date(snapshot["time"]), snapshot["id"], snapshot) for snapshot in found]
-    if any(item[0] is None for item in timed):
+    if any(parse_date(snapshot["time"]) is None for snapshot in found):
         raise RestoreError(f"A snapshot of repository {name} has a time that cannot be read.")
-    return max(timed, key=lambda item: item[:2])[2], ignored
+    newest = {_paths(snapshot["paths"]): snapshot for snapshot in sorted(found, key=_age)}
+    if not latest or selection.jobs is None:
+        return [max(found, key=_age)], warnings
+    wanted, more = newest_of_each(newest, selection.jobs, name)
+    return sorted(wanted, key=_age), warnings + more
+
+
+def newest_of_each(
+    newest: Mapping[frozenset[str], Snapshot], jobs: Sequence[Mapping[str, Any]], name: str
+) -> tuple[list[Snapshot], list[str]]:
+    """The newest snapshot of each job, and sentences about those that belong to none.
+
+    Args:
+        newest: The newest snapshot of each set of paths.
+        jobs: Names and paths of jobs; without any, there must be one set of paths only.
+        name: The repository.
+    """
+    there = "; ".join(sorted(", ".join(sorted(paths)) for paths in newest))
+    if not jobs and len(newest) > 1:
+        raise RestoreError(
+            f"Repository {name} has snapshots of several jobs, and which of them is meant is not known: name a snapshot by its "
+            f"id, or paths (for the playbook holdfast_restore_snapshot, holdfast_restore_paths), or give the host its "
+            f"backup_jobs. There are snapshots of: {there}."
+        )
+    missing = [job["name"] for job in jobs if _paths(job["paths"]) not in newest]
+    if missing:
+        raise RestoreError(
+            f"Repository {name} has no snapshot of the job {', '.join(missing)} with the paths that it has now: choose among "
+            f"the other jobs (for the playbook holdfast_restore_job), or name a snapshot by its id "
+            f"(holdfast_restore_snapshot). There are snapshots of: {there}."
+        )
+    if not jobs:
+        return list(newest.values()), []
+    wanted = [_paths(job["paths"]) for job in jobs]
+    return [newest[paths] for paths in dict.fromkeys(wanted)], []
+
+
+def _age(snapshot: Snapshot) -> tuple[Any, str]:
+    return parse_date(snapshot["time"]), snapshot["id"]
+
+
+def _paths(paths: Iterable[str]) -> frozenset[str]:
+    return frozenset(os.path.normpath(str(path)) for path in paths)
 
 
 @dataclass(frozen=True)
@@ -97,39 +148,81 @@ class How:
 
 
 def restore(restic: Restic, selection: Selection, target: Target, how: How) -> dict[str, Any]:
-    """Restore, and return the result of the module."""
-    if target.filled:
+    """Restore, and return the result of the module. All that is meant is judged before anything is written."""
+    wanted = _absolute(selection.include)
+    snapshots, warnings = choose(restic, selection)
+    if target.filled or len(snapshots) > 1:
         restic.require(RESTIC_OVERWRITES, "Restoring over files")
-    snapshot, ignored = choose(restic, selection)
-    listing = listed(restic, snapshot["id"], target.path, devices=how.special)
-    if listing.bad_names:
+    listings = [
+        listed(restic, snapshot["id"], target.path, devices=how.special, wanted=wanted) for snapshot in snapshots
+    ]
+    _refuse_missing(restic, snapshots, listings)
+    if any(listing.bad_names for listing in listings):
         restic.require(RESTIC_OVERWRITES, "Restoring a snapshot in which somebody has forged names")
-    result: dict[str, Any] = {
-        "changed": True,
-        "snapshot": {key: snapshot.get(key) for key in ("id", "time", "hostname", "paths")},
-        "target": target.path,
-        "verified": how.verify and not how.check_mode,
-        "left_out": [item.as_dict() for item in listing.left_out],
-        "warnings": [f"restic cannot read a snapshot of {restic.repository.name}: {line}" for line in ignored],
-    }
-    reports = restic.version() >= RESTIC_OVERWRITES
-    if how.check_mode and not reports:
+    result = _result(snapshots, target, how, listings, warnings)
+    if how.check_mode and restic.version() < RESTIC_OVERWRITES:
         return result
     before = _tree(target.path) if target.filled else {}
-    messages = _run(restic, snapshot["id"], selection, target, how, listing, result)
+    done: list[list[dict[str, Any]]] = []
+    for snapshot, listing in zip(snapshots, listings):
+        done.append(_run(restic, snapshot["id"], selection, target, how, listing, result))
     if target.filled:
-        changes = _predicted(messages, target.path) if how.check_mode else _tree(target.path) != before
-        result["changed"] = changes or _number(messages, "bytes_restored") > 0
-    result.update(_counts(messages, target.path))
-    if result["files"] + _number(messages, "files_skipped") == 0:
-        result["changed"] = False
-        result["warnings"].append(f"Nothing in snapshot {snapshot['id']} fits what is to be included and excluded.")
+        changes = (
+            any(_predicted(messages, target.path) for messages in done)
+            if how.check_mode
+            else _tree(target.path) != before
+        )
+        result["changed"] = changes or any(_number(messages, "bytes_restored") > 0 for messages in done)
+    counts = [_counts(messages, target.path) for messages in done]
+    result.update({name: sum(count[name] for count in counts) for name in ("files", "bytes")})
+    if result["files"] + sum(_number(messages, "files_skipped") for messages in done) == 0:
+        raise RestoreError(
+            f"Nothing was restored: nothing in {', '.join(one['id'][:8] for one in snapshots)} of {restic.repository.name} "
+            "fits what is to be included and excluded."
+        )
     return result
 
 
-def listed(restic: Restic, snapshot: str, target: str, *, devices: bool) -> Listing:
-    """What a snapshot lists, judged."""
-    listing = Listing(devices=devices, room=LONGEST_PATH - len(os.fsencode(target)) - 1)
+def _absolute(paths: Iterable[str]) -> list[str]:
+    for path in paths:
+        if not os.path.isabs(path):
+            raise RestoreError(
+                f"include has {path!r}, which is no absolute path: write it from / on, as the snapshot has it, or use "
+                "include_patterns."
+            )
+    return [os.path.normpath(path) for path in paths]
+
+
+def _refuse_missing(restic: Restic, snapshots: list[Snapshot], listings: list[Listing]) -> None:
+    """Raise where a path that was to be included is in none of the snapshots."""
+    missing = set.intersection(*(listing.missing for listing in listings))
+    if missing:
+        raise RestoreError(
+            f"Nothing was restored: {', '.join(one['id'][:8] for one in snapshots)} of {restic.repository.name} has no "
+            f"{', '.join(sorted(missing))}, which was to be included (paths are taken as they are; for patterns there is "
+            "include_patterns)."
+        )
+
+
+def _result(
+    snapshots: list[Snapshot], target: Target, how: How, listings: list[Listing], warnings: list[str]
+) -> dict[str, Any]:
+    """The result of the module as far as it is known before the restore."""
+    shown = [{key: snapshot.get(key) for key in ("id", "time", "hostname", "paths")} for snapshot in snapshots]
+    return {
+        "changed": True,
+        "snapshot": shown[-1],
+        "snapshots": shown,
+        "target": target.path,
+        "verified": how.verify and not how.check_mode,
+        "left_out": [item.as_dict() for listing in listings for item in listing.left_out],
+        "warnings": warnings,
+    }
+
+
+def listed(restic: Restic, snapshot: str, target: str, *, devices: bool, wanted: Iterable[str] = ()) -> Listing:
+    """What a snapshot lists, judged, and which of the wanted paths it lacks."""
+    listing = Listing(devices=devices, room=LONGEST_PATH - len(os.fsencode(target)) - 1, wanted=wanted)
     with tempfile.TemporaryFile() as said:
         process = restic.start(["ls", "--json", "--no-lock", snapshot], stderr=said)
         try:
@@ -161,10 +254,11 @@ def _nodes(stream: IO[str] | None) -> Iterator[dict[str, Any]]:
 
 def _arguments(restic: Restic, selection: Selection, how: How, listing: Listing) -> list[str]:
     """restic's arguments for what is restored, and how."""
-    args = [f"--include={pattern}" for pattern in selection.include]
-    args += [f"--exclude={pattern}" for pattern in selection.exclude]
+    included = [pattern(os.path.normpath(path)) for path in selection.include] + selection.include_patterns
+    args = [f"--include={one}" for one in included]
+    args += [f"--exclude={one}" for one in selection.exclude]
     # restic takes patterns of one kind only.
-    args += [f"--include=!{pattern}" if selection.include else f"--exclude={pattern}" for pattern in listing.patterns]
+    args += [f"--include=!{one}" if included else f"--exclude={one}" for one in listing.patterns]
     if not how.special and restic.version() >= RESTIC_CHOOSES_ATTRIBUTES:
         # Attributes of the system, which need more than a restore gets. Capabilities are taken away, and told, afterwards.
         unwanted = ["trusted.*", "security.[^c]*" if os.geteuid() == 0 else "security.*"]

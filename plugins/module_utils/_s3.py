@@ -31,6 +31,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3_types impor
 BOTO3_IMPORT_ERROR: str | None = None
 try:
     import boto3
+    import botocore.session
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
@@ -119,6 +120,14 @@ def boto3_problem() -> str | None:
     return f"boto3 {boto3.__version__} is too old; {needed} or later is needed." if found < BOTO3_MINIMUM else None
 
 
+def _keep_session() -> None:
+    """Have a session that knows nothing of the node's own AWS configuration, which is for another service."""
+    if boto3.DEFAULT_SESSION is None:
+        nowhere = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
+        own = botocore.session.Session(session_vars={"profile": (None, None, None, None), **nowhere})
+        boto3.setup_default_session(botocore_session=own)
+
+
 class S3(Transfers):
     """One bucket, through the S3 API.
 
@@ -163,6 +172,7 @@ class S3(Transfers):
             user_agent_extra="holdfast.restic_r2",
         )
         try:
+            _keep_session()
             # The session that boto3 keeps: what it reads of S3, a third of a second's work, does for every client.
             self._client = boto3.client(
                 "s3",
@@ -203,6 +213,8 @@ class S3(Transfers):
         where = f"bucket {self.bucket}" + (f", {what}" if what else "")
         if code == "NoSuchBucket":
             reason = "there is no such bucket in this account and jurisdiction"
+        elif code == "RequestTimeTooSkewed":
+            reason = "the clock of this machine is wrong, so that its requests are refused: set it, for example with timedatectl"
         elif code in _REFUSED_KEYS or (status in (401, 403) and code != LOCKED_CODE):
             reason = f"the S3 keys are not accepted or may not do this ({code})"
         else:

@@ -20,7 +20,16 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._fences import fence_of
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import window_of
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_plan import plan
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule, lock_set, problems, same
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import (
+    PARTS,
+    Rule,
+    in_the_way,
+    in_the_way_sentence,
+    lock_set,
+    missing_parts,
+    problems,
+    same,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import in_force
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._repository import ensure
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._snapshots import stored_times
@@ -72,6 +81,7 @@ def verify(clients: Clients, *, record_dir: str | None, max_age: float) -> Verif
 def _rules(found: Verified, rules: list[Rule], prefix: str, now: datetime) -> None:
     """The one document says both what should be locked, and until when something is not."""
     found.findings += [problem.sentence for problem in problems(rules)]
+    strange = [in_the_way_sentence(rule, prefix) for rule in in_the_way(rules, prefix, now)]
     window = window_of(rules, prefix)
     if window is not None and window.problem is None:
         lease = format_date(window.lease) if window.lease else None
@@ -79,8 +89,13 @@ def _rules(found: Verified, rules: list[Rule], prefix: str, now: datetime) -> No
         found.window = {"parts": list(window.parts), "lease": lease, "holder": window.holder, "state": state}
         advice = "maintenance may be at work" if state == "live" else "run the relock playbook"
         found.findings.append(f"Unlocked: {', '.join(window.parts)}, lease {lease or 'none'}; {advice}.")
+    elif not found.findings and len(missing_parts(rules, prefix)) == len(PARTS):
+        found.findings.append(
+            "There are no lock rules for this repository, so that nothing holds it; run the site playbook."
+        )
     elif not found.findings and not same(rules, plan(rules, lock_set(prefix), state="present", now=now)):
         found.findings.append("The lock rules are not those of the repository; run the relock playbook, then site.")
+    found.findings += strange
     fence = fence_of(rules, prefix)
     if fence is not None and fence.overdue(now):
         found.findings.append(

@@ -49,7 +49,8 @@ options:
   jurisdictions:
     description:
       - The jurisdictions in which all buckets are looked at.
-      - When not set, O(jurisdiction) is the only one.
+      - When not set, all that are known (V(default), V(eu), V(fedramp), V(us)) and O(jurisdiction). A jurisdiction that the API
+        refuses, because the account does not have it, is told then (RV(not_looked_at)) and is no failure.
     type: list
     elements: str
   force:
@@ -173,6 +174,19 @@ buckets:
       description: What needs a person, one sentence each.
       type: list
       elements: str
+looked_at:
+  description:
+    - The jurisdictions that were looked at.
+  returned: always, once the buckets are known
+  type: list
+  elements: str
+  sample: [default, eu]
+not_looked_at:
+  description:
+    - Jurisdictions that the API refused, and what it said.
+  returned: always, once the buckets are known
+  type: dict
+  sample: {}
 closed:
   description:
     - How many windows were closed, or in check mode would be.
@@ -191,6 +205,9 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import turns_of
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._relock import BucketResult, relock_all, sentence
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
+
+KNOWN = ("default", "eu", "fedramp", "us")
 
 
 def told(results: list[BucketResult]) -> dict[str, Any]:
@@ -203,6 +220,26 @@ def told(results: list[BucketResult]) -> dict[str, Any]:
     }
     found = [result.returned() for result in results]
     return {"changed": bool(touched), "closed": closed, "buckets": found, "diff": diff}
+
+
+def guarded(module: AnsibleModule) -> tuple[list[BucketResult], dict[str, Any]]:
+    """What was found and done, and where."""
+    params = module.params
+    names = list(params["jurisdictions"] or [params["jurisdiction"]])
+    everywhere = not params["jurisdictions"] and params["buckets"] is None
+    names += [name for name in KNOWN if everywhere and name not in names]
+    unseen: dict[str, str] = {}
+    results = relock_all(
+        [cloudflare_client(dict(params, jurisdiction=name)) for name in names],
+        params["buckets"],
+        turns_of(params, hider(module)),
+        force=params["force"],
+        write=not module.check_mode,
+        patience=params["patience"],
+        unseen=unseen if everywhere else None,
+    )
+    looked_at = [name for name in names if name not in unseen]
+    return results, {"looked_at": looked_at, "not_looked_at": shown_all(unseen)}
 
 
 def main() -> None:
@@ -219,26 +256,16 @@ def main() -> None:
         mutually_exclusive=[("buckets", "jurisdictions")],
         supports_check_mode=True,
     )
-    params = module.params
     try:
-        names = params["jurisdictions"] or [params["jurisdiction"]]
-        clients = [cloudflare_client(dict(params, jurisdiction=name)) for name in names]
-        results = relock_all(
-            clients,
-            params["buckets"],
-            turns_of(params, hider(module)),
-            force=params["force"],
-            write=not module.check_mode,
-            patience=params["patience"],
-        )
+        results, places = guarded(module)
     except HoldfastError as error:
         module.fail_json(msg=str(error), **error.details)
     for result in results:
         if result.alone:
             module.warn(f"Bucket {result.bucket} was written without taking turns: {result.alone}")
-    returned = told(results)
+    returned = {**told(results), **places}
     message = sentence(results)
-    if returned["changed"] and params["fail_when_closed"]:
+    if returned["changed"] and module.params["fail_when_closed"]:
         acted = [result for result in results if (result.closed or result.fences) and not result.problems]
         message = " ".join([result.line for result in acted] + [message])
     if message:

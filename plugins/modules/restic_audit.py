@@ -93,7 +93,8 @@ findings:
     code:
       description:
         - A fixed name.
-        - 'Locks: V(lock_document), V(lock_set), V(window_open), V(window_left_open), V(not_enforced), V(lock_not_indefinite).'
+        - 'Locks: V(lock_document), V(lock_set), V(window_open), V(window_left_open), V(not_enforced), V(foreign_rule),
+          V(lock_not_indefinite).'
         - 'Identity: V(repository_id), V(foreign_key), V(key_gone), V(content_changed).'
         - 'Objects: V(misplaced_object), V(unexpected_object), V(index_unreadable), V(index_contradicts), V(pack_missing),
           V(bogus_pack), V(index_claims_known_blobs), V(unreferenced_packs), V(unfinished_uploads), V(not_sound),

@@ -26,7 +26,7 @@ extends_documentation_fragment:
   - holdfast.restic_r2.attributes.actiongroup_r2
 requirements:
   - restic >= 0.14.0
-  - restic >= 0.17.0, with O(overwrite) and a folder that is not empty
+  - restic >= 0.17.0, with O(overwrite) and a folder that is not empty, and with several O(jobs)
   - Linux >= 5.12, with O(confinement=auto)
 attributes:
   check_mode:
@@ -43,6 +43,24 @@ attributes:
       - Without O(overwrite), a second run fails, for the target is not empty any more.
       - With O(overwrite), a second run changes nothing as long as the snapshot is the same; V(latest) can mean another.
 options:
+  jobs:
+    description:
+      - With V(latest), the newest snapshot of each of these jobs of the role P(holdfast.restic_r2.backup#role), over one
+        another, the newest last. A snapshot is that of the job whose O(jobs[].paths) it has, no more and no fewer.
+      - With an empty list, all snapshots must be of the same paths, or nothing is restored.
+      - When not set, V(latest) is the newest of all snapshots that fit, whatever is in it.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The name of the job.
+        type: str
+        required: true
+      paths:
+        description: What it backs up; of a command, the name of its output, after a slash.
+        type: list
+        elements: str
+        required: true
   snapshot:
     description:
       - The snapshot, V(latest) or the id or at least 8 digits of its beginning.
@@ -99,7 +117,14 @@ options:
     default: false
   include:
     description:
-      - Restore only what fits one of these patterns of restic.
+      - Restore only these files and folders, absolute paths as the snapshot has them. They are taken as they are, with any
+        characters. One that is not there is a failure.
+    type: list
+    elements: str
+    default: []
+  include_patterns:
+    description:
+      - Restore only what fits one of these patterns of restic, or is in O(include).
     type: list
     elements: str
     default: []
@@ -123,6 +148,7 @@ notes:
   - Entries that restic itself never writes (the same name twice in a folder, names that lead elsewhere or are too long, unknown
     types) are left out, and the others are restored. A snapshot with more than 1000 such entries, or that cannot be listed to
     its end, is not restored.
+  - When nothing fits what is to be included and excluded, the module fails.
   - Attributes of the system can be left out by restic >= 0.18.0 only; an older one fails at them.
   - Long runs of zeros are restored as holes of sparse files (restic >= 0.17.0).
   - Owners are restored by number, and only when the module runs as root.
@@ -153,7 +179,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 snapshot:
-  description: The snapshot that was restored.
+  description: The snapshot that was restored; of several, the newest.
   returned: success
   type: dict
   sample:
@@ -161,6 +187,16 @@ snapshot:
     time: "2026-11-23T05:38:27.227057191Z"
     hostname: web1
     paths: [/srv]
+snapshots:
+  description: All snapshots that were restored, in this order.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - id: 181aba75fdcf1fcd1702e1cd494a659bea075d4b02ea2f23bbdc21649532950f
+      time: "2026-11-23T05:38:27.227057191Z"
+      hostname: web1
+      paths: [/srv]
 target:
   description: The folder that was restored into.
   returned: success
@@ -218,7 +254,16 @@ SELECTION = {
     "paths": {"type": "list", "elements": "str", "default": []},
     "tags": {"type": "list", "elements": "str", "default": []},
     "include": {"type": "list", "elements": "str", "default": []},
+    "include_patterns": {"type": "list", "elements": "str", "default": []},
     "exclude": {"type": "list", "elements": "str", "default": []},
+    "jobs": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "paths": {"type": "list", "elements": "str", "required": True},
+        },
+    },
 }
 HOW = {"verify": {"type": "bool", "default": True}, "special": {"type": "bool", "default": False}}
 TARGET = {

@@ -122,6 +122,20 @@ def _record(variables: Mapping[str, Any]) -> Report:
     }
 
 
+def jobs_to_restore(jobs: Iterable[Mapping[str, Any]], names: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """Names of jobs, and the paths of their snapshots; those with these names, or all."""
+    chosen = list(names)
+    return [
+        {
+            "name": job["name"],
+            # The output of a command is a file at the top.
+            "paths": job.get("paths") or [f"/{job.get('filename') or job['name']}"],
+        }
+        for job in jobs
+        if not chosen or job["name"] in chosen
+    ]
+
+
 def snapshot_table(snapshots: Iterable[Mapping[str, Any]]) -> list[str]:
     """Snapshots in the order in which they were stored, beside the times and hosts that they claim."""
     line = "{:<20} {:<8} {:<35} {}"

@@ -22,6 +22,8 @@ NAMES = (
     "holdfast_relock_force", "holdfast_relock_wait", "holdfast_remove_findings", "holdfast_remove_keys_file",
     "holdfast_remove_stored_since", "holdfast_repository_timeout", "holdfast_restic_path",
     "holdfast_restore_confinement", "holdfast_restore_exclude", "holdfast_restore_host", "holdfast_restore_include",
+    "holdfast_restore_include_patterns",
+    "holdfast_restore_job",
     "holdfast_restore_overwrite", "holdfast_restore_paths", "holdfast_restore_roots", "holdfast_restore_seconds",
     "holdfast_restore_snapshot", "holdfast_restore_special", "holdfast_restore_target", "holdfast_restore_to",
     "holdfast_restore_to_others", "holdfast_retention", "holdfast_retention_time", "holdfast_s3_endpoint",

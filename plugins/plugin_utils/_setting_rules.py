@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._calendar import is_event, nearest
 
 # systemd.time(7). "M" is a month, "m" a minute.
 UNITS = (
@@ -51,7 +52,7 @@ def timespan(text: str) -> None:
 
 
 def calendar(text: str) -> None:
-    """No more than what can only be meant for cron; the rest is systemd's to judge."""
+    """A time or times as systemd reads them; it would start a job with others never."""
     if not text.strip():
         raise ValueError('is empty: write for example daily, or "*-*-* 03:00:00"')
     if CRON.fullmatch(text.strip()):
@@ -60,6 +61,9 @@ def calendar(text: str) -> None:
         )
     if text.strip().isdigit():
         raise ValueError(f'is the number {text}: write a time in quotes, as in "12:30"')
+    if not is_event(text):
+        write = nearest(text) or 'for example "Mon..Fri 03:00" (see systemd.time)'
+        raise ValueError(f"is {_said(text)}, which is no time for systemd: write {write}")
 
 
 def go_duration(text: str) -> None:
@@ -108,6 +112,17 @@ def job_name(text: str) -> None:
         raise ValueError(
             f"is {_said(text)}, and becomes a part of unit names: write letters, digits, _, - and . alone, as in {proposed}"
         )
+
+
+def user_name(text: str) -> None:
+    """A user of Linux, who is also written into a unit."""
+    if text and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?|[0-9]{1,10}", text):
+        raise ValueError(f"is {_said(text)}, which is no name of a user: write the name alone, as in postgres")
+
+
+def file_name(text: str) -> None:
+    if not text.strip("/") or re.search(r"[\x00-\x1f]|(^|/)\.\.?(/|$)", text):
+        raise ValueError(f"is {_said(text)}, which is no name of a file: write one, as in all.sql")
 
 
 def jobs_as_a_whole(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -195,6 +210,8 @@ RULES: dict[str, Callable[[Any], None]] = {
           "repository_first_read_limit", "repository_token_former_seconds", "backup_prove_retries"),
     **_of(between(1), "repository_time_limit", "repository_abort_uploads_after_days", "backup_prove_timeout"),
     **_of(job_name, "backup_jobs.name"),
+    **_of(user_name, "backup_jobs.user", "backup_user"),
+    **_of(file_name, "backup_jobs.filename"),
     **_of(absolute, "backup_jobs.paths", "backup_writable_paths"),
     **_of(tag, "backup_jobs.tags"),
     **_of(bucket, "repository_bucket", "backup_bucket", "guard_buckets", "holdfast_buckets"),

@@ -26,7 +26,7 @@ from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._setting_rules 
 Options = Mapping[str, Mapping[str, Any]]
 # Lists of words that hold neither commas nor blanks, so that a text with commas can only be several of them.
 SEPARABLE = (
-    "unlock_parts", "remove_findings", "guard_buckets", "holdfast_buckets", "jurisdictions", "allowed_addresses",
+    "unlock_parts", "restore_job", "remove_findings", "guard_buckets", "holdfast_buckets", "jurisdictions", "allowed_addresses",
     "expected_hosts",
 )  # fmt: skip
 
@@ -58,6 +58,21 @@ def converted(values: Mapping[str, Any], options: Options) -> tuple[dict[str, An
     if not problems and "backup_jobs" in result and result.get("backup_state") == "present":
         problems = jobs_as_a_whole(result["backup_jobs"])
     return result, problems
+
+
+def contradictions(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with settings that are each well, in sentences."""
+    names = [job["name"] for job in values.get("backup_jobs") or ()]
+    problems = []
+    for name in values.get("repository_restore_job") or ():
+        if name not in names:
+            write = nearest(name, names) or (
+                f"one of {', '.join(names)}" if names else "the jobs of the host into backup_jobs"
+            )
+            problems.append(
+                f"repository_restore_job has {shown(name, 60)!r}, which is no job of this host: write {write}."
+            )
+    return problems
 
 
 def nearest(name: str, names: Iterable[str], cutoff: float = 0.7) -> str:

@@ -93,6 +93,20 @@ def test_a_timer_is_what_was_asked_for(site: Site, fleet: Fleet) -> None:
             assert "network-online.target" in host.property_of("holdfast-backup@home.service", name)
 
 
+def test_a_timer_that_stood_still_runs_again_and_a_unit_that_was_never_loaded_goes(site: Site, fleet: Fleet) -> None:
+    units = "/etc/systemd/system/holdfast-backup@"
+    for host in fleet:
+        timer = host.run(f"cat {units}home.timer")
+        host.write(f"{units}home.timer", timer.replace(f"OnCalendar={CALENDAR}", "OnCalendar=2020-02-02"))
+        host.run("systemctl daemon-reload && systemctl restart holdfast-backup@home.timer")
+        assert host.property_of("holdfast-backup@home.timer", "SubState") == "elapsed"
+        host.write(f"{units}stray.timer", "[Timer]\nOnCalendar=dayly\n\n[Install]\nWantedBy=timers.target\n")
+    site.provision("--diff", user="admin")
+    for host in fleet:
+        assert host.property_of("holdfast-backup@home.timer", "SubState") == "waiting"
+        assert host.ssh(f"ls {units}stray.timer").returncode != 0
+
+
 def test_a_timer_fires_by_itself_and_makes_a_snapshot(site: Site, fleet: Fleet) -> None:
     for host in fleet:
         with firing(host, "home", "*:*:*"):

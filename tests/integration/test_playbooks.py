@@ -244,6 +244,7 @@ def test_run_that_would_do_nothing_is_not_green(ansible: Ansible, fleet: Fleet, 
         ("recover", ["--limit", "other", "-e", "holdfast_recover=freeze"], "choose hosts of holdfast"),
         ("recover", ["--limit", "web1", "-e", "holdfast_recover=freeze", "--tags", "nothing"], "leave out --tags"),
         ("unlock", ["--limit", "other"], "choose hosts of holdfast"),
+        ("unlock", ["-e", "holdfast_hosts=nobody"], "put hosts into the group holdfast"),
     ],
 )
 def test_neither_guard_nor_recovery_is_green_without_doing_anything(
@@ -353,6 +354,7 @@ def test_a_restore_stays_where_it_may_be(ansible: Ansible, fleet: Fleet, tmp_pat
             {"holdfast_restore_to": "elsewhere", "holdfast_restore_to_others": True},
             "restored on this host or on the maintenance",
         ),
+        ({"holdfast_restore_job": "daat"}, "'daat', which is no job of this host: write data."),
     ):
         run = ansible.playbook(RESTORE, fleet.inventory, variables={**variables, **more})
         assert run.exit_code == 2 and sentence in run.output, run.output

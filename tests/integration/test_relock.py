@@ -72,10 +72,12 @@ def test_one_read_per_bucket_when_nothing_is_open(guard: Guard, stand_in: StandI
     since = stand_in.last_request()
     result = guard()
     assert result["changed"] is False and result["closed"] == 0
-    assert calls(stand_in, since) == ["GET"] * 5  # the list of buckets, and one for each
+    assert calls(stand_in, since) == ["GET"] * 8  # the list of buckets of each jurisdiction, and one for each bucket
     assert [found["line"] for found in result["buckets"]] == [
-        f"{name}: all rules are in force." for name in ("backup-one", "backup-three", "backup-two", "never-locked")
+        *(f"{name}: all rules are in force." for name in ("backup-one", "backup-three", "backup-two")),
+        "never-locked: no lock rules of this collection; there is nothing to guard.",
     ]
+    assert result["looked_at"] == ["default", "eu", "fedramp", "us"]
 
 
 def test_overdue_window_is_closed_once_and_foreign_rules_stay(
@@ -215,9 +217,24 @@ def test_buckets_of_all_jurisdictions(guard: Guard, stand_in: StandIn, cloudflar
     for client in (cloudflare, european):
         make_bucket(client, "backup-web1", "")
         open_for(client, "backup-web1", "", -1)
-    result = guard(jurisdictions=["default", "eu"])
+    result = guard()
     assert result["closed"] == 2
     assert [found["jurisdiction"] for found in result["buckets"]] == ["default", "eu"]
+    assert result["buckets"][1]["line"].startswith("backup-web1 (eu): closed: ")
+    named = guard(jurisdictions=["eu"])
+    assert (named["looked_at"], [found["jurisdiction"] for found in named["buckets"]]) == (["eu"], ["eu"])
+
+
+def test_a_jurisdiction_that_the_account_does_not_have_is_told(
+    guard: Guard, stand_in: StandIn, cloudflare: Cloudflare
+) -> None:
+    make_bucket(cloudflare, "backup-web1", "")
+    stand_in.fault(method="GET", path=r"/r2/buckets\?", status=403, code=10000, skip=1, times=3)
+    result = guard()
+    assert result["looked_at"] == ["default"] and sorted(result["not_looked_at"]) == ["eu", "fedramp", "us"], result
+    stand_in.clear_faults()
+    stand_in.fault(method="GET", path="/r2/buckets", status=403, code=10000)
+    assert guard()["failed"] is True
 
 
 def test_jurisdiction_that_cannot_be_listed_does_not_stop_the_others(

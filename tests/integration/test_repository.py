@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
 
 from tests.stand_in.client import StandIn
 from tests.support.repositories import Bed, program, sample, spy
@@ -135,6 +137,15 @@ def test_a_lost_copy_is_made_again(bed: Bed) -> None:
     assert bed.repository(check_mode=True)["changed"] is True
     assert bed.repository()["changed"] is True
     assert (Path(made["record"]) / "config").read_bytes() == bed.s3.get("config")
+
+
+def test_a_short_password_is_refused_where_a_repository_is_made_and_nowhere_else(bed: Bed) -> None:
+    answer = bed.repository(password="seven77")
+    assert answer["failed"] and "fewer than 8 characters" in answer["msg"]
+    assert bed.stand_in.objects(bed.bucket) == [] and not bed.record_dir.exists()
+    short = replace(bed.restic.repository, password="x")
+    Restic(short, path=bed.restic.path, cache_dir=bed.restic.cache_dir).succeed(["init"])
+    assert "failed" not in bed.repository(password="x")
 
 
 def test_fields_that_others_added_to_the_record_stay(bed: Bed) -> None:

@@ -105,17 +105,57 @@ def test_nothing_outside_the_target_is_written(backups: Backups, tmp_path: Path)
 @pytest.mark.parametrize("name", ["first", "short"])
 def test_restore_of_an_older_snapshot(backups: Backups, tmp_path: Path, name: str) -> None:
     chosen = backups.first if name == "first" else backups.first[:12]
-    answer = restore(backups, tmp_path, snapshot=chosen, include=["hosts"])
+    answer = restore(backups, tmp_path, snapshot=chosen, include_patterns=["hosts"])
     assert answer["snapshot"]["id"] == backups.first
     found = {path: content for path, content in backups.restored(tmp_path).items() if content is not None}
     assert found == {"etc/hosts": b"127.0.0.1 localhost\n"}
 
 
-def test_a_pattern_that_fits_nothing_is_told(backups: Backups, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({"include_patterns": ["/no/such/thing"]}, "fits what is to be included"),
+        ({"exclude": ["*"]}, "fits what is to be included"),
+        ({"include": ["/no/such/thing"]}, "has no /no/such/thing, which was to be included"),
+        ({"include": ["etc/hosts"]}, "no absolute path"),
+    ],
+)
+def test_to_restore_nothing_is_a_failure(
+    backups: Backups, tmp_path: Path, chosen: dict[str, list[str]], told: str
+) -> None:
     for program in (backups.bed.restic_path, old(tmp_path, backups.bed.restic_path)):
-        answer = restore(backups, tmp_path / "new", include=["/no/such/thing"], restic_path=program)
-        assert (answer["changed"], answer["files"]) == (False, 0)
-        assert "fits what is to be included" in str(answer["warnings"])
+        answer = restore(backups, tmp_path / "new", restic_path=program, **chosen)
+        assert answer["failed"] and told in answer["msg"], answer
+        assert not (tmp_path / "new").exists() or list((tmp_path / "new").iterdir()) == []
+
+
+def test_paths_to_include_are_taken_as_they_are(backups: Backups, tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    for name in ("one,two.txt", "[a]", "a", "b*", "bc", "it's"):
+        (files / name).write_text(name)
+    chosen = backups.bed.backup(files)
+    include = [str(files / name) for name in ("one,two.txt", "[a]", "b*", "it's")]
+    done = restore(backups, tmp_path / "new", snapshot=chosen, include=include)
+    assert sorted(tree(tmp_path / "new" / files.relative_to("/"))) == ["[a]", "b*", "it's", "one,two.txt"], done
+    missing = restore(backups, tmp_path / "other", snapshot=chosen, include=[*include, str(files / "[b]")])
+    assert "has no" in missing["msg"] and not (tmp_path / "other").exists()
+    backups.bed.unlock()
+    backups.bed.restic.succeed(["forget", chosen])
+    backups.bed.lock()
+
+
+def test_the_newest_of_each_job(backups: Backups, tmp_path: Path) -> None:
+    jobs = [{"name": "etc", "paths": [f"{backups.files}/etc/"]}, {"name": "all", "paths": [str(backups.files)]}]
+    done = restore(backups, tmp_path / "both", host=None, jobs=jobs)
+    assert done["snapshots"][0]["id"] == backups.second and len(done["snapshots"]) == 2, done
+    assert backups.restored(tmp_path / "both") == tree(backups.files)
+    assert restore(backups, tmp_path / "one", host=None, jobs=jobs[1:])["snapshot"]["id"] == backups.second
+    unclear = restore(backups, tmp_path / "none", host=None, jobs=[])
+    assert "several jobs" in unclear["msg"] and str(backups.files / "etc") in unclear["msg"]
+    gone = restore(backups, tmp_path / "none", host=None, jobs=[*jobs, {"name": "dump", "paths": ["/dump"]}])
+    assert "no snapshot of the job dump" in gone["msg"]
+    assert not (tmp_path / "none").exists()
 
 
 def test_latest_of_tags_and_paths(backups: Backups, tmp_path: Path) -> None:
@@ -250,7 +290,7 @@ def test_examples(stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_pat
     bed.lock()
     run("restic_verify", record_dir=str(tmp_path / "records"))
     run("restic_check")
-    run("restic_restore", target=str(tmp_path / "new"), overwrite=True)
+    run("restic_restore", target=str(tmp_path / "new"), overwrite=True, include=[str(tmp_path / "files")])
     assert tree(tmp_path / "new" / (tmp_path / "files").relative_to("/")) == tree(tmp_path / "files")
 
 

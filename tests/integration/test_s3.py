@@ -112,6 +112,26 @@ def test_errors_are_one_sentence(bed: Bed, change: dict[str, Any], sentence: str
     assert stand_in.secret_access_key not in str(caught.value)
 
 
+def test_a_wrong_clock_is_called_that(bed: Bed) -> None:
+    bed.stand_in.fault(kind="ListObjectsV2", status=403, code="RequestTimeTooSkewed", times=9)
+    with pytest.raises(S3Error, match="the clock of this machine is wrong"):
+        bed.s3.first_key("config")
+
+
+def test_the_configuration_of_the_node_for_aws_does_not_count(
+    bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text(
+        "[default]\ns3 =\n  use_accelerate_endpoint = true\n  addressing_style = virtual\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "nosuch")
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    stand_in = bed.stand_in
+    s3 = S3(stand_in.s3_endpoint, stand_in.token_id, stand_in.secret_access_key, bucket=bed.bucket)
+    assert s3.first_key("data/") == "data/a"
+
+
 def test_a_passing_failure_is_tried_again(bed: Bed) -> None:
     bed.stand_in.fault(method="GET", path=f"/{bed.bucket}", status=503, code="ServiceUnavailable", times=2)
     stand_in = bed.stand_in

@@ -71,6 +71,19 @@ def test_what_is_unlocked_is_told(bed: Bed, tmp_path: Path) -> None:
     assert len(rules_finding) == 1
 
 
+def test_a_rule_of_others_over_the_data_is_told_and_so_is_a_bucket_without_rules(bed: Bed, tmp_path: Path) -> None:
+    bed.backup(sample(tmp_path / "files"))
+    foreign = {"id": "theirs", "enabled": True, "condition": {"type": "Indefinite"}, "prefix": "data/"}
+    bed.cloudflare.replace_lock_rules(bed.bucket, [*lock_set(""), foreign])
+    (finding,) = verify(bed)["findings"]
+    assert "'theirs'" in finding and "everything below 'data/'" in finding
+    bed.unlock()
+    assert (
+        verify(bed)["findings"][0]
+        == "There are no lock rules for this repository, so that nothing holds it; run the site playbook."
+    )
+
+
 def test_bucket_that_is_not_there_is_a_failure(bed: Bed) -> None:
     failed = verify(bed, bucket="backup-nobody")
     assert failed["failed"] and "backup-nobody" in failed["msg"]

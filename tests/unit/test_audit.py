@@ -15,6 +15,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import Decision
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=timezone.utc)
+FOREIGN: dict[str, Any] = {"id": "theirs", "enabled": True, "condition": {"type": "Indefinite"}}
 A, B = "a" * 64, "b" * 64
 
 
@@ -40,6 +41,16 @@ def without_lease() -> list[dict[str, Any]]:
         (opened(timedelta(minutes=5)), [("window_open", "block")]),
         (opened(timedelta(minutes=-5)), [("window_left_open", "block")]),
         (without_lease(), [("window_left_open", "block")]),
+        ([*lock_set("web1/"), FOREIGN], [("foreign_rule", "block")]),
+        ([*lock_set("web1/"), {**FOREIGN, "prefix": "web1/data/0"}], [("foreign_rule", "block")]),
+        ([*lock_set("web1/"), {**FOREIGN, "prefix": "web1/locks"}], [("foreign_rule", "block")]),
+        ([*lock_set("web1/"), {**FOREIGN, "prefix": "web1/keys/"}, {**FOREIGN, "id": "logs", "prefix": "logs/"}], []),
+        ([*lock_set("web1/"), {**FOREIGN, "enabled": False}], []),
+        ([*lock_set("web1/"), {**FOREIGN, "condition": {"type": "Date", "date": "2026-06-30T00:00:00Z"}}], []),
+        (
+            [*lock_set("web1/"), {**FOREIGN, "condition": {"type": "Date", "date": "2026-07-30T00:00:00Z"}}],
+            [("foreign_rule", "block")],
+        ),
         (lock_set("web1/", {"type": "Age", "maxAgeSeconds": 60}), [("lock_not_indefinite", "warn")]),
     ],
 )

@@ -26,6 +26,20 @@ STALE = {"code": "stale", "evidence": "No new backups.", "objects": []}
 OTHER = {"code": "unexpected_host", "evidence": EVIL, "objects": [EVIL] * 3}
 
 
+def test_jobs_to_restore() -> None:
+    jobs = [
+        {"name": "files", "paths": ["/etc", "/srv"], "command": []},
+        {"name": "dump", "command": ["pg_dumpall"]},
+        {"name": "named", "command": ["pg_dumpall"], "filename": "all.sql"},
+    ]
+    assert reports.jobs_to_restore(jobs) == [
+        {"name": "files", "paths": ["/etc", "/srv"]},
+        {"name": "dump", "paths": ["/dump"]},
+        {"name": "named", "paths": ["/all.sql"]},
+    ]
+    assert [job["name"] for job in reports.jobs_to_restore(jobs, ["named"])] == ["named"]
+
+
 def harmless(data: Any) -> bool:
     return not re.search("[\x00-\x1f\x7f-\x9f\u202e]|{{", "\0".join(texts(data)).replace("\0", ""))
 

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils import _setting_rules as rules
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._calendar import is_event
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._setting_names import NAMES
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings import converted, misspelt
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings import contradictions, converted, misspelt
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = {
@@ -121,6 +122,12 @@ def test_what_is_empty_in_a_job_is_as_if_it_was_not_written() -> None:
         ("on_calendar", "0 3 * * *", "*-*-* 03:00:00"),
         ("on_calendar", 750, "12:30"),
         ("on_calendar", "", "daily"),
+        ("on_calendar", "dayly", "write daily."),
+        ("on_calendar", "*-*-* 25:00", "Mon..Fri 03:00"),
+        ("user", "my user", "as in postgres"),
+        ("user", "root\nUser=admin", "as in postgres"),
+        ("filename", "a\nb", "as in all.sql"),
+        ("filename", "..", "as in all.sql"),
     ],
 )
 def test_what_would_be_dropped_or_misread_is_refused_with_job_and_option(name: str, written: Any, told: str) -> None:
@@ -221,6 +228,16 @@ def test_an_empty_password_is_refused() -> None:
     assert "holdfast_password" in refused(repository_password="")
 
 
+def test_jobs_to_restore_are_jobs_of_the_host() -> None:
+    jobs = {"backup_jobs": [{"name": "system"}, {"name": "postgresql"}]}
+    assert contradictions({**jobs, "repository_restore_job": ["system"]}) == []
+    assert contradictions({"repository_restore_job": []}) == []
+    for wrong, write in (("postgres", "write postgresql."), ("zzz", "write one of system, postgresql.")):
+        problems = contradictions({**jobs, "repository_restore_job": [wrong]})
+        assert len(problems) == 1 and problems[0].startswith("repository_restore_job ") and problems[0].endswith(write)
+    assert "backup_jobs" in contradictions({"repository_restore_job": ["system"]})[0]
+
+
 def test_each_problem_is_told_and_none_in_more_than_one_line() -> None:
     jobs = [{"name": "a", "paths": "etc", "nice": 25}, {"name": "b", "exclude_caches": "\x1b[2J{{ x }}"}]
     _result, problems = converted({"backup_jobs": jobs, "backup_reruns": "x"}, OPTIONS)
@@ -262,6 +279,22 @@ def test_defaults_pass(role: str) -> None:
     plain = {name: value for name, value in defaults.items() if "{{" not in str(value)}
     assert plain
     assert accepted(**plain) == plain
+
+
+CALENDARS = """daily|dayly|Daily|hourly|minutely|weekly|monthly|yearly|annually|quarterly|semiannually|*:0/5|*:*/5|0/2:00
+*-*-* 03:00|*-*-* 25:00|*-*-* 3:00:00|03:00|Mon 03:00|mon..fri|Mon-Fri 9:00|Mon,Wed|Mon, Wed|Monday|*-*-01|*-*~1|*-*~03/1|*-02-30
+2020-01-01|01-01|1/3-01|*-1,4,7,10-1 0:0|*-*-* 10:30 UTC|10:30 Europe/Berlin|*-*-* *:*:*|*:*:0/10|00,12:00|24:00|23:60|10:30:60
+10:30:15.5|10:30:15.1234567|@1234|foo|12|12:|Mon 2020-13-01|Mon..Xyz|*-*-32|*-*-0|5..3:00|9..17/2:00|9-17:00|daily UTC|daily 03:00
+Mon Tue|1969-01-01|2200-01-01|2199-01-01|mon,|*-*|*|1:1:1:1|*:0/0|Sun *-*-1..7 4:00|03:00:00Z|Fri 2012-*-1,5 11:12:13|10:30 CET
+weekly Europe/Berlin|0:0:0/90|0/30:00|*:0/59|*:0/60|1/13-1|10/14:00|10/13:00|10..12/3:00"""
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze to compare with")
+@pytest.mark.parametrize("lines", CALENDARS.splitlines())
+def test_calendar_events_are_those_of_systemd(lines: str) -> None:
+    for text in lines.split("|"):
+        done = subprocess.run(["systemd-analyze", "calendar", text], capture_output=True, check=False)
+        assert is_event(text) == (done.returncode == 0), text
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze to compare with")
