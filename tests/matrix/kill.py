@@ -19,7 +19,7 @@ import subprocess
 import time
 from typing import Any
 
-from tests.matrix.kill_cases import BY_NAME, LAST, Row, Step
+from tests.matrix.kill_cases import BY_NAME, ENDING, Row, Step
 from tests.matrix.outcome import MISSED, Outcome
 from tests.matrix.scene import LATENCY, Case
 from tests.support.preloaded import Forked
@@ -111,7 +111,7 @@ def run(case: Case, row: Row, *, in_time: bool) -> Outcome:
             return Outcome("", None, "this step never came")
         processes = tree(process.pid, role)
         if gone(process.pid):
-            return Outcome(MISSED) if step == LAST else Outcome("", None, "its end came before this step")
+            return _missed(step, "its end came before this step")
         moment = time.time()
         if target == "time-out":
             happens(lambda: gone(process.pid), 2 * DEADLINE)
@@ -119,7 +119,7 @@ def run(case: Case, row: Row, *, in_time: bool) -> Outcome:
             moment = time.time()
         elif not hit(processes, ROLES.get(target, target), number):
             hit(processes, "everything", signal.SIGKILL)
-            return Outcome("", None, f"there was no {target} at this step")
+            return _missed(step, f"there was no {target} at this step")
         ours = [part for part in processes if part.role not in ANSIBLE]
         happens(lambda: all(gone(part.pid) for part in ours), REST)
         left = [describe(part) for part in ours if not gone(part.pid)]
@@ -129,6 +129,10 @@ def run(case: Case, row: Row, *, in_time: bool) -> Outcome:
         if alone:
             print("the module said:", case.told()[-2000:], case.wrong()[-2000:])
     return judge(case, target, number, moment, left, in_time)
+
+
+def _missed(step: Step, problem: str) -> Outcome:
+    return Outcome(MISSED) if step in ENDING else Outcome("", None, problem)
 
 
 def end(process: Running) -> None:
