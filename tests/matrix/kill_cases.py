@@ -70,7 +70,6 @@ STEPS = (
     Step("looks once more", {"kind": "ListMultipartUploads"}, after=_LOCKED, window=False),
     Step("after the last request", {"method": "DELETE", "path": "/locks/"}, keeper=False, window=False),
 )
-LAST = STEPS[-1]
 # After these everything ends by itself, perhaps before a test on a busy machine has seen them.
 ENDING = STEPS[-2:]
 BY_NAME = {step.name: step for step in STEPS}
