@@ -34,8 +34,9 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention impo
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import LONG, shown
 
 BLOCK, WARN = "block", "warn"
-# Somebody who fills a bucket must not fill the log of an audit as well.
-MOST_OBJECTS = 10_000
+# Somebody who fills a bucket must not fill the log of an audit as well, nor the memory of Ansible, which holds each result
+# several times: so many keys are kept on the node, and so many are told.
+MOST_OBJECTS, MOST_TOLD = 10_000, 100
 _DELETABLE = ("snapshots/", "index/", "data/")
 
 
@@ -67,7 +68,7 @@ class Finding:
 
     def as_dict(self) -> dict[str, Any]:
         """The finding for people: the keys are made visible, and no longer keys."""
-        objects = [shown(key, LONG) for key in self.objects[:MOST_OBJECTS]]
+        objects = [shown(key, LONG) for key in self.objects[:MOST_TOLD]]
         return {**asdict(self), "objects": objects, "id": self.id}
 
 

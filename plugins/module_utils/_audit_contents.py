@@ -214,25 +214,31 @@ def unreadable(errors: Mapping[str, str]) -> list[Finding]:
     ]
 
 
-def merged(claimed: Claims, known: Mapping[str, Held]) -> tuple[dict[str, Held], list[Finding]]:
-    """What all index objects together claim of packs that are not known; they must agree, also about the known ones.
+def merged(claimed: Claims, known: Mapping[str, Held]) -> tuple[dict[str, Held], set[str]]:
+    """What index objects together claim of packs that are not known, and which of them tell something else than is known.
 
     Args:
         claimed: What index objects that are not in the baseline claim, by their ids.
-        known: What the packs of the baseline hold.
+        known: What is known of packs.
     """
     together: dict[str, Held] = {}
     liars = set()
     for index, packs in claimed.items():
         for pack, held in packs.items():
             other = known.get(pack) or together.setdefault(pack, held)
-            if other.digest != held.digest:
+            # Of a pack that is not there, nothing is kept that could be compared.
+            if held.digest and other.digest != held.digest:
                 liars.add(index)
+    return together, liars
+
+
+def contradicting(liars: Collection[str]) -> list[Finding]:
+    """Index objects that do not agree with others, or with the packs of the baseline."""
     if not liars:
-        return together, []
+        return []
     evidence = f"{some(liars, 'index objects tell something else of a pack than what is known of it')}."
     what = f"Treat the host as compromised, and {_MANUAL}."
-    return together, [Finding("index_contradicts", BLOCK, evidence, what, below("index", liars))]
+    return [Finding("index_contradicts", BLOCK, evidence, what, below("index", liars))]
 
 
 def missing(claimed: Iterable[str], listed: Listing) -> list[Finding]:

@@ -19,6 +19,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_keys import kept_pair
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise_prefix
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import LockProbe
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import folder, load
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import MINIMUM, Repository, Restic
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import (
     PUT,
@@ -120,11 +121,13 @@ class Clients:
         return Restic(repository, path=self.params["restic_path"], cache_dir=self.params.get("cache_dir"))
 
     def open_repository(self) -> Restic:
-        """restic for a repository that is there, can be opened, and has the expected id."""
-        restic = self.restic()
+        """restic for a repository that is there, can be opened, and has the expected id; both as recorded, where it is."""
+        records = self.params.get("record_dir")
+        record = load(folder(records, self.bucket, self.prefix)) if records else None
+        restic = self.restic(record.key_id if record else None)
         restic.require(MINIMUM, "A repository in R2")
         if boto3_problem() is None:
             # says in a second what restic would try again and again, such as keys that are not accepted
             self.s3.first_key(f"{self.prefix}config")
-        restic.open(self.params.get("repository_id"))
+        restic.open(self.params.get("repository_id") or (record.repository_id if record else None))
         return restic

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
+from collections import ChainMap
 from collections.abc import Collection, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Optional
 
@@ -23,7 +25,12 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils import _audit_c
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import Finding
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit_contents import Claims, Listing
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._baseline import Baseline, Pack
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import ClaimsError, Held, short_id
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import (
+    ClaimsError,
+    Held,
+    longest_text,
+    short_id,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._new_packs import Figures, contents, pack_key
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._parallel import in_parallel
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic, ResticError, TooLargeError
@@ -33,6 +40,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._scratch import
 
 # How many new index objects are read. A backup writes one, and one more for 150,000 blobs.
 MOST_NEW = 2000
+# Text of so many bytes is read beside others.
+_LONG_TEXT = 16 << 20
 
 
 class Inspected(NamedTuple):
@@ -40,6 +49,40 @@ class Inspected(NamedTuple):
 
     findings: list[Finding]
     baseline: Baseline
+
+
+@dataclass
+class _Said:
+    """What index objects say, each taken in as it is read: what many of them repeat is kept once. Safe for threads.
+
+    Args:
+        known: What the packs of the baseline hold.
+    """
+
+    known: Mapping[str, Held]
+    together: dict[str, Held] = field(default_factory=dict)
+    own: Claims = field(default_factory=dict)
+    liars: set[str] = field(default_factory=set)
+    errors: dict[str, str] = field(default_factory=dict)
+    read: int = 0
+    _mutex: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def broken(self) -> int:
+        return len(self.errors) + len(self.liars)
+
+    def add(self, name: str, answer: dict[str, Held] | str, *, ours: bool) -> None:
+        """Take in what one says, or why it cannot be read; only of those of maintenance is it kept which says what."""
+        with self._mutex:
+            self.read += 1
+            if isinstance(answer, str):
+                self.errors[name] = answer
+                return
+            fresh, liars = audit.merged({name: answer}, ChainMap(self.together, self.known))  # type: ignore[arg-type]
+            self.together.update(fresh)
+            self.liars |= liars
+            if ours:
+                self.own[name] = answer
 
 
 @dataclass
@@ -60,8 +103,9 @@ class Contents:
     read_duplicates: bool = True
     scratch_dir: Optional[str] = None
     figures: Figures = field(default_factory=Figures)
-    # What the index objects claim that were read last.
+    # What the index objects of maintenance itself claim that were read last.
     claimed: Claims = field(default_factory=dict)
+    _long: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def prefix(self) -> str:
@@ -92,12 +136,13 @@ class Contents:
             if len(new) > MOST_NEW and not trusted:
                 return Inspected([*found, *audit.too_many("index", new, MOST_NEW)], baseline)
             scratch = stack.enter_context(Scratch(self.restic, self.keys, self.scratch_dir)) if new else None
-            claimed, errors = self._claims(scratch, new) if scratch else ({}, {})
-            self.claimed = claimed
-            fresh, contradictions = audit.merged(claimed, known)
-            found += [*audit.unreadable(errors), *audit.unread(len(new) - len(claimed) - len(errors))]
-            found += [*contradictions, *audit.missing(fresh, listed)]
-            if not errors:
+            said = _Said(known)
+            if scratch:
+                self._claims(scratch, new, listed, own, said)
+            self.claimed, fresh = said.own, said.together
+            found += [*audit.unreadable(said.errors), *audit.unread(len(new) - said.read)]
+            found += [*audit.contradicting(said.liars), *audit.missing(fresh, listed)]
+            if not said.errors:
                 # What an unreadable index names is not known, and what only it names would be taken for a leftover.
                 ours = {name for name in listed.packs if pack_key(name) in own}
                 found += audit.unreferenced(known.keys() | fresh.keys() | ours, listed)
@@ -122,37 +167,37 @@ class Contents:
         bogus = [*large, *audit.bogus(claimed, real)]
         return [*bogus, *audit.claims_known(again, read=not bogus)]
 
-    def _claims(self, scratch: Scratch, names: set[str]) -> tuple[Claims, dict[str, str]]:
-        """What these index objects claim, and why some of them cannot be read; after too many of these, no more are."""
-        errors: dict[str, str] = {}
+    def _claims(self, scratch: Scratch, names: set[str], listed: Listing, own: Collection[str], said: _Said) -> None:
+        """Read what these index objects claim; after too many of them that are not as they should be, no more are."""
+        sizes = {name: pack.size for name, pack in listed.packs.items()}
 
-        def look(name: str) -> dict[str, Held] | None:
-            answer = read(name) if len(errors) < audit.MOST_BROKEN else None
-            if isinstance(answer, str):
-                errors[name] = answer
-                return None
-            return answer
+        def look(name: str) -> None:
+            if said.broken < audit.MOST_BROKEN:
+                said.add(name, self._read_index(scratch, name, sizes), ours=f"index/{name}" in own)
 
-        def read(name: str) -> dict[str, Held] | str:
-            content = self.s3.get(f"{self.prefix}index/{name}")
-            self.figures.indexes += 1
-            self.figures.bytes += len(content)
-            if hashlib.sha256(content).hexdigest() != name:
-                return f"its {len(content)} bytes are not what its name says"
-            scratch.add(f"index/{name}", content)
-            try:
-                return scratch.index(name)
-            except (ClaimsError, TooLargeError) as error:
-                return str(error).rstrip(".")
-            except ResticError as error:
-                if error.exit_code is None:
-                    raise
-                return "it was not encrypted with the key of this repository"
-            finally:
-                scratch.remove([f"index/{name}"])
+        in_parallel(look, sorted(names))
 
-        answers = in_parallel(look, sorted(names))
-        return {name: answer for name, answer in answers.items() if answer is not None}, errors
+    def _read_index(self, scratch: Scratch, name: str, sizes: Mapping[str, int]) -> dict[str, Held] | str:
+        """What an index object claims, or why it cannot be read."""
+        content = self.s3.get(f"{self.prefix}index/{name}")
+        self.figures.indexes += 1
+        self.figures.bytes += len(content)
+        if hashlib.sha256(content).hexdigest() != name:
+            return f"its {len(content)} bytes are not what its name says"
+        most = longest_text(len(content))
+        scratch.add(f"index/{name}", content)
+        try:
+            # Long ones one after the other, for each takes some hundred MiB while it is read.
+            with self._long if most > _LONG_TEXT else nullcontext():
+                return scratch.index(name, most, sizes)
+        except (ClaimsError, TooLargeError) as error:
+            return str(error).rstrip(".")
+        except ResticError as error:
+            if error.exit_code is None:
+                raise
+            return "it was not encrypted with the key of this repository"
+        finally:
+            scratch.remove([f"index/{name}"])
 
 
 def has_blob(baseline: Baseline, wanted: set[str]) -> set[str]:

@@ -47,10 +47,13 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention impo
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Object
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._survey import Survey, survey
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._view import View
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._view_server import serve
 
 Objects = Mapping[str, S3Object]
+# How many paths of a snapshot are told: a host could name thousands in each.
+_MOST_PATHS = 20
 
 
 class Gate:
@@ -212,13 +215,16 @@ class Gate:
         return [snapshot for snapshot in read if snapshot["id"] not in large]
 
     def _large_snapshots(self, restic: Restic, found: Survey) -> set[str]:
+        """Which of the newest snapshots are, for all together are too large: a restic for each, so not of any number."""
         large: set[str] = set()
 
         def look(name: str) -> None:
             if len(large) < _audit_contents.MOST_BROKEN and not restic.snapshot_fits(name):
                 large.add(name)
 
-        in_parallel(look, self.names(found.objects, "snapshots"))
+        names = self.names(found.objects, "snapshots")
+        names.sort(key=lambda name: found.objects[f"{self.prefix}snapshots/{name}"].last_modified, reverse=True)
+        in_parallel(look, names[: _audit_contents.MOST_BROKEN])
         return large
 
     def contents(self, found: Survey, added: Optional[Mapping[str, tuple[int, str]]] = None) -> None:
@@ -369,6 +375,6 @@ def _described(snapshot: Snapshot, uploaded: datetime) -> dict[str, Any]:
         "id": snapshot["id"],
         "time": snapshot.get("time"),
         "uploaded": format_date(uploaded),
-        "host": snapshot.get("hostname"),
-        "paths": snapshot.get("paths"),
+        "host": shown(snapshot.get("hostname") or ""),
+        "paths": [shown(path) for path in (snapshot.get("paths") or ())[:_MOST_PATHS]],
     }

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
@@ -25,6 +25,14 @@ SHORT = 8
 # The longest text of an index object that is read, in bytes. restic begins a new object after 150,000 blobs
 # (internal/repository/index/index.go, indexMaxBlobsCompressed), which are some 28 MB of text.
 LARGEST_TEXT = 64 << 20
+# How many times longer than the object its text may be: the id of each blob is random, and takes 32 bytes of at most 160 however
+# it is compressed, or half of that where a blob is named twice. And what a short text may have at least.
+_LONGER, _SHORT_TEXT = 16, 16 << 10
+# What a blob takes of a pack at least, in bytes: what encryption adds to it, and its entry in the header (doc/design.rst, "Pack
+# Format").
+_LEAST_BLOB = 32 + 37
+# How many packs that are not there an index object may name to be read to its end.
+_MOST_ABSENT = 1000
 
 
 def _tokens(*tokens: str) -> re.Pattern[str]:
@@ -66,9 +74,18 @@ class Held:
         return (self.blobs[start : start + SHORT] for start in range(0, len(self.blobs), SHORT))
 
 
+# What is known of a pack that is not there.
+UNKNOWN = Held("", b"")
+
+
 def short_id(name: str) -> bytes:
     """The part of a blob's id that is kept."""
     return bytes.fromhex(name)[:SHORT]
+
+
+def longest_text(stored: int) -> int:
+    """How long the text of an index object may be that takes so many bytes in the bucket."""
+    return min(_SHORT_TEXT + _LONGER * stored, LARGEST_TEXT)
 
 
 class _Reader:
@@ -110,8 +127,12 @@ class _Reader:
         return there
 
 
-def claims(text: str) -> dict[str, Held]:
+def claims(text: str, sizes: Optional[Mapping[str, int]] = None) -> dict[str, Held]:
     """What each pack holds, by its id, as `restic cat index` prints it.
+
+    Args:
+        text: What it printed.
+        sizes: The sizes of the packs that are there: no more blobs are believed than fit in, and of others none are kept.
 
     Raises:
         ClaimsError: It is not as restic writes it.
@@ -123,10 +144,14 @@ def claims(text: str) -> dict[str, Held]:
         reader.must(_COMMA)
     reader.must(_PACKS)
     found: dict[str, Held] = {}
+    absent = 0
     for pack in reader.items(_PACK):
         if pack[1] in found:
             raise ClaimsError(f"it is not as restic writes it (pack {pack[1]} twice)")
-        found[pack[1]] = _held(reader.items(_BLOB))
+        absent += sizes is not None and pack[1] not in sizes
+        if absent > _MOST_ABSENT:
+            raise ClaimsError(f"it names more than {_MOST_ABSENT} packs that are not there")
+        found[pack[1]] = _claimed(pack[1], reader.items(_BLOB), sizes)
         reader.must(_CLOSE)
     if not superseding and reader.may(_COMMA) and not reader.superseded():
         raise reader.strange()
@@ -135,7 +160,26 @@ def claims(text: str) -> dict[str, Held]:
     return found
 
 
+def _claimed(pack: str, blobs: Iterable[re.Match[str]], sizes: Optional[Mapping[str, int]]) -> Held:
+    if sizes is None:
+        return _held(blobs)
+    if pack in sizes:
+        return _held(_fitting(pack, blobs, sizes[pack]))
+    for _blob in blobs:
+        pass
+    return UNKNOWN
+
+
+def _fitting(pack: str, blobs: Iterable[re.Match[str]], size: int) -> Iterator[re.Match[str]]:
+    for number, blob in enumerate(blobs, 1):
+        if number * _LEAST_BLOB > size:
+            raise ClaimsError(f"it names more blobs in pack {pack[:12]} than {size} bytes can hold")
+        yield blob
+
+
 def _held(blobs: Iterable[re.Match[str]]) -> Held:
     lines = sorted(f"{blob[1]} {blob[2]} {blob[3]} {blob[4]} {blob[5] or 0}" for blob in blobs)
-    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    return Held(digest, b"".join(short_id(line[:64]) for line in lines))
+    digest = hashlib.sha256()
+    for number, line in enumerate(lines):
+        digest.update(f"\n{line}".encode() if number else line.encode())
+    return Held(digest.hexdigest(), b"".join(short_id(line[:64]) for line in lines))

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Optional
+from typing import Any, Optional
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils import _audit as audit
 from ansible_collections.holdfast.restic_r2.plugins.module_utils import _pending
@@ -27,6 +27,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate import Gate
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prune_figures import figures
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_process import half_of_memory
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import dies_with_parent
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._survey import Survey
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._view import Added, View
@@ -139,14 +140,16 @@ class Preparation:
         """The figures of restic's own dry run."""
         command = ["forget", "--prune", *sorted(going)] if going else ["prune"]
         with self.gate.reading(found.objects) as restic:
-            return figures(restic.succeed([*command, "--dry-run", "--no-lock", "-v"], timeout=self.timeout).stdout)
+            command += ["--dry-run", "--no-lock", "-v"]
+            return figures(restic.succeed(command, timeout=self.timeout, memory=half_of_memory()).stdout)
 
     def _announce(self, key: str, added: Added) -> None:
         if self.folder:
             _pending.adds(self.folder, key, added.size, added.md5)
 
     def _run(self, restic: Restic, view: View, found: Survey, *args: str) -> str:
-        completed = restic.run(args, timeout=self.timeout, preexec_fn=dies_with_parent(signal.SIGKILL))
+        limits: dict[str, Any] = {"timeout": self.timeout, "memory": half_of_memory()}
+        completed = restic.run(args, preexec_fn=dies_with_parent(signal.SIGKILL), **limits)
         self._stop_at_problems(view)
         if completed.exit_code:
             with self.gate.reading(found.objects) as other:

@@ -37,7 +37,9 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._prepare import
     kept_here,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prune_figures import FIGURES
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import ResticError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_lock import ResticLock
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_process import ONE_OBJECT
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import Decision, policy_from
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Object, endpoint
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import (
@@ -65,6 +67,8 @@ _ATTEMPTS = 3
 _LOCK_ATTEMPTS = 4
 # restic takes a lock of 30 minutes for one that was left behind.
 _LOCK_AGE = 600.0
+# How long restic may read locks that others have left, in seconds: a request or two for each.
+_UNLOCKING = 120.0
 _WINDOW_FIELDS = ("repository", "prefixes", "opened", "closed", "seconds", "ended_by", "in_force")
 
 
@@ -280,9 +284,13 @@ class Maintenance:
             locks = self._locks()
 
     def _without_stale_locks(self, found: Survey) -> dict[str, S3Object]:
-        """Remove the locks of processes that are certainly gone; returns the others."""
-        with self.gate.served(self.gate.view(found.objects, locks="live")) as restic:
-            restic.run(["unlock"], preexec_fn=dies_with_parent(signal.SIGKILL))
+        """Remove the locks of processes that are certainly gone; returns the others.
+
+        A host may have written locks that restic cannot read in a moment. Then none of them is removed, and they are told as
+        those of somebody else.
+        """
+        with self.gate.served(self.gate.view(found.objects, locks="live")) as restic, suppress(ResticError):
+            restic.run(["unlock"], timeout=_UNLOCKING, memory=ONE_OBJECT, preexec_fn=dies_with_parent(signal.SIGKILL))
         return self._locks()
 
     def _locks(self) -> dict[str, S3Object]:

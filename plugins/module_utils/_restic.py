@@ -35,6 +35,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_process
     SOME_OBJECTS,
     TooLong,
     collector_limit,
+    half_of_memory,
     hear,
     limit_memory,
     out_of_memory,
@@ -63,6 +64,10 @@ LARGEST_SNAPSHOT = 256 << 10
 
 # How long opening a repository may take: a handful of requests and one key derivation.
 _OPENING = 60.0
+
+
+def _size(count: int) -> str:
+    return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count >> 10} KiB"
 
 
 class ResticError(HoldfastError):
@@ -190,7 +195,7 @@ class Restic:
             ) from error
         except TooLong:
             stop(process, grace=0.0)
-            raise self._too_large(args[0], f"answered more than {most >> 20} MiB") from None
+            raise self._too_large(args[0], f"answered more than {_size(most)}") from None
         except BaseException:
             stop(process)
             raise
@@ -297,7 +302,8 @@ class Restic:
         return True
 
     def config(self) -> dict[str, Any]:
-        completed = self.succeed(["cat", "config", "--no-lock"], timeout=_OPENING)
+        # Where no key is named, restic tries all that are there: a host chooses what opening one of its own costs.
+        completed = self.succeed(["cat", "config", "--no-lock"], timeout=_OPENING, memory=ONE_OBJECT)
         config = self.parse("cat config", completed.stdout)
         if not isinstance(config, dict) or not re.fullmatch(r"[0-9a-f]{64}", str(config.get("id"))):
             raise ResticError(f"The config of repository {self.repository.name} holds no repository id.")
@@ -359,7 +365,8 @@ class Restic:
         args = ["check"] if lock else ["check", "--no-lock"]
         args += ["--read-data"] if read_data else []
         args += [f"--read-data-subset={read_data_subset}"] if read_data_subset else []
-        completed = self.run(args, timeout=timeout, **popen)
+        # A host chooses how large the folders are that it backs up, and restic reads several of them at a time.
+        completed = self.run(args, timeout=timeout, memory=half_of_memory(), **popen)
         if completed.exit_code == 0:
             return []
         # everything else, like an answer that did not come, says nothing about the repository

@@ -20,6 +20,7 @@ import selectors
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from typing import Any, Optional
 
 # The most that any answer may have, in bytes; callers that expect little say so.
@@ -37,6 +38,29 @@ _NO_MEMORY = re.compile(r"^(fatal error|runtime).*(out of|cannot allocate) memor
 
 class TooLong(Exception):
     """The answer is longer than the bound."""
+
+
+def half_of_memory() -> int:
+    """Half of what this machine has, or the container or unit that this process is in, in bytes: the others need some, too."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(min([there, *_cgroup_limits("/sys/fs/cgroup", "/proc/self/cgroup")]) // 2, SOME_OBJECTS)
+
+
+def _cgroup_limits(root: str, own: str) -> Iterator[int]:
+    """The limits of this process's control group and of all above it (version 2)."""
+    try:
+        with open(own, encoding="utf-8") as file:
+            paths = [line.strip()[3:] for line in file if line.startswith("0::/")]
+    except OSError:
+        return
+    for path in paths:
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        for count in range(len(parts) + 1):
+            try:
+                with open(os.path.join(root, *parts[:count], "memory.max"), encoding="ascii") as file:
+                    yield int(file.read())
+            except (OSError, ValueError):
+                continue  # there is none, or it is "max"
 
 
 def limit_memory(process: subprocess.Popen[Any], limit: int) -> None:

@@ -99,8 +99,13 @@ class Scratch:
 
     # What restic says of the objects that were added -----------------------------------------------------------------
 
-    def index(self, name: str) -> dict[str, Held]:
+    def index(self, name: str, most: int = LARGEST_TEXT, sizes: Optional[Mapping[str, int]] = None) -> dict[str, Held]:
         """What an index object claims.
+
+        Args:
+            name: Its name.
+            most: How many bytes of text are read.
+            sizes: As for claims().
 
         Raises:
             TooLargeError: It is larger than any index object of restic once it is decompressed.
@@ -108,7 +113,7 @@ class Scratch:
             ClaimsError: It is not as restic writes it.
         """
         command = ["cat", "index", name, "--no-lock", "--no-cache"]
-        return claims(self.restic.succeed(command, memory=ONE_OBJECT, most=LARGEST_TEXT).stdout)
+        return claims(self.restic.succeed(command, memory=ONE_OBJECT, most=most).stdout, sizes)
 
     def contents(self) -> dict[str, Held]:
         """What the packs really hold; those that are not intact are left out.

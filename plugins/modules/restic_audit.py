@@ -119,7 +119,7 @@ findings:
       type: str
     objects:
       description:
-        - The keys of the objects that it is about, at most 10,000; empty when it is not about objects. Characters that
+        - The keys of the objects that it is about, at most 100; empty when it is not about objects. Characters that
           steer a terminal or begin a template are written as escapes, so that these are for reading only.
       type: list
       elements: str

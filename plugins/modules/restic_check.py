@@ -28,6 +28,12 @@ extends_documentation_fragment:
 requirements:
   - restic >= 0.14.0
 options:
+  record_dir:
+    description:
+      - The folder in which M(holdfast.restic_r2.restic_repository) recorded the repository. Then it is opened by the recorded
+        key, whatever else somebody has put beside it, and must have the recorded id.
+      - When not set, and O(key_id) is not, restic tries the keys that are there, one after the other.
+    type: path
   read_data:
     description:
       - Whether to read and verify all data. R2 charges nothing for the traffic, but a request for each pack.
@@ -81,7 +87,11 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
 
-OPTIONS = {"read_data": {"type": "bool", "default": False}, "read_data_subset": {"type": "str"}}
+OPTIONS = {
+    "record_dir": {"type": "path"},
+    "read_data": {"type": "bool", "default": False},
+    "read_data_subset": {"type": "str"},
+}
 SUBSET = r"[1-9]\d*/[1-9]\d*|\d+(\.\d+)?%|[1-9]\d*[kKmMgGtT]?"
 
 

@@ -293,7 +293,7 @@ findings:
       description: What a person does about it.
       type: str
     objects:
-      description: The keys of the objects that it is about, to read, at most 10,000; empty when it is not about objects.
+      description: The keys of the objects that it is about, to read, at most 100; empty when it is not about objects.
       type: list
       elements: str
 """

@@ -25,6 +25,12 @@ requirements:
   - restic >= 0.14.0
   - boto3 >= 1.36.0, with O(upload_times) only
 options:
+  record_dir:
+    description:
+      - The folder in which M(holdfast.restic_r2.restic_repository) recorded the repository. Then it is opened by the recorded
+        key, whatever else somebody has put beside it, and must have the recorded id.
+      - When not set, and O(key_id) is not, restic tries the keys that are there, one after the other.
+    type: path
   host:
     description:
       - Only snapshots of this host.
@@ -134,9 +140,11 @@ OPTIONS = {
     "upload_times": {"type": "bool", "default": False},
 }
 
+SPEC = {**CLOUDFLARE, **S3, **RESTIC, **OPTIONS, "record_dir": {"type": "path"}}
+
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**CLOUDFLARE, **S3, **RESTIC, **OPTIONS}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     clients = Clients(module.params, hider(module))
     try:
         snapshots = listed(clients, **{name: module.params[name] for name in OPTIONS})

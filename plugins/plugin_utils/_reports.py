@@ -22,6 +22,7 @@ NOTHING = "Nothing was done; see the failure above."
 LINE = "{:<24} {:<7} {}"
 # The length of a line of the table, of a text in a record, and how many findings of a host a record holds.
 LINE_LIMIT, TEXT_LIMIT, MOST_FINDINGS = 2000, 1000, 100
+_FINDING = ("code", "severity", "evidence", "what_to_do")
 
 Report = dict[str, Any]
 
@@ -118,7 +119,11 @@ def _record(variables: Mapping[str, Any]) -> Report:
         "bytes_removed": pruned.get("bytes_removed") or 0,
         "windows": shown_all(pruned.get("windows") or [], TEXT_LIMIT),
         "without_fence": _unfenced(pruned),
-        "findings": shown_all((pruned.get("findings") or [])[:MOST_FINDINGS], TEXT_LIMIT),
+        # Without the keys of objects: a host chooses how many they are.
+        "findings": [
+            {name: shown(one.get(name, ""), TEXT_LIMIT) for name in _FINDING}
+            for one in (pruned.get("findings") or [])[:MOST_FINDINGS]
+        ],
     }
 
 

@@ -179,8 +179,17 @@ def test_a_host_that_never_answers_holds_up_nothing(tmp_path: Path, ansible: Ans
     inventory = tmp_path / "hosts.yml"
     inventory.write_text(yaml.safe_dump({"all": {"hosts": {"web1": variables}}}), encoding="utf-8")
     roles = [f"holdfast.restic_r2.{name}" for name in ("restic", "credentials", "backup")]
-    plays = [{"hosts": "web1", "gather_facts": False, "ignore_errors": True, "roles": [role]} for role in roles]
-    required = {"credentials_access_key_id": "a", "credentials_secret_access_key": "b", "credentials_password": "c"}
+    prove = {"ansible.builtin.include_role": {"name": "holdfast.restic_r2.backup", "tasks_from": "prove"}}
+    plays: list[dict[str, Any]] = [
+        {"hosts": "web1", "gather_facts": False, "ignore_errors": True, **work}
+        for work in (*({"roles": [role]} for role in roles), {"tasks": [prove]})
+    ]
+    required = {
+        "credentials_access_key_id": "a",
+        "credentials_secret_access_key": "b",
+        "credentials_password": "c",
+        "backup_jobs": [{"name": "etc", "paths": ["/etc"]}],
+    }
     try:
         for play in plays:
             run = ansible.playbook([play], inventory, variables=required, timeout=600)

@@ -15,7 +15,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import F
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit_contents import Listing, listing
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._baseline import Baseline, Pack
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._contents import MOST_NEW, Contents
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import Held, short_id
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import UNKNOWN, Held, short_id
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._new_packs import LARGEST, PackFile, batches
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Object
@@ -82,9 +82,12 @@ def test_what_a_maintenance_that_died_has_removed_is_no_alarm() -> None:
 
 
 def test_index_objects_must_agree() -> None:
-    assert audit.merged({A: {B: HELD}, B: {B: HELD, A: HELD}}, {A: HELD}) == ({B: HELD}, [])
-    assert codes(audit.merged({A: {B: HELD}, B: {B: OTHER}}, {})[1]) == ["index_contradicts"]
-    assert codes(audit.merged({B: {A: OTHER}}, {A: HELD})[1]) == ["index_contradicts"]
+    assert audit.merged({A: {B: HELD}, B: {B: HELD, A: HELD}}, {A: HELD}) == ({B: HELD}, set())
+    assert audit.merged({A: {B: HELD}, B: {B: OTHER}}, {})[1] == {B}
+    assert audit.merged({B: {A: OTHER}}, {A: HELD})[1] == {B}
+    # Of packs that are not there nothing is kept.
+    assert audit.merged({A: {B: UNKNOWN}, B: {A: UNKNOWN}}, {A: HELD}) == ({B: UNKNOWN}, set())
+    assert codes(audit.contradicting({B})) == ["index_contradicts"] and audit.contradicting(()) == []
 
 
 def test_blobs_that_are_there_already_are_counted() -> None:

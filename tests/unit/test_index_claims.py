@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import (
+    LARGEST_TEXT,
     SHORT,
+    UNKNOWN,
     ClaimsError,
     claims,
+    longest_text,
     short_id,
 )
 
@@ -74,3 +77,22 @@ def test_the_order_does_not_matter_and_everything_else_does() -> None:
 def test_what_restic_does_not_write_is_refused(text: str) -> None:
     with pytest.raises(ClaimsError, match="not as restic writes it"):
         claims(text)
+
+
+def test_no_more_blobs_are_believed_than_fit_into_a_pack() -> None:
+    """A text that repeats one blob is small in the bucket, and would take the node's memory."""
+    many = json.dumps(index(*[blob()] * 4))
+    assert claims(many, {P: 4 * 69}) == claims(many)
+    with pytest.raises(ClaimsError, match="more blobs in pack 111111111111 than 275 bytes can hold"):
+        claims(many, {P: 4 * 69 - 1})
+    assert claims(many, {Q: 1000}) == {P: UNKNOWN}
+    lost = [{"id": f"{number:064x}", "blobs": []} for number in range(1001)]
+    assert len(claims(json.dumps({"packs": lost[:-1]}), {})) == 1000
+    with pytest.raises(ClaimsError, match="more than 1000 packs that are not there"):
+        claims(json.dumps({"packs": lost}), {})
+
+
+def test_a_text_is_not_much_longer_than_its_object() -> None:
+    assert longest_text(100) < 20_000 and longest_text(1 << 20) < 17 << 20
+    # All that restic writes in one object: 150,000 blobs.
+    assert longest_text(6 << 20) == longest_text(32 << 20) == LARGEST_TEXT

@@ -141,6 +141,14 @@ def test_plays_read_nothing_that_a_fact_could_set(playbook: Path) -> None:
         assert wrong_in(tasks, MAGIC | GIVEN | set(play.get("vars", {}))) == {}, play["name"]
 
 
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_no_task_that_goes_to_a_host_waits_for_it_without_an_end(role: Path) -> None:
+    """What a role does on a host is imported with the address of the host, and with the time that it may take."""
+    for name, tasks in role_tasks(role):
+        going = [task for task in tasks_of(tasks) if "ansible_host" in task.get("vars", {})]
+        assert [task["name"] for task in going if "contact_timeout" not in str(task.get("timeout"))] == [], name
+
+
 def loops_on_hosts(tasks: Any) -> list[str]:
     """The loops that contact a host more than once.
 

@@ -1,0 +1,65 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Locks of others, which a host writes as it likes: what reading them may take, and the memory that restic gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._prune import Maintenance, Terms
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import TooLargeError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_process import _cgroup_limits, half_of_memory
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Object
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._survey import Survey
+
+LOCK = S3Object("locks/" + "ab" * 32, 200, datetime(2026, 1, 1, tzinfo=timezone.utc), "0")
+
+
+class Gate:
+    """A repository with one lock, which restic cannot read within its bounds."""
+
+    name = "web1"
+    restic = s3 = wanted = None
+
+    def __init__(self) -> None:
+        self.limits: dict[str, Any] = {}
+
+    def objects(self, part: str) -> dict[str, S3Object]:
+        return {LOCK.key: LOCK}
+
+    def view(self, objects: Any, **settings: Any) -> None:
+        assert settings == {"locks": "live"}
+
+    @contextmanager
+    def served(self, view: None) -> Iterator[Gate]:
+        yield self
+
+    def run(self, args: list[str], **limits: Any) -> None:
+        assert args == ["unlock"]
+        self.limits = limits
+        raise TooLargeError("restic unlock on web1 needed more memory and was ended.")
+
+
+def test_locks_that_cannot_be_read_in_time_are_those_of_somebody_else() -> None:
+    gate = Gate()
+    maintenance = Maintenance.__new__(Maintenance)
+    maintenance.gate, maintenance.terms = gate, Terms()  # type: ignore[assignment]
+    assert maintenance._without_stale_locks(Survey()) == {LOCK.key: LOCK}
+    assert 0 < gate.limits["memory"] <= 512 << 20 and 0 < gate.limits["timeout"] <= 300
+
+
+def test_restic_gets_half_of_the_least_that_a_control_group_allows(tmp_path: Path) -> None:
+    own = tmp_path / "cgroup"
+    own.write_text("0::/jobs.slice/one.service\n", encoding="ascii")
+    (tmp_path / "jobs.slice" / "one.service").mkdir(parents=True)
+    for folder, limit in ((".", "max"), ("jobs.slice", "8000"), ("jobs.slice/one.service", "4000")):
+        (tmp_path / folder / "memory.max").write_text(f"{limit}\n", encoding="ascii")
+    assert sorted(_cgroup_limits(str(tmp_path), str(own))) == [4000, 8000]
+    assert list(_cgroup_limits(str(tmp_path), str(tmp_path / "none"))) == []
+    assert half_of_memory() >= 512 << 20
