@@ -38,6 +38,11 @@ class S3Error(HoldfastError):
         self.text = text
 
     @property
+    def too_often(self) -> bool:
+        """Whether the key was written less than a second ago: R2 takes no more writes of one key (429, number 10058)."""
+        return self.status == 429 or self.code in ("SlowDown", "TooManyRequests", "10058")
+
+    @property
     def locked(self) -> bool:
         """Whether a bucket lock refused the request; the documented status is 403, the observed one 409."""
         return (

@@ -36,6 +36,8 @@ KEY = "holdfast/turn"
 # for some time; only after that may somebody else build upon the document.
 TIME_TO_LIVE = 45.0
 FRESH = 15.0
+# R2 takes one write of a key in a second, whoever it comes from.
+_APART = 1.1
 
 
 class TurnTaken(HoldfastError):
@@ -65,6 +67,7 @@ class Turn:
         self._taken = 0.0
         # Whether somebody else had it, who may have written something that takes effect only later.
         self.contended = False
+        self._throttled = False
         self._doubted_until = 0.0
         # The ETags of all objects that we may have left: R2 makes them as S3 does, from the content.
         self._marks: set[str] = set()
@@ -78,8 +81,9 @@ class Turn:
         """Wait for the turn, at most so long; returns whether it is ours now."""
         deadline = elapsed() + patience
         while not self.ours:
+            self._throttled = False
             self._etag = self._try()
-            pause = random.uniform(0.1, 0.4)
+            pause = _APART if self._throttled else random.uniform(0.1, 0.4)
             if self._etag is None:
                 if elapsed() + pause >= deadline:
                     return False
@@ -96,15 +100,29 @@ class Turn:
         self._etag = None
         if not fresh or elapsed() < self._doubted_until:
             return
-        try:
-            found = self._s3().head(KEY)
-            if found is not None and found.etag == etag:
-                self._s3().delete(KEY)
-            self._marks.clear()
-        except S3Error:
-            pass
+        for pause in (_APART, 0.0):
+            try:
+                found = self._s3().head(KEY)
+                if found is not None and found.etag == etag:
+                    self._s3().delete(KEY)
+                self._marks.clear()
+                return
+            except S3Error as error:
+                if not (error.too_often and pause):
+                    return
+                self._pause(pause)
 
     def _try(self) -> str | None:
+        """One try; who is told that the key is written too often was not the only one, and has no turn."""
+        try:
+            return self._put()
+        except S3Error as error:
+            if not error.too_often:
+                raise
+            self.contended = self._throttled = True
+            return None
+
+    def _put(self) -> str | None:
         s3, moment = self._s3(), elapsed()
         body = secrets.token_bytes(16)  # never the same, so that an ETag stands for one turn
         self._marks.add(hashlib.md5(body, usedforsecurity=False).hexdigest())

@@ -105,6 +105,16 @@ def test_turn_is_had_by_one_at_a_time(shared: Shared) -> None:
     assert not turn_of(shared).take(0.3)
 
 
+def test_a_key_that_is_written_too_often_is_a_turn_that_is_taken(shared: Shared) -> None:
+    client = shared.s3(attempts=1)
+    turn = Turn(lambda: client, shared.cloudflare.server_time, time.sleep)
+    shared.stand_in.fault(kind="PutObject", path=KEY, status=429, code="TooManyRequests", times=2)
+    assert turn.take(60) and turn.contended
+    shared.stand_in.fault(kind="DeleteObject", path=KEY, status=429, code="TooManyRequests")
+    turn.give_back()
+    assert KEY not in shared.stand_in.objects(shared.bucket)
+
+
 def test_turn_of_the_dead_is_taken_over_by_one(shared: Shared) -> None:
     dead, heir, late = (turn_of(shared) for _turn in range(3))
     assert dead.take(60)
