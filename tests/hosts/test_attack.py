@@ -137,13 +137,14 @@ def test_hosts_that_are_cut_off_while_they_are_maintained(running: Site, fleet: 
     for host in fleet:
         back_up(host)
         newest, bucket = running.stand_in.last_request(), running.bucket(host.name)
-        running.stand_in.fault(method="PUT", path=f"/{bucket}/data/", delay=10)
+        running.stand_in.fault(method="PUT", path=f"/{bucket}/data/", held=True)
         host.run(
             "head -c 400000 /dev/urandom | base64 >/srv/blob; systemctl start --no-block holdfast-backup@data.service"
         )
         running.stand_in.wait_for_request(60, since=newest, arrived=True, method="PUT", path=f"/{bucket}/data/")
     dead.power_off()
     lonely.unplug()
+    running.stand_in.clear_faults()
     newest = running.stand_in.last_request()
     started, _record = running.start("maintenance")
     with started:

@@ -167,7 +167,7 @@ def test_nobody_cleans_up_while_another_user_works(jobs: Site) -> None:
     for host in jobs.fleet:
         bucket = jobs.bucket(host.name)
         newest = jobs.stand_in.last_request()
-        jobs.stand_in.fault(method="PUT", path=f"/{bucket}/snapshots/", delay=2)
+        jobs.stand_in.fault(method="PUT", path=f"/{bucket}/snapshots/", held=True)
         host.run("date >/home/admin/private; systemctl start --no-block holdfast-backup@home")
         jobs.stand_in.wait_for_request(60, since=newest, arrived=True, method="PUT", path=f"/{bucket}/snapshots/")
         host.run("pkill -STOP -x restic")
@@ -177,6 +177,7 @@ def test_nobody_cleans_up_while_another_user_works(jobs: Site) -> None:
         host.run("touch /var/lib/holdfast-jobs/postgresql")
         assert start(host, "postgresql"), host.journal("holdfast-backup@postgresql")
         assert working <= set(jobs.stand_in.objects(bucket))
+        jobs.stand_in.clear_faults()
         host.run("pkill -CONT -x restic")
         host.await_success("[ $(systemctl show --value -p ActiveState holdfast-backup@home) = inactive ]")
 
