@@ -92,7 +92,7 @@ kill-matrix: env restic  ## signals to everybody at every step of maintenance; w
 	@$(MATRIX) 9 tests/matrix/test_kill.py
 
 fault-matrix: env restic  ## every request of maintenance fails in every way; writes .results/fault-matrix.json
-	@$(MATRIX) 8 tests/matrix/test_fault.py
+	@$(MATRIX) 8 tests/matrix/test_fault.py tests/matrix/test_backup.py
 
 model: env  ## interleavings of everybody at one lock document; writes .results/model.json
 	@$(MATRIX) 2 tests/matrix/test_model.py

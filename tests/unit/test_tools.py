@@ -172,3 +172,11 @@ class TestRoleTables:
         (role / "README.md").write_text(after, encoding="utf-8")
         assert role_readmes.current(role) == (after, after)
         assert before != after
+
+
+def test_every_test_is_run_by_some_part_of_make() -> None:
+    lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    runs = [line for line in lines if "$(PYTEST)" in line or "$(MATRIX)" in line]
+    places = {ROOT / word for line in runs for word in line.split() if word.startswith("tests/")}
+    files = list((ROOT / "tests").rglob("test_*.py"))
+    assert [path for path in files if not places & {path, *path.parents}] == []
