@@ -143,6 +143,8 @@ def test_nothing_is_open_to_the_host_while_its_repository_is_maintained(fenced: 
     assert refused.returncode != 0, "the host may write while a window is open"
     result = json.loads(process.communicate(timeout=180)[0])
     assert "failed" not in result and len(result["removed"]) == 3, result
+    # What ansible-core 2.22 hears of a module to hide it; it takes this out of the result.
+    result.pop("_ansible_new_secrets", None)
     assert fenced.keys["secret_access_key"] not in json.dumps(result)
     (told,) = result["fences"]
     assert (
