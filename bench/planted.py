@@ -5,7 +5,8 @@
 """How long maintenance looks at what an owned host has planted, and how much memory of the node that takes.
 
 Each kind of content lies in a repository of its own. Seconds are those more than without it; memory is the peak of PSS of
-all that is there once for each prune. None of these repositories is maintained in the end: each run must be refused.
+all that is there once for each prune. Small index objects that name nothing do no harm, however many are read: with them the
+repository is maintained. With all others the run must be refused.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tests.support.repository_format import Key, inflated, name_of
 MOST_SECONDS, MOST_MEMORY = 120.0, 512.0
 # Where there are more new index objects than are read, the run is refused as soon as they were listed.
 REFUSED_WITHIN = 10.0
+HARMLESS = "2,000 index objects"
 PAUSE = 0.05
 
 
@@ -45,7 +47,7 @@ def misses(figures: dict[str, Any]) -> list[str]:
             found.append(f"planted.{name} took {figures[name]['seconds_more']} s more, at most {most} are wanted")
         if figures[name]["peak_pss_mib"] > MOST_MEMORY:
             found.append(f"planted.{name} took {figures[name]['peak_pss_mib']} MiB, at most {MOST_MEMORY} are wanted")
-        if not figures[name]["refused"]:
+        if not figures[name]["refused"] and name != HARMLESS:
             found.append(f"planted.{name} was not refused")
     return found
 
@@ -71,7 +73,7 @@ def _snapshots(count: int, size: int) -> Callable[[Key], Iterator[tuple[str, byt
 
 
 KINDS: dict[str, Callable[[Key], Iterator[tuple[str, bytes]]]] = {
-    "2,000 index objects": _indexes(2_000),
+    HARMLESS: _indexes(2_000),
     "10,000 index objects": _indexes(10_000),
     "2,000 index objects of 128 MiB": _indexes(2_000, 128 * MEBIBYTE),
     "20 index objects of 4 GiB": _indexes(20, 4096 * MEBIBYTE),

@@ -22,18 +22,13 @@ extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
   - holdfast.restic_r2.s3
   - holdfast.restic_r2.restic
+  - holdfast.restic_r2.restic.recorded
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.info_module
   - holdfast.restic_r2.attributes.actiongroup_r2
 requirements:
   - restic >= 0.14.0
 options:
-  record_dir:
-    description:
-      - The folder in which M(holdfast.restic_r2.restic_repository) recorded the repository. Then it is opened by the recorded
-        key, whatever else somebody has put beside it, and must have the recorded id.
-      - When not set, and O(key_id) is not, restic tries the keys that are there, one after the other.
-    type: path
   read_data:
     description:
       - Whether to read and verify all data. R2 charges nothing for the traffic, but a request for each pack.

@@ -18,6 +18,7 @@ extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
   - holdfast.restic_r2.s3
   - holdfast.restic_r2.restic
+  - holdfast.restic_r2.restic.recorded
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.info_module
   - holdfast.restic_r2.attributes.actiongroup_r2
@@ -25,12 +26,6 @@ requirements:
   - restic >= 0.14.0
   - boto3 >= 1.36.0, with O(upload_times) only
 options:
-  record_dir:
-    description:
-      - The folder in which M(holdfast.restic_r2.restic_repository) recorded the repository. Then it is opened by the recorded
-        key, whatever else somebody has put beside it, and must have the recorded id.
-      - When not set, and O(key_id) is not, restic tries the keys that are there, one after the other.
-    type: path
   host:
     description:
       - Only snapshots of this host.
