@@ -28,6 +28,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import 
 
 NAME = "baseline"
 VERSION = 1
+# What each object takes in the file, at least: two digests of a pack, and less of the few others.
+_BYTES_FOR_EACH = 128
 
 Group = tuple[str, tuple[str, ...]]
 
@@ -86,6 +88,14 @@ def digest(folder: str) -> str:
     """What identifies the content of the baseline in the folder of a record; nothing when there is none."""
     content = stored(folder, NAME)
     return "" if content is None else hashlib.sha256(content).hexdigest()
+
+
+def most_known(folder: str) -> int:
+    """How many objects the baseline in the folder of a record may know: it is not read for that."""
+    try:
+        return os.path.getsize(os.path.join(folder, NAME)) // _BYTES_FOR_EACH if folder else 0
+    except OSError:
+        return 0
 
 
 def load(folder: str, repository_id: str) -> Optional[Baseline]:

@@ -46,7 +46,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention impo
     group_of,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Object
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._survey import Survey, survey
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._survey import MOST_LISTED, Survey, survey
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._view import View
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._view_server import serve
@@ -107,13 +107,20 @@ class Gate:
         """
         with ThreadPoolExecutor(1) as pool:
             s3 = self.s3
-            found = pool.submit(survey, s3, self.prefix, self.lock_probe if probe else None, uploads=probe)
+            asked = self.lock_probe if probe else None
+            found = pool.submit(survey, s3, self.prefix, asked, uploads=probe, most=self._most_listed())
             self._locked()
             return found.result()
 
     def listed(self) -> Survey:
         """What is there, whatever the rules are."""
-        return survey(self.s3, self.prefix)
+        return survey(self.s3, self.prefix, most=self._most_listed())
+
+    def _most_listed(self) -> Optional[int]:
+        """How many objects are listed; any number where a person wants everything to be read anew."""
+        if self.wanted.rebuild:
+            return None
+        return max(MOST_LISTED, 2 * _baseline.most_known(self.wanted.folder))
 
     def objects(self, part: str) -> dict[str, S3Object]:
         """What is below one part, by key."""

@@ -38,6 +38,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_process
     half_of_memory,
     hear,
     limit_memory,
+    memory_for,
     out_of_memory,
     stop,
 )
@@ -296,7 +297,8 @@ class Restic:
     def snapshot_fits(self, name: str) -> bool:
         """Whether a snapshot has a length that those of restic have."""
         try:
-            self.run(["cat", "snapshot", name, "--no-lock"], memory=ONE_OBJECT, most=LARGEST_SNAPSHOT)
+            limit = memory_for(LARGEST_SNAPSHOT)
+            self.run(["cat", "snapshot", name, "--no-lock"], memory=limit, most=LARGEST_SNAPSHOT)
         except TooLargeError:
             return False
         return True

@@ -25,8 +25,12 @@ from typing import Any, Optional
 
 # The most that any answer may have, in bytes; callers that expect little say so.
 LARGEST_ANSWER = 256 << 20
-# The memory that restic needs when it reads one object that a host wrote, in bytes; it begins with 192 MiB.
+# The memory that restic needs when it reads one object that a host wrote, in bytes.
 ONE_OBJECT = 320 << 20
+# What it needs of that when the object is small: it begins with 192 MiB, of which it uses little, and grows by 64 MiB.
+_SMALL_OBJECT = 256 << 20
+# How many bytes of memory each byte of an object's text takes.
+_FOR_EACH_BYTE = 4
 # The memory for reading all snapshots, or some packs.
 SOME_OBJECTS = 512 << 20
 # How long restic may take to stop after SIGINT: it removes its lock object, which needs a request or two.
@@ -38,6 +42,11 @@ _NO_MEMORY = re.compile(r"^(fatal error|runtime).*(out of|cannot allocate) memor
 
 class TooLong(Exception):
     """The answer is longer than the bound."""
+
+
+def memory_for(text: int) -> int:
+    """The memory for reading one object whose text has at most so many bytes. Several are read at a time."""
+    return min(_SMALL_OBJECT + _FOR_EACH_BYTE * text, ONE_OBJECT)
 
 
 def half_of_memory() -> int:

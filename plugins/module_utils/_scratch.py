@@ -22,7 +22,7 @@ from typing import Optional
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import LARGEST_TEXT, Held, claims
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_process import ONE_OBJECT, SOME_OBJECTS
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_process import SOME_OBJECTS, memory_for
 
 FOLDERS = ("data", "index", "keys", "locks", "snapshots")
 _PREFIX = "holdfast-gate-"
@@ -113,7 +113,7 @@ class Scratch:
             ClaimsError: It is not as restic writes it.
         """
         command = ["cat", "index", name, "--no-lock", "--no-cache"]
-        return claims(self.restic.succeed(command, memory=ONE_OBJECT, most=most).stdout, sizes)
+        return claims(self.restic.succeed(command, memory=memory_for(most), most=most).stdout, sizes)
 
     def contents(self) -> dict[str, Held]:
         """What the packs really hold; those that are not intact are left out.

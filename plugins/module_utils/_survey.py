@@ -10,10 +10,11 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._parallel import in_parallel
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import LockProbe
@@ -21,9 +22,15 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._view import LOCK_BYTES
 
 # A backup writes packs first, then the index, then the snapshot: listed backwards, what each names is listed, too.
+# More are not listed, unless so many are known: the packs of eight terabytes. Each takes half a KiB of memory.
+MOST_LISTED = 500_000
 _IN_TURN = ("snapshots/", "index/", "data/")
 _RESTIC_NAME = re.compile(r"[0-9a-f]{64}")
 _REQUESTS = 8
+
+
+class TooManyObjectsError(HoldfastError):
+    """The bucket holds more objects than are listed."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,9 @@ class Survey:
         return sorted(key[key.rindex("locks/") :] for key in odd)
 
 
-def survey(s3: S3, prefix: str, probe: Optional[LockProbe] = None, uploads: bool = False) -> Survey:
+def survey(
+    s3: S3, prefix: str, probe: Optional[LockProbe] = None, uploads: bool = False, most: Optional[int] = MOST_LISTED
+) -> Survey:
     """Look at all of it.
 
     Args:
@@ -66,8 +75,12 @@ def survey(s3: S3, prefix: str, probe: Optional[LockProbe] = None, uploads: bool
         prefix: The prefix of the repository.
         probe: Asks whether the locks are in force; None to leave that out.
         uploads: Ask for uploads that were not ended.
+        most: How many objects are listed in each folder at most; None for any number.
+
+    Raises:
+        TooManyObjectsError: There are more.
     """
-    work: dict[str, Callable[[], Any]] = {"found": lambda: _found(s3, prefix)}
+    work: dict[str, Callable[[], Any]] = {"found": lambda: _found(s3, prefix, most)}
     if uploads:
         work["uploads"] = lambda: _uploads(s3, prefix)
     if probe:
@@ -77,11 +90,11 @@ def survey(s3: S3, prefix: str, probe: Optional[LockProbe] = None, uploads: bool
     return Survey(objects, locks, top, answers.get("uploads", ()), answers.get("states", {}))
 
 
-def _found(s3: S3, prefix: str) -> tuple[dict[str, S3Object], dict[str, S3Object], frozenset[str]]:
+def _found(s3: S3, prefix: str, most: Optional[int]) -> tuple[dict[str, S3Object], dict[str, S3Object], frozenset[str]]:
     held = tuple(rule["prefix"] for rule in lock_set(prefix))
     few = s3.few(prefix)
     if few is None:
-        return _many(s3, prefix, held)
+        return _many(s3, prefix, held, most)
     objects = {item.key: item for item in few if item.key.startswith(held)}
     locks = {item.key: item for item in few if item.key.startswith(f"{prefix}locks/")}
     return objects, locks, frozenset(_top(item.key[len(prefix) :] for item in few))
@@ -92,12 +105,12 @@ def _top(keys: Iterable[str]) -> Iterable[str]:
 
 
 def _many(
-    s3: S3, prefix: str, held: tuple[str, ...]
+    s3: S3, prefix: str, held: tuple[str, ...], most: Optional[int]
 ) -> tuple[dict[str, S3Object], dict[str, S3Object], frozenset[str]]:
     """The same where one answer does not hold all keys."""
 
     def listed(*prefixes: str) -> dict[str, S3Object]:
-        return {item.key: item for one in prefixes for item in s3.iterate(one)}
+        return {item.key: item for one in prefixes for item in _at_most(s3, one, most)}
 
     in_turn = [prefix + name for name in _IN_TURN]
     work: dict[str, Callable[[], Any]] = {
@@ -108,6 +121,17 @@ def _many(
     }
     found = in_parallel(lambda name: work[name](), work, _REQUESTS)
     return {**found["data"], **found["rest"]}, found["locks"], found["top"]
+
+
+def _at_most(s3: S3, prefix: str, most: Optional[int]) -> Iterator[S3Object]:
+    for number, item in enumerate(s3.iterate(prefix)):
+        if most is not None and number >= most:
+            raise TooManyObjectsError(
+                f"Bucket {s3.bucket} holds more than {most} objects below {prefix}, far more than are known: somebody may be "
+                "filling it. No more were listed, and no window is opened. Look at the host; if all is well, run restic_audit "
+                "with baseline=update, which lists any number."
+            )
+        yield item
 
 
 def _uploads(s3: S3, prefix: str) -> tuple[str, ...]:

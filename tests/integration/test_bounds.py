@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def test_an_index_object_that_becomes_a_gigabyte(site: Site) -> None:
     assert len(content) < 50_000
     planted = plant(site, "index", content)
     found = finding(site.audit(), "index_unreadable")
-    assert found["objects"] == [planted] and "more than 320 MiB of memory" in found["evidence"]
+    assert found["objects"] == [planted] and re.search(r"more than 2\d\d MiB of memory", found["evidence"])
     assert "No window is opened" in site.prune()["msg"]
 
 

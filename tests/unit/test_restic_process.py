@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic, TooLargeError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_process import out_of_memory
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_process import memory_for, out_of_memory
 
 REPOSITORY = Repository("https://account.example", "backup", "", "id", "secret", None, "password")
 
@@ -64,3 +64,10 @@ def test_the_collector_of_go_is_told(tmp_path: Path) -> None:
 )
 def test_what_go_says_when_memory_ends(text: str, expected: bool) -> None:
     assert out_of_memory(text) is expected
+
+
+def test_a_small_object_gets_less_memory_than_a_large_one() -> None:
+    small, large = memory_for(256 << 10), memory_for(64 << 20)
+    # Three are read at a time. Of what restic begins with, 192 MiB, it uses a tenth: the rest may be filled by what a host wrote.
+    assert 3 * (small - (160 << 20)) < 320 << 20 < large + 1
+    assert memory_for(0) >= (192 + 64) << 20
