@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-# Two or three cores are what a maintenance node has to spare, and each restic may take the memory that one object needs.
-_AT_A_TIME = 3
+# Two cores are what a maintenance node has to spare, and each restic may take the memory that one object needs.
+_AT_A_TIME = 2
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

@@ -194,7 +194,8 @@ class S3(Transfers):
         except ClientError as error:
             raise self._answer(error, parameters.get("Key") or parameters.get("Prefix")) from error
         except BotoCoreError as error:
-            raise S3Error(f"Bucket {self.bucket} could not be reached at {self.endpoint}: {error}") from error
+            key = f" for {parameters['Key']}" if "Key" in parameters else ""
+            raise S3Error(f"Bucket {self.bucket} could not be reached at {self.endpoint}{key}: {error}") from error
         except (ResponseParserError, ValueError):
             answer = {}
             needed = (*needed, "ResponseMetadata")

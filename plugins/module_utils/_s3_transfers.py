@@ -140,7 +140,7 @@ class Transfers:
         return refused
 
     def _delete_batches(self, batches: list[list[str]]) -> list[dict[str, S3Error]]:
-        if not self.multi_delete:
+        if not self.multi_delete or len(batches) == 1:
             return [self._delete_batch(batch) for batch in batches]
         with ThreadPoolExecutor(len(batches)) as pool:
             return list(pool.map(self._delete_batch, batches))
