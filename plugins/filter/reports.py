@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils import _reports
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils import _homes, _reports
 
 # What kernels call architectures, and what restic's releases call them.
 ARCHITECTURES = {
@@ -54,6 +54,8 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "shown": shown,
+            "commands_read_homes": _homes.commands_read_homes,
+            "reads_homes": _homes.reads_homes,
             "restic_architecture": restic_architecture,
             "jobs_to_restore": _reports.jobs_to_restore,
             "maintenance_report": _reports.maintenance_report,

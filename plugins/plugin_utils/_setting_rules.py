@@ -193,6 +193,46 @@ def password(text: str) -> None:
     secret(text)
 
 
+def byte_size(text: str) -> None:
+    """A size as restic reads it for --exclude-larger-than."""
+    if not re.fullmatch(r"[0-9]+[bBkKmMgGtT]?", text):
+        size = re.fullmatch(r"([0-9]+)(?:\.[0-9]+)?\s*([kmgt])i?b?", text, re.IGNORECASE)
+        write = f"{size[1]}{size[2].upper()}" if size else "a whole number with K, M, G or T, as in 2G"
+        raise ValueError(f"is {_said(text)}, which is no size for restic: write {write}")
+
+
+# What a job has its own options for, and what would take restic away from its repository, or its words from the program.
+TAKEN = {
+    "tag": "tags", "exclude": "exclude", "exclude-file": "exclude_files", "exclude-if-present": "exclude_if_present",
+    "exclude-larger-than": "exclude_larger_than", "exclude-caches": "exclude_caches", "one-file-system": "one_file_system",
+    "limit-upload": "limit_upload", "compression": "compression", "pack-size": "pack_size",
+    "read-concurrency": "read_concurrency", "host": "backup_host", "hostname": "backup_host", "retry-lock": "backup_retry_lock",
+    "stdin": "command", "stdin-filename": "filename", "stdin-from-command": "command", "files-from": "paths",
+    "files-from-raw": "paths", "files-from-verbatim": "paths", "cacert": "holdfast_ca_file", "cache-dir": "",
+    "dry-run": "", "help": "", "insecure-no-password": "", "insecure-tls": "holdfast_ca_file", "json": "",
+    "key-hint": "holdfast_key_id", "no-lock": "", "password-command": "holdfast_password", "password-file": "holdfast_password",
+    "quiet": "", "repo": "holdfast_bucket", "repository-file": "holdfast_bucket",
+}  # fmt: skip
+
+
+def extra_argument(text: str) -> None:
+    """One more option for restic, in one word: what follows in a word of its own could be a path."""
+    found = re.fullmatch(r"--([a-z][a-z-]*)(=[^\0\n]*)?", text)
+    if not found:
+        raise ValueError(
+            f"has {_said(text)}, which is no long option in one word: write it as --with-atime or --group-by=host"
+        )
+    if found[1] in TAKEN:
+        write = f"{TAKEN[found[1]]} for it" if TAKEN[found[1]] else "the others without it"
+        raise ValueError(f"has {_said(text)}, an option that jobs set themselves: write {write}")
+
+
+def marker_file(text: str) -> None:
+    """A name without folders, perhaps with what the file begins with."""
+    if not re.fullmatch(r"[^/:\0\n]+(:[^\n\0]*)?", text):
+        raise ValueError(f"has {_said(text)}, which is no name of a file: write one, as in .nobackup")
+
+
 def _of(rule: Callable[[Any], None], *names: str) -> dict[str, Callable[[Any], None]]:
     return dict.fromkeys(names, rule)
 
@@ -212,7 +252,12 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(job_name, "backup_jobs.name"),
     **_of(user_name, "backup_jobs.user", "backup_user"),
     **_of(file_name, "backup_jobs.filename"),
-    **_of(absolute, "backup_jobs.paths", "backup_writable_paths"),
+    **_of(absolute, "backup_jobs.paths", "backup_jobs.exclude_files", "backup_writable_paths"),
+    **_of(marker_file, "backup_jobs.exclude_if_present"),
+    **_of(byte_size, "backup_jobs.exclude_larger_than"),
+    **_of(between(4, 128), "backup_jobs.pack_size"),
+    **_of(between(1, 1000), "backup_jobs.read_concurrency"),
+    **_of(extra_argument, "backup_jobs.extra_args"),
     **_of(tag, "backup_jobs.tags"),
     **_of(bucket, "repository_bucket", "backup_bucket", "guard_buckets", "holdfast_buckets"),
     **_of(account, "repository_account_id", "guard_account_id", "holdfast_account_id"),

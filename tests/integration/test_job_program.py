@@ -189,6 +189,100 @@ def test_a_job_that_finds_nothing_makes_no_snapshot(jobs: Jobs) -> None:
     assert [jobs.run("--backup", name).returncode for name in ("meant", "both")] == [0, 0]
 
 
+def test_a_job_whose_excludes_leave_nothing_fails(jobs: Jobs) -> None:
+    """Only restic can tell; so the snapshot is there, and the job says so."""
+    data, notes = str(jobs.home / "data"), str(jobs.home / "patterns")
+    (jobs.home / "patterns").write_text("*\n")
+    (jobs.home / "data" / "folder").mkdir()
+    by = {
+        "pattern": {"exclude": ["*"]},
+        "file": {"exclude_files": [notes]},
+        "size": {"exclude_larger_than": "1"},
+        "mark": {"exclude_if_present": ["file"], "exclude": ["file"]},
+    }
+    jobs.write(*({"name": name, "paths": [data], **more} for name, more in by.items()), reruns=1)
+    for count, name in enumerate(by, 1):
+        done = jobs.run("--backup", name)
+        assert done.returncode == 65 and "what is excluded left nothing" in done.stderr, (name, done.stderr)
+        assert "processed 0 files" in done.stdout and "follows" not in done.stderr
+        assert jobs.snapshots() == count
+    jobs.write(
+        {"name": "meant", "paths": [data], "exclude": ["*"], "allow_empty": True, "after": "echo $HOLDFAST_STATUS"}
+    )
+    assert jobs.run("--backup", "meant").returncode == 0
+
+
+def test_options_of_a_job_reach_restic(jobs: Jobs) -> None:
+    data = jobs.home / "data"
+    (data / "skipped").mkdir()
+    for name, content in (("large", "x" * 3000), ("note.tmp", ""), ("skipped/.nobackup", ""), ("skipped/lost", "")):
+        (data / name).write_text(content)
+    (jobs.home / "my patterns").write_text("*.tmp\n")
+    options = {
+        "exclude_files": [str(jobs.home / "my patterns")],
+        "exclude_if_present": [".nobackup"],
+        "exclude_larger_than": "2K",
+        "compression": "max",
+        "pack_size": 64,
+        "read_concurrency": 1,
+        "tags": ["one"],
+        "limit_upload": 100000,
+        "one_file_system": True,
+        "extra_args": ["--with-atime", "--tag=two"],
+    }
+    jobs.write({"name": "data", "paths": [str(data)], **options})
+    done = jobs.run("--backup", "data")
+    assert done.returncode == 0, done.stderr
+    assert {line.rpartition("/")[2] for line in jobs.restic("ls", "latest", str(data)).splitlines()[1:]} >= {
+        "file",
+        "skipped",
+    }
+    listed = jobs.restic("ls", "latest", "--recursive", str(data))
+    assert not any(name in listed for name in ("large", "note.tmp", "lost"))
+    snapshot = json.loads(jobs.restic("snapshots", "--json"))[0]
+    assert snapshot["tags"] == ["one", "two"]
+
+
+def words_of(job: dict[str, Any], mounts: Path) -> list[str]:
+    script = "import json, sys; from holdfast_paths import options_of, paths_of\n"
+    script += "job = json.loads(sys.argv[1]); print(json.dumps([*options_of(job), *paths_of(job, sys.argv[2])]))"
+    argv = [sys.executable, "-c", script, json.dumps(job), str(mounts)]
+    return json.loads(subprocess.run(argv, cwd=FILES, capture_output=True, text=True, check=True).stdout)
+
+
+def test_pseudo_file_systems_are_left_out_unless_they_are_named(tmp_path: Path) -> None:
+    mounts = {
+        "/": "ext4", "/proc": "proc", "/sys/fs/cgroup": "cgroup2", "/dev/shm": "tmpfs", "/tmp": "tmpfs", "/mnt": "tmpfs",
+        "/mnt/disk": "xfs", "/var/a\\040[b": "tmpfs", "/data": "autofs",
+    }  # fmt: skip
+    (tmp_path / "mounts").write_text("".join(f"1 1 0:1 / {at} rw - {kind} none rw\n" for at, kind in mounts.items()))
+    job: dict[str, Any] = {"name": "all", "paths": ["/"]}
+
+    def excluded(**more: Any) -> list[str]:
+        words = words_of({**job, **more}, tmp_path / "mounts")
+        return [word.partition("=")[2] for word in words if word.startswith("--exclude=")]
+
+    always = ["/dev/*", "/proc/*", "/run/*", "/sys/*"]
+    assert sorted(excluded()) == sorted([*always, "/tmp/*", "/var/a \\[b/*"])
+    assert excluded(exclude_pseudo_filesystems=False) == []
+    assert excluded(paths=["/etc", "/tmp", "/dev/shm/", "/var/"]) == ["/var/a \\[b/*"]
+    assert "/run/*" not in excluded(paths=["/", "/run/secret"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts a file system")
+def test_a_mounted_tmpfs_is_left_out_and_its_folder_stays(jobs: Jobs) -> None:
+    data = jobs.home / "data"
+    (data / "memory").mkdir()
+    jobs.write({"name": "data", "paths": [str(data)]})
+    mount = 'mount -t tmpfs none "$1" && echo gone >"$1/gone" && shift && exec "$@"'
+    words = [sys.executable, "-I", str(jobs.home / "holdfast-restic"), "--backup", "data"]
+    argv = ["unshare", "--mount", "sh", "-c", mount, "sh", str(data / "memory"), *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    listed = jobs.restic("ls", "latest").splitlines()
+    assert str(data / "memory") in listed and str(data / "memory" / "gone") not in listed
+
+
 @pytest.mark.parametrize(
     ("address", "start", "success", "fail"),
     [

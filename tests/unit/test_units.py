@@ -15,11 +15,12 @@ from typing import Any
 import jinja2
 import pytest
 from ansible.plugins.filter.core import FilterModule as Core
-from ansible_collections.holdfast.restic_r2.plugins.filter.reports import unit_word
+from ansible_collections.holdfast.restic_r2.plugins.filter.reports import FilterModule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_units import complaints
 
 from tests.support.running import ROOT
 
+unit_word = FilterModule().filters()["unit_word"]
 TEMPLATES = ROOT / "roles" / "backup" / "templates"
 STRANGE = """/srv/my files, "yours" it's 100% %i ü $HOME \\n"""
 SET = {
@@ -30,7 +31,8 @@ SET = {
 
 def rendered(name: str, **job: Any) -> str:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), trim_blocks=True)
-    environment.filters.update({"holdfast.restic_r2.unit_word": unit_word, "comment": Core().filters()["comment"]})
+    environment.filters.update({f"holdfast.restic_r2.{name}": one for name, one in FilterModule().filters().items()})
+    environment.filters["comment"] = Core().filters()["comment"]
     # Ansible's filters return lists.
     environment.filters["length"] = lambda found: len(list(found))
     environment.tests["match"] = lambda value, pattern: re.match(pattern, value) is not None
@@ -90,3 +92,36 @@ def test_systemd_takes_all_of_them(tmp_path: Path) -> None:
         ["systemd-analyze", "verify", "--man=no", *paths], capture_output=True, text=True, check=False
     )
     assert len(complaints(done.stderr, str(tmp_path))) == 1
+
+
+@pytest.mark.parametrize(
+    ("job", "restic", "commands"),
+    [
+        ({"paths": ["/etc"]}, False, False),
+        ({"paths": ["/etc", "/root/.ssh"]}, True, True),
+        ({"paths": ["/home/"]}, True, True),
+        ({"paths": ["/"]}, True, True),
+        ({"paths": ["/srv/home", "/rootfs", "/run/lock"]}, False, False),
+        ({"command": ["mysqldump", "--defaults-file=/root/.my.cnf"]}, False, True),
+        ({"command": ["sh", "-c", "PGPASSFILE=~/.pgpass pg_dumpall"]}, False, True),
+        ({"command": ["sh", "-c", "cat ${HOME}/dump"]}, False, True),
+        ({"command": ["sh", "-c", "cat /srv/home/a~b ~- /srv/root /rootfs"]}, False, False),
+        ({"paths": ["/srv"], "before": "cp /home/web/db.sql /srv"}, False, True),
+        ({"paths": ["/srv"], "after": "touch ~web/done"}, False, True),
+        ({"paths": ["/srv"], "before": "dump", "open_homes": True}, False, True),
+    ],
+)
+def test_homes_are_open_to_what_names_them(job: dict[str, Any], restic: bool, commands: bool) -> None:
+    for template, opened in (("holdfast-backup.service.j2", restic), ("holdfast-user.service.j2", commands)):
+        assert f"\nProtectHome={'read-only' if opened else 'true'}\n" in rendered(template, **job), template
+
+
+def test_homes_are_open_to_commands_that_write_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SET, "writable_paths", ["/home/dumps"])
+    assert "\nProtectHome=read-only\n" in rendered("holdfast-user.service.j2", command=["dump"])
+    assert "\nProtectHome=true\n" in rendered("holdfast-backup.service.j2", command=["dump"])
+
+
+def test_temporary_folders_are_the_real_ones_for_a_job_that_backs_them_up() -> None:
+    for path, private in (("/", "false"), ("/var/tmp/x", "false"), ("/srv", "true")):
+        assert f"\nPrivateTmp={private}\n" in rendered("holdfast-backup.service.j2", paths=[path])

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Optional
 from urllib.parse import urlsplit, urlunsplit
@@ -133,20 +133,6 @@ def write(path: str, content: bytes, mode: int = 0o600) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with open(descriptor, "wb") as file:
         file.write(content)
-
-
-def nothing_there(paths: Sequence[str]) -> str:
-    """Why a snapshot of these paths would hold less than its job says; nothing when all is well.
-
-    restic keeps a link by itself, and succeeds where a disk that is not mounted has left an empty folder.
-    """
-    for path in paths:
-        if os.path.islink(path):
-            return f"{path} is a link, of which restic keeps no more than the link: name the folder that it leads to"
-    # What cannot be looked at is restic's to tell.
-    if any(not os.path.isdir(path) or any(files for _folder, _folders, files in os.walk(path)) for path in paths):
-        return ""
-    return f"there is not a single file in {', '.join(paths)}: look whether a disk is not mounted" if paths else ""
 
 
 def heartbeat_address(address: str, suffix: str) -> str:

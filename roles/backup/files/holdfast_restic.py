@@ -40,13 +40,13 @@ from holdfast_host import (
     heartbeat_address,
     job_of,
     note,
-    nothing_there,
     reading_every_file,
     restic_environment,
     say,
     settings,
     was_cut_off,
 )
+from holdfast_paths import EMPTY, nothing_there, options_of, pass_on, paths_of
 
 # What programs of a job's user may know of this one's environment.
 KNOWN = ("PATH", "LANG", "LC_ALL", "TZ")
@@ -140,24 +140,11 @@ class Runner:
 
 def arguments_of(job: dict[str, Any], runner: Runner) -> list[str]:
     """restic backup's arguments for a job."""
-    found = []
-    for option in ("tag", "exclude"):
-        for value in job.get("tags" if option == "tag" else option) or []:
-            found += [f"--{option}", str(value)]
-    found += ["--one-file-system"] if job.get("one_file_system") else []
-    if job.get("limit_upload"):
-        found += ["--limit-upload", str(job["limit_upload"])]
-    if job.get("command"):
-        found += [
-            "--stdin-filename",
-            job.get("filename") or job["name"],
-            "--stdin-from-command",
-            "--",
-            *runner.command(),
-        ]
-        return found
-    found += ["--exclude-caches"] if job.get("exclude_caches", True) else []
-    return [*found, "--", *job["paths"]]
+    found = options_of(job)
+    if not job.get("command"):
+        return [*found, *paths_of(job)]
+    name = job.get("filename") or job["name"]
+    return [*found, "--stdin-filename", name, "--stdin-from-command", "--", *runner.command()]
 
 
 def heartbeat(config: dict[str, Any], folder: str, job: str, suffix: str) -> None:
@@ -210,6 +197,7 @@ def told(status: int, config: dict[str, Any]) -> str:
         10: f"there is no repository at {config['repository']}; run the site playbook on the maintenance node",
         11: f"the repository is still locked by another restic (waited {config['retry_lock']}), no snapshot was made",
         12: "the password does not open the repository, or the key id is wrong; run the site playbook again",
+        EMPTY: "what is excluded left nothing, so that the snapshot holds no file; mend the excludes (allow_empty allows it)",
         **dict.fromkeys((130, 143), "interrupted, no snapshot was made"),
     }
     return sentences.get(status, f"restic failed with {status}, no snapshot can be relied on")
@@ -264,16 +252,21 @@ class Restic(NamedTuple):
     environment: dict[str, str]
 
     def run(self, words: list[str]) -> int:
-        """One run; its exit status."""
+        """One run; its exit status, and another one when it kept nothing."""
         with reading_every_file():
-            done = subprocess.run(
+            child = subprocess.Popen(
                 [*words, *arguments_of(self.job, self.runner)],
-                env=self.environment,
+                # To a pipe, restic tells nothing of how far it is unless it is asked to.
+                env={**self.environment, **({"RESTIC_PROGRESS_FPS": "0.1"} if os.isatty(1) else {})},
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 pass_fds=self.runner.passed,
-                check=False,
             )
-        return done.returncode if done.returncode >= 0 else 128 - done.returncode
+        with child:
+            empty = pass_on(child.stdout or (), 1)
+        if child.returncode == 0 and empty and self.job.get("paths") and not self.job.get("allow_empty"):
+            return EMPTY
+        return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
 def run_restic(config: dict[str, Any], restic: Restic, signals: Signals) -> int:
