@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import io
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Optional
 from urllib.parse import quote
 
@@ -30,6 +31,7 @@ class Objects:
 
     def __init__(self) -> None:
         self._accounts: dict[str, str] = {}
+        self._disposal = ThreadPoolExecutor(1)
 
     def backend(self, jurisdiction: str) -> S3Backend:
         """Moto's backend for one jurisdiction."""
@@ -97,7 +99,11 @@ class Objects:
         return sorted(self.backend(jurisdiction).get_bucket(bucket).keys)
 
     def delete(self, jurisdiction: str, bucket: str, key: str) -> None:
-        """Remove one object."""
+        """Remove one object. To free a large file takes a millisecond, for which nobody who deletes on R2 would wait."""
+        found = self.find(jurisdiction, bucket, key)
+        if found is not None:
+            content, found._value_buffer = found._value_buffer, io.BytesIO()
+            self._disposal.submit(content.close)
         self.backend(jurisdiction).delete_object(bucket, key)
 
     def uploads(self, jurisdiction: str, bucket: str) -> dict[str, FakeMultipart]:
