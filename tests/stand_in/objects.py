@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import io
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from typing import Any, Optional
 from urllib.parse import quote
 
@@ -25,13 +25,15 @@ ACCOUNT = "{:012d}"
 AUTHORIZATION = "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20200101/us-east-1/s3/aws4_request"
 DROPPED = ("authorization", "host", "transfer-encoding", "x-amz-content-sha256", "x-amz-decoded-content-length")
 
+# From so many bytes on, the file of an object is freed only so many seconds after it was deleted.
+LARGE, FREED_AFTER = 1 << 20, 1.0
+
 
 class Objects:
     """The objects of every bucket, as moto keeps them."""
 
     def __init__(self) -> None:
         self._accounts: dict[str, str] = {}
-        self._disposal = ThreadPoolExecutor(1)
 
     def backend(self, jurisdiction: str) -> S3Backend:
         """Moto's backend for one jurisdiction."""
@@ -99,11 +101,13 @@ class Objects:
         return sorted(self.backend(jurisdiction).get_bucket(bucket).keys)
 
     def delete(self, jurisdiction: str, bucket: str, key: str) -> None:
-        """Remove one object. To free a large file takes a millisecond, for which nobody who deletes on R2 would wait."""
+        """Remove one object. The file of a large one is freed later: that takes a millisecond, and on R2 nobody waits for it."""
         found = self.find(jurisdiction, bucket, key)
-        if found is not None:
+        if found is not None and found.size > LARGE:
             content, found._value_buffer = found._value_buffer, io.BytesIO()
-            self._disposal.submit(content.close)
+            later = threading.Timer(FREED_AFTER, content.close)
+            later.daemon = True
+            later.start()
         self.backend(jurisdiction).delete_object(bucket, key)
 
     def uploads(self, jurisdiction: str, bucket: str) -> dict[str, FakeMultipart]:
