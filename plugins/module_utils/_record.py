@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -83,6 +83,29 @@ def no_record(record_dir: str, bucket: str, prefix: str) -> RecordError:
         "to the folder that site wrote into. Where there was a record before, look for it: a new one would take whatever is in "
         "the bucket now for yours."
     )
+
+
+def recorded(record_dir: str, bucket: str = "") -> Iterator[Record]:
+    """All records below the folder of records, or below that of a bucket.
+
+    Raises:
+        RecordError: One of them, or a folder, cannot be read.
+    """
+
+    def unreadable(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise RecordError(f"The folder of records {error.filename} cannot be read: {error.strerror}.") from error
+
+    for path, _folders, _files in os.walk(os.path.join(record_dir, bucket), onerror=unreadable):
+        record = load(path)
+        if record is not None:
+            yield record
+
+
+def recorded_as(record_dir: str, repository_id: str) -> str:
+    """Where the repository of this id is by the records; empty when none has it."""
+    found = (record for record in recorded(record_dir) if record.repository_id == repository_id)
+    return next((f"{record.bucket}/{record.prefix}".rstrip("/") for record in found), "")
 
 
 def stored(path: str, name: str) -> bytes | None:

@@ -15,17 +15,24 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import Record, folder, load, save, stored
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import MINIMUM
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._initialise import (
+    RepositoryError,
+    half_made,
+    initialise,
+)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import (
+    Record,
+    folder,
+    load,
+    recorded_as,
+    save,
+    stored,
+)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import MINIMUM, Restic, ResticError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
 
 # Also because what is as short as that would be masked in names and ids, too.
 _SHORTEST_PASSWORD = 8
-
-
-class RepositoryError(HoldfastError):
-    """The repository is not what it should be."""
 
 
 @dataclass
@@ -60,10 +67,12 @@ def ensure(clients: Clients, *, record_dir: str | None, check_mode: bool) -> Out
         _refuse_to_make(clients, expected)
         if check_mode:
             return Outcome(changed=True, created=True, record=path)
-        restic.succeed(["init"], timeout=300)
+        initialise(restic, clients.s3)
         outcome = Outcome(changed=True, created=True, repository_id=restic.open(), record=path)
     else:
-        outcome = Outcome(repository_id=restic.open(expected), record=path)
+        outcome = Outcome(repository_id=_opened(clients, restic, expected), record=path)
+        if record_dir and record is None:
+            _refuse_to_adopt(outcome.repository_id, record_dir, _name(clients))
     outcome.key_id = clients.params.get("key_id") or (record.key_id if record else restic.current_key_id())
     if path:
         _record(clients, outcome, record, check_mode)
@@ -81,6 +90,31 @@ def _expected_id(clients: Clients, record: Record | None, path: str) -> str | No
             f"repository_id is {asked}, but the record in {path} says {record.repository_id}; find out which is right."
         )
     return record.repository_id
+
+
+def _opened(clients: Clients, restic: Restic, expected: str | None) -> str:
+    try:
+        return restic.open(expected)
+    except ResticError:
+        # restic calls this a wrong password.
+        if clients.s3.first_key(f"{clients.prefix}keys/"):
+            raise
+        if expected is None:
+            raise half_made(_name(clients), clients.prefix) from None
+        raise RepositoryError(
+            f"Repository {_name(clients)} has lost its keys. Nothing was changed. Put back the key object from the record of the "
+            "repository, and find out who deleted it."
+        ) from None
+
+
+def _refuse_to_adopt(repository_id: str, record_dir: str, name: str) -> None:
+    """Raise when this repository is recorded already, as one that is somewhere else."""
+    other = recorded_as(record_dir, repository_id)
+    if other:
+        raise RepositoryError(
+            f"Repository {name} has the id of {other}, which is recorded in {record_dir}: one is a copy of the other. Nothing "
+            "was changed. Find out which one the host is to use; only if it moved, remove the record of the other one."
+        )
 
 
 def _name(clients: Clients) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,54 @@ def test_another_repository_in_its_place_is_an_alarm(bed: Bed) -> None:
         assert made["repository_id"] in answer["msg"] and "is expected" in answer["msg"]
     assert bed.stand_in.objects(bed.bucket) == before
     assert json.loads((bed.record_dir / bed.bucket / "record.json").read_text())["key_id"] == made["key_id"]
+
+
+def test_of_two_that_make_it_at_once_one_has_it_and_the_other_leaves_nothing(bed: Bed) -> None:
+    bed.stand_in.fault(kind="PutObject", path=f"/{bed.bucket}/config", held=True, times=0)
+    others = replace(bed, home=bed.home / "other")
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(one.repository, record_dir=str(one.home / "records")) for one in (bed, others)]
+        since = 0
+        for _run in runs:
+            wanted = {"kind": "PutObject", "bucket": bed.bucket, "key": "config"}
+            since = bed.stand_in.wait_for_request(60, arrived=True, since=since, **wanted)["n"]
+        bed.stand_in.clear_faults()
+        answers = [run.result() for run in runs]
+    (made,) = (answer for answer in answers if not answer.get("failed"))
+    (late,) = (answer for answer in answers if answer.get("failed"))
+    assert made["created"] is True and "was made by another run at this moment" in late["msg"]
+    assert bed.keys() == ["config", f"keys/{made['key_id']}"]
+    assert bed.restic.config()["id"] == made["repository_id"]
+    # Once the other one has ended, this is as it would have been from the beginning.
+    assert all(one.repository()["repository_id"] == made["repository_id"] for one in (bed, others))
+
+
+def test_a_lost_answer_to_the_config_is_no_other_run(bed: Bed) -> None:
+    bed.stand_in.fault(kind="PutObject", path=f"/{bed.bucket}/config", cut="after")
+    assert bed.repository()["created"] is True
+    assert len(bed.keys()) == 2
+
+
+def test_a_config_without_keys_is_half_made_or_has_lost_them(bed: Bed) -> None:
+    bed.stand_in.fault(kind="PutObject", path=f"/{bed.bucket}/keys/", status=403, code="AccessDenied")
+    answer = bed.repository()
+    assert answer["failed"] and "was only half made: it has a config and no key" in answer["msg"]
+    assert "half made" in bed.repository()["msg"]
+    assert bed.keys() == ["config"] and not bed.record_dir.exists()
+    bed.s3.delete("config")
+    made = bed.repository()
+    bed.s3.delete(f"keys/{made['key_id']}")
+    assert "has lost its keys" in bed.repository()["msg"]
+
+
+def test_a_repository_that_is_recorded_elsewhere_is_not_adopted(bed: Bed) -> None:
+    made = bed.repository()
+    other = replace(bed, bucket=f"{bed.bucket}-copy")
+    for key in ("config", f"keys/{made['key_id']}"):
+        other.s3.put_if(key, bed.s3.get(key))
+    answer = other.repository()
+    assert answer["failed"] and f"has the id of {bed.bucket}, which is recorded" in answer["msg"]
+    assert not (bed.record_dir / other.bucket).exists()
 
 
 def test_a_half_made_repository_is_named(bed: Bed) -> None:

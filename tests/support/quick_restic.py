@@ -53,12 +53,25 @@ def replace_keys(s3: S3, prefix: str, password: str, master: Key, above: str = "
         s3.delete(key)
 
 
+def _replace_files(keys: Path, master: Key) -> None:
+    for old in list(keys.iterdir()):
+        old.unlink()
+    content = key_object(os.environ["RESTIC_PASSWORD"], master)
+    (keys / name_of(content)).write_bytes(content)
+
+
 def main(restic: str, *arguments: str) -> int:
     """Run `restic init` and replace the key that it has made."""
     done = subprocess.run([restic, *arguments], check=False)
     if done.returncode:
         return done.returncode
-    shown = subprocess.run([restic, "cat", "masterkey", "-q"], check=True, stdout=subprocess.PIPE, text=True)
+    shown = subprocess.run(
+        [restic, "cat", "masterkey", "-q", "--no-cache"], check=True, stdout=subprocess.PIPE, text=True
+    )
+    master = Key.from_json(json.loads(shown.stdout))
+    if os.environ["RESTIC_REPOSITORY"].startswith("/"):
+        _replace_files(Path(os.environ["RESTIC_REPOSITORY"], "keys"), master)
+        return 0
     address = urlsplit(os.environ["RESTIC_REPOSITORY"].removeprefix("s3:"))
     bucket, _slash, prefix = address.path.strip("/").partition("/")
     s3 = S3(
@@ -67,7 +80,6 @@ def main(restic: str, *arguments: str) -> int:
         os.environ["AWS_SECRET_ACCESS_KEY"],
         bucket=bucket,
     )
-    master = Key.from_json(json.loads(shown.stdout))
     replace_keys(s3, f"{prefix}/" if prefix else "", os.environ["RESTIC_PASSWORD"], master)
     return 0
 
