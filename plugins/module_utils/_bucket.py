@@ -18,12 +18,19 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare imp
     CloudflareError,
     NotFound,
 )
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import Record, RecordError, recorded
 
 
 def present(client: Cloudflare, params: Mapping[str, Any], *, write: bool) -> tuple[Bucket, Bucket]:
     """Return the bucket with its public access, before and after; {} when it was not there."""
     name, storage_class, public = params["name"], params["storage_class"], params["public_access"]
     before = _found(client, params)
+    record = next(recorded(params["record_dir"], name), None) if params["record_dir"] and not before else None
+    if record:
+        # What is known may be the list of another account or jurisdiction.
+        before = _found(client, {**params, "known_buckets": None})
+        if not before:
+            raise _vanished(name, params["record_dir"], record)
     if not before and not write:
         return {}, _new(params)
     after = dict(before)
@@ -42,6 +49,15 @@ def present(client: Cloudflare, params: Mapping[str, Any], *, write: bool) -> tu
         after["public_access"] = client.set_public_access(name, public) if write else public
         _check(name, "public_access", public, after["public_access"])
     return before, after
+
+
+def _vanished(name: str, record_dir: str, record: Record) -> RecordError:
+    """The error where there should be a repository: an empty bucket in its place would hide that it is gone."""
+    return RecordError(
+        f"Bucket {name} has vanished, or is in another account or jurisdiction: {record_dir} has the record of a repository "
+        f"in it, {record.repository_id}. Nothing was changed. Find out who deleted it; only if it was meant to go, remove "
+        "its record."
+    )
 
 
 def absent(client: Cloudflare, params: Mapping[str, Any], *, write: bool) -> tuple[Bucket, Bucket]:

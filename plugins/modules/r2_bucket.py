@@ -68,6 +68,12 @@ options:
       - A bucket that is not among them is created; nothing is lost when it is there after all.
     type: list
     elements: dict
+  record_dir:
+    description:
+      - The folder that holds the records of all repositories, as in M(holdfast.restic_r2.restic_repository).
+      - When it holds the record of a repository in this bucket and the bucket is not there, the module fails and does not
+        create it. A bucket that has vanished is an alarm.
+    type: path
 seealso:
   - module: holdfast.restic_r2.r2_bucket_info
   - module: holdfast.restic_r2.r2_bucket_lock
@@ -166,6 +172,7 @@ ARGUMENTS: dict[str, Any] = {
     "storage_class": {"type": "str", "choices": ["Standard", "InfrequentAccess"]},
     "public_access": {"type": "bool", "default": False},
     "known_buckets": {"type": "list", "elements": "dict"},
+    "record_dir": {"type": "path"},
 }
 
 

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import Record, folder, save
 
 from tests.integration.examples import documentation, run_examples
 from tests.stand_in.client import StandIn
@@ -66,6 +68,21 @@ def test_jurisdictions_are_worlds_of_their_own(modules: Modules) -> None:
     assert result["bucket"]["jurisdiction"] == "eu"
     assert modules.run("r2_bucket_info")["buckets"] == []
     assert [bucket["name"] for bucket in modules.run("r2_bucket_info", jurisdiction="eu")["buckets"]] == [BUCKET]
+
+
+def test_bucket_of_a_recorded_repository_is_not_made_again(modules: Modules, tmp_path: Path) -> None:
+    record = Record(BUCKET, "web1/", "1" * 64, "2" * 64, "2026-01-01T00:00:00Z", ["2" * 64])
+    save(folder(str(tmp_path), BUCKET, "web1/"), record, {})
+    for known in ({}, {"known_buckets": []}):
+        for check_mode in (True, False):
+            told = modules.fail("r2_bucket", name=BUCKET, record_dir=str(tmp_path), check_mode=check_mode, **known)
+            assert f"Bucket {BUCKET} has vanished" in told and "1" * 64 in told
+    assert modules.run("r2_bucket_info")["buckets"] == []
+    assert modules.run("r2_bucket", name=f"{BUCKET}-2", record_dir=str(tmp_path))["changed"] is True
+    modules.run("r2_bucket", name=BUCKET)
+    # A list of another account does not say that it is gone.
+    again = modules.run("r2_bucket", name=BUCKET, record_dir=str(tmp_path), known_buckets=[])
+    assert again["changed"] is False
 
 
 def test_delete(modules: Modules) -> None:
