@@ -49,7 +49,7 @@ class World:
         self.restic = found
         shutil.rmtree(DEMO, ignore_errors=True)
         (DEMO / "logs").mkdir(parents=True)
-        self.stand_in = StandIn.start(DEMO / "r2")
+        self.stand_in = StandIn.start(DEMO / "r2", write_seconds=1.0)
         self.ansible = Ansible(DEMO / "ansible", {"ANSIBLE_FORKS": "3", "TMPDIR": str(self._folder("tmp"))})
         self.random = random.Random(20261123)
         # Ends what was started also when the demo itself is told to end.

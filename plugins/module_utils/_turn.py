@@ -36,7 +36,7 @@ KEY = "holdfast/turn"
 # for some time; only after that may somebody else build upon the document.
 TIME_TO_LIVE = 45.0
 FRESH = 15.0
-# R2 takes one write of a key in a second, whoever it comes from.
+# R2 takes one write of a key in a second, whoever it comes from: we never write it twice in less.
 _APART = 1.1
 
 
@@ -68,6 +68,9 @@ class Turn:
         # Whether somebody else had it, who may have written something that takes effect only later.
         self.contended = False
         self._throttled = False
+        self._written: float | None = None
+        # The object of somebody else was there when we looked last; then it is read until it is gone, and not written at.
+        self._seen = False
         self._doubted_until = 0.0
         # The ETags of all objects that we may have left: R2 makes them as S3 does, from the content.
         self._marks: set[str] = set()
@@ -83,7 +86,7 @@ class Turn:
         while not self.ours:
             self._throttled = False
             self._etag = self._try()
-            pause = _APART if self._throttled else random.uniform(0.1, 0.4)
+            pause = random.uniform(0.1, 0.4) + (_APART if self._throttled else 0.0)
             if self._etag is None:
                 if elapsed() + pause >= deadline:
                     return False
@@ -123,20 +126,30 @@ class Turn:
             return None
 
     def _put(self) -> str | None:
-        s3, moment = self._s3(), elapsed()
+        if not self._seen:
+            etag = self._write()
+            if etag is not None:
+                return etag
+        found = self._s3().head(KEY)
+        mine = found is not None and found.etag in self._marks
+        self.contended = self.contended or not mine
+        self._seen = found is not None and not mine and not self._old(found.last_modified)
+        if self._seen or found is None:
+            return None
+        return self._write(found.etag)
+
+    def _write(self, etag: str | None = None) -> str | None:
+        """Write the object, if there is none or that one; a second after we have tried that last."""
+        early = 0.0 if self._written is None else self._written + _APART - elapsed()
+        if early > 0:
+            self._pause(early)
         body = secrets.token_bytes(16)  # never the same, so that an ETag stands for one turn
         self._marks.add(hashlib.md5(body, usedforsecurity=False).hexdigest())
-        etag = s3.put_if(KEY, body)
-        if etag is None:
-            found = s3.head(KEY)
-            self.contended = self.contended or found is None or found.etag not in self._marks
-            if found is None or not (found.etag in self._marks or self._old(found.last_modified)):
-                return None
-            moment = elapsed()
-            etag = s3.put_if(KEY, body, etag=found.etag)
-        if etag is not None:
+        self._written = moment = elapsed()
+        found = self._s3().put_if(KEY, body, etag=etag)
+        if found is not None:
             self._taken = moment
-        return etag
+        return found
 
     def _old(self, stored: datetime) -> bool:
         return (self._now() - stored).total_seconds() > TIME_TO_LIVE

@@ -27,6 +27,9 @@ FOREIGN = {"id": "logs", "enabled": True, "prefix": "logs/", "condition": {"type
 WHOLE = [FOREIGN, *(rule for prefix in PREFIXES for rule in lock_set(prefix))]
 
 
+WINDOWS = 3
+
+
 class Shared:
     """A bucket with several locked repositories."""
 
@@ -38,6 +41,9 @@ class Shared:
         client = self.s3()
         for rule in WHOLE:
             client._call("put_object", Key=rule["prefix"] + "object", Body=b"x")
+        for prefix in PREFIXES:
+            for number in range(WINDOWS):
+                client._call("put_object", Key=f"{prefix}data/{number}", Body=b"x")
         self.cloudflare.replace_lock_rules(self.bucket, WHOLE)
 
     def s3(self, **settings: Any) -> S3:
@@ -54,7 +60,7 @@ class Shared:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[StandIn]:
-    with StandIn.start(latency=0.02) as found:
+    with StandIn.start(latency=0.02, write_seconds=1.0) as found:
         yield found
 
 
@@ -70,23 +76,23 @@ def maintain(shared: Shared, prefix: str, times: int) -> int:
         return child
     status = 1
     try:
-        for _window in range(times):
+        for number in range(times):
             with open_window(shared.spec(prefix)) as window:
-                shared.s3()._call("put_object", Key=f"{prefix}data/object", Body=b"y")
+                shared.s3()._call("put_object", Key=f"{prefix}data/{number}", Body=b"y")
             status = 0 if window.report["in_force"] else 1
     finally:
         os._exit(status)
 
 
 def test_nobody_undoes_the_window_of_another(shared: Shared) -> None:
-    children = [maintain(shared, prefix, 3) for prefix in PREFIXES]
+    children = [maintain(shared, prefix, WINDOWS) for prefix in PREFIXES]
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * len(PREFIXES)
     assert shared.stand_in.rules(shared.bucket) == WHOLE
     mine = [found for found in shared.stand_in.ledger()["exposures"] if found["bucket"] == shared.bucket]
     assert {found["prefix"] for found in mine} == {f"{p}{part}/" for p in PREFIXES for part in ("data", "index")}
     assert all(found["to"] is not None for found in mine)
-    # Three windows each: more exposures would mean that somebody's stale copy has opened one again, or cut one.
-    assert len(mine) == 2 * 3 * len(PREFIXES)
+    # More exposures would mean that somebody's stale copy has opened one again, or cut one.
+    assert len(mine) == 2 * WINDOWS * len(PREFIXES)
     assert KEY not in shared.stand_in.objects(shared.bucket)
 
 
@@ -103,6 +109,25 @@ def test_turn_is_had_by_one_at_a_time(shared: Shared) -> None:
     assert second.take(60)
     first.give_back()  # again, by mistake: it must not give back the turn of another
     assert not turn_of(shared).take(0.3)
+
+
+def puts(shared: Shared, since: int) -> list[tuple[float, int]]:
+    """When the turn was written, and how that ended."""
+    found = [one for one in shared.stand_in.requests(since) if (one["kind"], one["key"]) == ("PutObject", KEY)]
+    return [(one["time"], one["status"]) for one in found if one["bucket"] == shared.bucket]
+
+
+def test_one_node_writes_the_turn_a_second_apart_and_waits_by_reading(shared: Shared) -> None:
+    since, turn = shared.stand_in.last_request(), turn_of(shared)
+    for _again in range(2):
+        assert turn.take(60)
+        turn.give_back()
+    (first, status), (second, then) = puts(shared, since)
+    assert (status, then) == (200, 200) and second - first >= 1.0
+    assert turn.take(60)
+    since = shared.stand_in.last_request()
+    assert not turn_of(shared).take(2.0)
+    assert len(puts(shared, since)) == 1
 
 
 def test_a_key_that_is_written_too_often_is_a_turn_that_is_taken(shared: Shared) -> None:

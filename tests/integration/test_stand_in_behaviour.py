@@ -142,6 +142,24 @@ def test_latency_is_borne_by_each_and_together(stand_in: StandIn) -> None:
     assert 0.5 <= time.monotonic() - begin < 10  # one after the other they would take that
 
 
+def test_a_key_is_written_once_in_a_while_where_that_is_limited(stand_in: StandIn) -> None:
+    s3, bucket = s3_client(stand_in), new_bucket(stand_in, "often", "data/")
+    stand_in.settings(write_seconds=600.0)
+    s3.put_object(Bucket=bucket, Key="turn", Body=b"1")
+    s3.put_object(Bucket=bucket, Key="other", Body=b"1")
+    s3.delete_object(Bucket=bucket, Key="turn")
+    with pytest.raises(ClientError) as caught:
+        s3.put_object(Bucket=bucket, Key="turn", Body=b"2")
+    assert code_of(caught.value) == ("TooManyRequests", 429)
+    # Refused by something else, a write is none; and the locks come first.
+    with pytest.raises(ClientError) as caught:
+        s3.put_object(Bucket=bucket, Key="other", Body=b"", IfMatch='"0"')
+    assert code_of(caught.value)[0] == "PreconditionFailed"
+    assert held(s3, bucket, "data/old")
+    stand_in.settings(write_seconds=0.0)
+    s3.put_object(Bucket=bucket, Key="turn", Body=b"2")
+
+
 def test_fault_answers_instead_of_doing(stand_in: StandIn) -> None:
     s3, bucket = s3_client(stand_in), new_bucket(stand_in, "fault")
     stand_in.fault(method="PUT", path=f"^/{bucket}/x", status=503, skip=1, times=2)

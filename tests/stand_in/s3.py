@@ -204,6 +204,8 @@ class S3Side:
         if operation == "CopyObject":
             self._check_source_conditions(request, bucket)
         self._refuse_if_held(bucket, key)
+        if self.state.written_just_now(bucket, key):
+            raise S3Error("TooManyRequests")
         response = self._pass(request, bucket, key)
         if response.status == 200:
             self._stored(bucket, key, found is not None, operation, identity)

@@ -51,6 +51,7 @@ MESSAGE = {
     "PreconditionFailed": "At least one of the pre-conditions you specified did not hold.",
     "SignatureDoesNotMatch": "The request signature we calculated does not match the signature you provided. "
     "Check your secret access key and signing method.",
+    "TooManyRequests": "There are too many writes of this object; the limit is one a second.",
     "Unauthorized": "Unauthorized",
 }
 

@@ -76,6 +76,8 @@ class State:
     locations: dict[str, str] = field(default_factory=dict)
     temporary: dict[str, dict[str, Any]] = field(default_factory=dict)
     destructive: list[dict[str, Any]] = field(default_factory=list)
+    # When each key was last written, by a clock that nobody sets; not kept on disk.
+    written: dict[tuple[str, str, str], float] = field(default_factory=dict)
 
     def now(self) -> float:
         """The server's time in seconds since the epoch."""
@@ -149,8 +151,15 @@ class State:
         found = self.objects.find(bucket.jurisdiction, bucket.name, key)
         return found is not None and bucket.locks.hold(key, uploaded_at(found), self.now())
 
+    def written_just_now(self, bucket: Bucket, key: str) -> bool:
+        """Whether the key, with or without an object, was written too short a time ago to be written again."""
+        last = self.written.get((bucket.jurisdiction, bucket.name, key))
+        return last is not None and time.monotonic() - last < self.settings.write_seconds
+
     def stored(self, bucket: Bucket, key: str) -> None:
         """An object was just written: stamp it with the server's time and keep it."""
+        if self.settings.write_seconds:
+            self.written[bucket.jurisdiction, bucket.name, key] = time.monotonic()
         found = self.objects.find(bucket.jurisdiction, bucket.name, key)
         if found is not None:
             set_uploaded_at(found, self.now())
