@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils import _lifecycle as lifecycle
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import is_ours, lock_set
 
 
 @dataclass
@@ -64,7 +64,8 @@ def _refuse_danger(
     token = clients.params.get("api_token")
     locked = [rule["prefix"] for rule in lock_set(repository)] if repository is not None else []
     if token:
-        locked += [rule.get("prefix", "") for rule in clients.cloudflare.lock_rules(clients.bucket)]
+        # What others have locked for other purposes, and what deletes that, is their concern.
+        locked += [rule.get("prefix", "") for rule in clients.cloudflare.lock_rules(clients.bucket) if is_ours(rule)]
     for rule, prefix in lifecycle.endangered(deleting, locked):
         raise lifecycle.LifecycleError(
             f"The lifecycle rule {rule.get('ID')!r} of bucket {clients.bucket} would delete objects below "

@@ -92,6 +92,14 @@ def test_a_foreign_rule_that_deletes_what_is_locked_is_refused_until_purged(buck
     assert bucket.ids() == ["holdfast/abort-multipart"]
 
 
+def test_what_others_have_locked_is_their_concern(bucket: Lifecycle) -> None:
+    theirs = {"id": "logs", "enabled": True, "prefix": "logs/", "condition": {"type": "Age", "maxAgeSeconds": 86400}}
+    bucket.cloudflare.replace_lock_rules(bucket.bucket, [theirs, {**theirs, "id": "media", "prefix": "media/"}])
+    bucket.s3.replace_lifecycle_rules([{**FOREIGN, "Filter": {"Prefix": "logs/"}}])
+    assert bucket(repository="web1/")["changed"] is True
+    assert bucket.ids() == ["foreign", "holdfast/abort-multipart"]
+
+
 def test_without_a_look_at_the_locks_nothing_that_deletes_is_set(bucket: Lifecycle) -> None:
     blind = {"api_token": None, **pair(bucket)}
     rule = {"id": "mine", "prefix": "reports/", "expire_days": 1}
