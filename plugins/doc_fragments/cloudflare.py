@@ -37,4 +37,22 @@ options:
       - A bucket of another jurisdiction looks as if it did not exist.
     type: str
     default: default
+  proxy:
+    description:
+      - The address of the proxy through which the API, the buckets and restic's repository are reached, as in
+        V(http://proxy.example.com:3128). It may hold a user and a password.
+      - When not set, the proxy variables in the environment of the module count (E(HTTPS_PROXY) and others).
+    type: str
+  no_proxy:
+    description:
+      - Names of hosts and domains that are reached without the proxy. This machine itself always is.
+    type: list
+    elements: str
+    default: []
+  ca_file:
+    description:
+      - A file with the certificates of all authorities that count, in PEM format, in the place of those of the machine; for a
+        proxy that opens encrypted connections, or a service with certificates of its own.
+      - It is on the machine that runs the module.
+    type: path
 """

@@ -20,6 +20,9 @@ CLOUDFLARE = {
     "api_url": {"type": "str", "default": API_URL, "fallback": (env_fallback, ["CLOUDFLARE_API_BASE_URL"])},
     "api_timeout": {"type": "int", "default": 30},
     "jurisdiction": {"type": "str", "default": "default"},
+    "proxy": {"type": "str", "no_log": True},
+    "no_proxy": {"type": "list", "elements": "str", "default": []},
+    "ca_file": {"type": "path"},
 }
 
 # doc fragment: s3

@@ -18,6 +18,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare imp
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_keys import kept_pair
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise_prefix
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._network import use
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import LockProbe
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import folder, load
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import MINIMUM, Repository, Restic
@@ -43,6 +44,7 @@ class Clients:
     """
 
     def __init__(self, params: Mapping[str, Any], hide: Callable[[str], Any] = lambda secret: None) -> None:
+        use(params)
         self.params = params
         self._hide = hide
 

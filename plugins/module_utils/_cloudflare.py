@@ -42,6 +42,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
     rules_of,
     same,
 )
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._network import use
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._pace import shared_pace
 
 __all__ = [
@@ -293,6 +294,7 @@ class Cloudflare(Transport):
 
 def cloudflare_client(params: Mapping[str, Any], **settings: Any) -> Cloudflare:
     """Build the client from the options of the doc fragment cloudflare; without a patience, it outlasts a block."""
+    use(params)
     if "patience" not in settings:
         settings["block_patience"] = BLOCK_PATIENCE
     sleep = settings.setdefault("sleep", time.sleep)

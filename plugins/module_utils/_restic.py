@@ -16,10 +16,11 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._network import PROXIES
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_answer import (
     LOCKED,
     NO_REPOSITORY,
@@ -116,7 +117,10 @@ class Restic:
         repository = self.repository
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         environment.update(RESTIC_REPOSITORY=repository.address, RESTIC_PASSWORD=repository.password)
-        if not repository.view:
+        if repository.view:
+            # A socket of this machine's.
+            environment = {name: value for name, value in environment.items() if name not in PROXIES}
+        else:
             environment.update(
                 AWS_ACCESS_KEY_ID=repository.access_key_id,
                 AWS_SECRET_ACCESS_KEY=repository.secret_access_key,
@@ -163,6 +167,7 @@ class Restic:
         timeout: float | None = None,
         memory: int = 0,
         most: int = LARGEST_ANSWER,
+        take: Callable[[str, str], None] | None = None,
         **popen: Any,
     ) -> Completed:
         """Run restic to its end. On a time-out it is asked to stop, so that it can remove its lock object.
@@ -172,6 +177,7 @@ class Restic:
             timeout: Seconds that it may take.
             memory: Bytes of memory that it may use; 0 for any number.
             most: Bytes that it may answer.
+            take: Gets each line of its answer as it comes; see hear().
             popen: More for the start of the process.
 
         Raises:
@@ -185,7 +191,7 @@ class Restic:
         try:
             if memory:
                 limit_memory(process, memory)
-            stdout, stderr = hear(process, timeout, most)
+            stdout, stderr = hear(process, timeout, most, take)
         except subprocess.TimeoutExpired as error:
             said = [(before or b"").decode("utf-8", "replace") for before in (error.output, error.stderr)]
             since = stop(process)

@@ -139,8 +139,8 @@ def main() -> None:
         argument_spec={**CLOUDFLARE, **S3, **OPTIONS, "bucket": {"type": "str", "required": True}},
         supports_check_mode=True,
     )
-    clients = Clients(module.params, hider(module))
     try:
+        clients = Clients(module.params, hider(module))
         outcome = ensure(clients, check_mode=module.check_mode, **{name: module.params[name] for name in OPTIONS})
     except HoldfastError as error:
         module.fail_json(msg=str(error), **error.details)

@@ -105,8 +105,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={**CLOUDFLARE, **S3, **RESTIC, "record_dir": {"type": "path"}}, supports_check_mode=True
     )
-    clients = Clients(module.params, hider(module))
     try:
+        clients = Clients(module.params, hider(module))
         outcome = ensure(clients, record_dir=module.params["record_dir"], check_mode=module.check_mode)
     except HoldfastError as error:
         module.fail_json(**shown_all({"msg": str(error), **error.details}))

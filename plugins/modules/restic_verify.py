@@ -140,8 +140,8 @@ OPTIONS = {"record_dir": {"type": "path"}, "max_age": {"type": "float", "default
 def main() -> None:
     spec = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **OPTIONS}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    clients = Clients(module.params, hider(module))
     try:
+        clients = Clients(module.params, hider(module))
         found = verify(clients, **{name: module.params[name] for name in OPTIONS})
     except HoldfastError as error:
         module.fail_json(**shown_all({"msg": str(error), **error.details}))

@@ -178,6 +178,19 @@ def url(text: str) -> None:
         raise ValueError("is no address: write it with https:// in front, and without blanks")
 
 
+def proxy(text: str) -> None:
+    """It may hold a password, so nothing of it is shown."""
+    if text and not re.fullmatch(r"https?://[^\s/]+/?", text):
+        raise ValueError(
+            "is no address of a proxy: write it with http:// in front and its port, without blanks or a path"
+        )
+
+
+def authorities(text: str) -> None:
+    if text:
+        absolute(text)
+
+
 def secret(text: str) -> None:
     """Nothing of it is shown."""
     if text != text.strip() or "\n" in text or "\r" in text:
@@ -248,7 +261,8 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(between(0), "backup_contact_timeout", "credentials_contact_timeout", "restic_contact_timeout"),
     **_of(between(0), "backup_jobs.limit_upload", "backup_reruns", "repository_probe_wait", "repository_fence_seconds",
           "repository_first_read_limit", "repository_token_former_seconds", "backup_prove_retries"),
-    **_of(between(1), "repository_time_limit", "repository_abort_uploads_after_days", "backup_prove_timeout"),
+    **_of(between(1), "repository_list_most", "repository_time_limit", "repository_abort_uploads_after_days",
+          "backup_prove_timeout"),
     **_of(job_name, "backup_jobs.name"),
     **_of(user_name, "backup_jobs.user", "backup_user"),
     **_of(file_name, "backup_jobs.filename"),
@@ -263,6 +277,8 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(account, "repository_account_id", "guard_account_id", "holdfast_account_id"),
     **_of(url, "repository_api_url", "repository_s3_endpoint", "backup_s3_endpoint", "guard_api_url", "guard_s3_endpoint",
           "holdfast_api_url", "holdfast_s3_endpoint", "credentials_heartbeat_url", "restic_release_url"),
+    **_of(proxy, "repository_proxy", "backup_proxy", "guard_proxy", "restic_proxy", "holdfast_proxy"),
+    **_of(authorities, "repository_ca_file", "backup_ca_file", "guard_ca_file", "restic_ca_file", "holdfast_ca_file"),
     **_of(password, "repository_password", "credentials_password"),
     **_of(secret, "repository_api_token", "repository_token_maker", "repository_token_id",
           "repository_host_access_key_id", "repository_host_secret_access_key", "repository_parent_access_key_id",

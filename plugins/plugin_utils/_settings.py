@@ -27,7 +27,7 @@ Options = Mapping[str, Mapping[str, Any]]
 # Lists of words that hold neither commas nor blanks, so that a text with commas can only be several of them.
 SEPARABLE = (
     "unlock_parts", "restore_job", "remove_findings", "guard_buckets", "holdfast_buckets", "jurisdictions", "allowed_addresses",
-    "expected_hosts",
+    "expected_hosts", "no_proxy",
 )  # fmt: skip
 
 

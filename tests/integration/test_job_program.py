@@ -81,8 +81,15 @@ def await_file(path: Path) -> None:
 
 @pytest.fixture
 def jobs(tmp_path: Path, restic_path: str) -> Jobs:
+    found = prepared(tmp_path, restic_path)
+    found.restic("init")
+    return found
+
+
+def prepared(tmp_path: Path, restic_path: str) -> Jobs:
+    """A host with a folder to back up, and without a repository."""
     etc = tmp_path / "etc"
-    etc.mkdir()
+    etc.mkdir(parents=True)
     for name, content in (("s3", ""), ("password", PASSWORD), ("key_id", "\n"), ("heartbeat", "\n")):
         (etc / name).write_text(content)
     templates = jinja2.Environment()
@@ -99,8 +106,8 @@ def jobs(tmp_path: Path, restic_path: str) -> Jobs:
         "host": "web1",
     }
     config.update(retry_lock="5s", reruns=0, lock_wait=1, failure_command="", cache=cache, jobs_cache=cache, user="")
+    config.update(proxy="", no_proxy=[], ca_file="")
     found = Jobs(tmp_path, {**config, "notes": str(tmp_path / "notes"), "systemd": False})
-    found.restic("init")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "file").write_text("kept\n")
     return found

@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ways import way
+
 SCRIPT = Path(__file__).resolve().parents[2] / "roles" / "restic" / "files" / "fetch_release.py"
 PROGRAM = b"#!/bin/sh\necho restic 9.9.9\n"
 NAME = "restic_9.9.9_linux_amd64"
@@ -62,7 +64,7 @@ class Mirror:
         sums.with_suffix(".asc").unlink(missing_ok=True)
         gpg(self.keys, "--local-user", who, "--armor", "--detach-sign", str(sums))
 
-    def fetch(self, *more: str) -> subprocess.CompletedProcess[str]:
+    def fetch(self, *more: str, said: str = "") -> subprocess.CompletedProcess[str]:
         key = self.cache.parent / "key.asc"
         key.write_text(gpg(self.keys, "--armor", "--export", "signer"), encoding="utf-8")
         listed = gpg(self.keys, "--with-colons", "--fingerprint", "signer")
@@ -71,7 +73,8 @@ class Mirror:
             f"--url={self.url}", "--version=9.9.9", "--architecture=amd64", f"--target={self.cache / NAME}",
             f"--key={key}", f"--fingerprint={fingerprint}", *more,
         ]  # fmt: skip
-        return subprocess.run([sys.executable, str(SCRIPT), *command], capture_output=True, text=True, check=False)
+        words = [sys.executable, str(SCRIPT), *command]
+        return subprocess.run(words, input=said, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(name="mirror")
@@ -98,6 +101,15 @@ def test_good_release_is_unpacked_once(mirror: Mirror) -> None:
     assert program.read_bytes() == PROGRAM
     assert program.stat().st_mode & 0o777 == 0o755
     assert mirror.fetch().stdout == "present\n"
+
+
+def test_it_comes_through_a_proxy_whose_address_is_a_secret(mirror: Mirror) -> None:
+    with way(mirror.url) as proxy:
+        mirror.url = "http://releases.invalid"
+        done = mirror.fetch("--proxy=stdin", said=f"http://me:secret@127.0.0.1:{proxy.port}\n")
+        assert done.stdout == "downloaded\n", done.stderr
+        assert {host for host, _agent, _proof in proxy.passed} == {"releases.invalid"}
+        assert all(proof.startswith("Basic ") for _host, _agent, proof in proxy.passed)
 
 
 def test_what_was_changed_in_the_cache_is_fetched_again(mirror: Mirror) -> None:

@@ -150,12 +150,26 @@ def heartbeat_address(address: str, suffix: str) -> str:
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + suffix if suffix else parts.path))
 
 
+def network(config: dict[str, Any]) -> dict[str, str]:
+    """The way to the bucket and the heartbeat, as variables that restic and Python read; what is not set stays as it is."""
+    found: dict[str, str] = {}
+    if config["proxy"]:
+        found.update(dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), config["proxy"]))
+    if config["proxy"] or config["no_proxy"]:
+        around = ",".join(("localhost", "127.0.0.1", "::1", *config["no_proxy"]))
+        found.update(dict.fromkeys(("NO_PROXY", "no_proxy"), around))
+    if config["ca_file"]:
+        found.update(dict.fromkeys(("RESTIC_CACERT", "SSL_CERT_FILE"), config["ca_file"]))
+    return found
+
+
 def restic_environment(config: dict[str, Any], folder: str) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     with open(os.path.join(folder, "key_id"), encoding="utf-8") as file:
         key_id = file.read().strip()
     return {
         **environment,
+        **network(config),
         **({"RESTIC_KEY_HINT": key_id} if key_id else {}),
         "RESTIC_REPOSITORY": config["repository"],
         "RESTIC_PASSWORD_FILE": os.path.join(folder, "password"),

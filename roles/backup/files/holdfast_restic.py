@@ -39,6 +39,7 @@ from holdfast_host import (
     end,
     heartbeat_address,
     job_of,
+    network,
     note,
     reading_every_file,
     restic_environment,
@@ -162,7 +163,7 @@ def heartbeat(config: dict[str, Any], folder: str, job: str, suffix: str) -> Non
     subprocess.run(
         [sys.executable, "-I", config["program"], "--ping"],
         input=address.encode(),
-        env=environment,
+        env={**environment, **network(config)},
         check=False,
     )
 

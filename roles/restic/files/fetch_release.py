@@ -39,7 +39,9 @@ def download(url: str) -> bytes:
         with urllib.request.urlopen(url, timeout=60) as answer:
             return answer.read()
     except (urllib.error.URLError, OSError) as error:
-        raise Refused(f"Cannot download {url}: {error}. Is restic_release_url right, and is a proxy needed?") from error
+        raise Refused(
+            f"Cannot download {url}: {error}. Is restic_release_url right, and is restic_proxy needed?"
+        ) from error
 
 
 def dearmored(key: str) -> bytes:
@@ -146,8 +148,18 @@ def main() -> int:
     parser.add_argument("--checksum", default="")
     parser.add_argument("--key", default="", help="armoured public key; empty: no signature is asked for")
     parser.add_argument("--fingerprint", default=FINGERPRINT)
+    parser.add_argument(
+        "--ca-file", default="", help="certificates of the authorities that count; empty: the machine's"
+    )
+    parser.add_argument(
+        "--proxy", choices=["", "stdin"], default="", help="where to read the address of a proxy, which is a secret"
+    )
     parser.add_argument("--target", type=pathlib.Path, required=True, help="the name that what is verified gets")
     options = parser.parse_args()
+    if options.proxy:
+        os.environ.update(dict.fromkeys(("http_proxy", "https_proxy"), sys.stdin.readline().strip()))
+    if options.ca_file:
+        os.environ["SSL_CERT_FILE"] = options.ca_file
     try:
         with alone(options.target.parent):
             print(fetch(options))
