@@ -20,8 +20,9 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from typing import Any, Optional
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Optional, Union
 
 # The most that any answer may have, in bytes; callers that expect little say so.
 LARGEST_ANSWER = 256 << 20
@@ -36,6 +37,8 @@ SOME_OBJECTS = 512 << 20
 # How long restic may take to stop after SIGINT: it removes its lock object, which needs a request or two.
 _GRACE = 30.0
 _CHUNK = 1 << 16
+# How much is kept of the beginning and of the end of what is read by the line, in bytes.
+_KEPT = 1 << 16
 # What Go says when the kernel gives it no more memory (runtime/malloc.go, runtime/mem_linux.go, runtime/cgo).
 _NO_MEMORY = re.compile(r"^(fatal error|runtime).*(out of|cannot allocate) memory|pthread_create failed", re.MULTILINE)
 
@@ -94,20 +97,69 @@ def out_of_memory(stderr: str) -> bool:
     return _NO_MEMORY.search(stderr) is not None
 
 
-def hear(process: subprocess.Popen[str], timeout: Optional[float], most: int) -> tuple[str, str]:
+class _Whole:
+    """All that came of a stream."""
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+
+    def add(self, data: bytes) -> int:
+        """Take more; how many bytes are kept."""
+        self._kept += data
+        return len(self._kept)
+
+    def end(self) -> bytes:
+        return bytes(self._kept)
+
+
+class _Lines:
+    """Hands each line of a stream on as it comes, and keeps no more than the first and the last of what came."""
+
+    def __init__(self, take: Callable[[str], None]) -> None:
+        self._take = take
+        self._first = bytearray()
+        self._last = b""
+        self._begun = b""
+
+    def add(self, data: bytes) -> int:
+        """Take more; how long the line is that has not ended."""
+        room = _KEPT - len(self._first)
+        self._first += data[:room]
+        self._last = (self._last + data[room:])[-_KEPT:]
+        *lines, self._begun = (self._begun + data).split(b"\n")
+        for line in lines:
+            self._take(_text(line))
+        return len(self._begun)
+
+    def end(self) -> bytes:
+        if self._begun:
+            self._take(_text(self._begun))
+            self._begun = b""
+        return bytes(self._first) + self._last
+
+
+def hear(
+    process: subprocess.Popen[str],
+    timeout: Optional[float],
+    most: int,
+    take: Optional[Callable[[str, str], None]] = None,
+) -> tuple[str, str]:
     """Read what a process says, until it has ended.
 
     Args:
         process: Started with pipes for its output and its errors.
         timeout: Seconds that it may take; None for any time.
-        most: How many bytes of each of both are read at most.
+        most: How many bytes of each of both are read at most; with `take`, of each line.
+        take: Gets "stdout" or "stderr", and each line of it. Of what went there, only the beginning and the end are returned.
 
     Raises:
         TooLong: It said more.
         subprocess.TimeoutExpired: It took longer. `output` and `stderr` are bytes that it said so far.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    heard: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+    heard: dict[str, Union[_Whole, _Lines]] = {
+        name: _Lines(partial(take, name)) if take else _Whole() for name in ("stdout", "stderr")
+    }
     with selectors.DefaultSelector() as selector:
         for name in heard:
             stream = getattr(process, name)
@@ -122,21 +174,19 @@ def hear(process: subprocess.Popen[str], timeout: Optional[float], most: int) ->
                 if not data:
                     selector.unregister(key.fileobj)
                     getattr(process, key.data).close()
-                    continue
-                heard[key.data] += data
-                if len(heard[key.data]) > most:
+                elif heard[key.data].add(data) > most:
                     raise TooLong
     try:
         process.wait(None if deadline is None else max(deadline - time.monotonic(), 0.0))
     except subprocess.TimeoutExpired:
         raise _expired(process, timeout, heard) from None
-    return _text(heard["stdout"]), _text(heard["stderr"])
+    return _text(heard["stdout"].end()), _text(heard["stderr"].end())
 
 
 def _expired(
-    process: subprocess.Popen[str], timeout: Optional[float], heard: dict[str, bytearray]
+    process: subprocess.Popen[str], timeout: Optional[float], heard: Mapping[str, Union[_Whole, _Lines]]
 ) -> subprocess.TimeoutExpired:
-    return subprocess.TimeoutExpired(process.args, timeout or 0.0, bytes(heard["stdout"]), bytes(heard["stderr"]))
+    return subprocess.TimeoutExpired(process.args, timeout or 0.0, heard["stdout"].end(), heard["stderr"].end())
 
 
 def _text(data: bytes | bytearray) -> str:

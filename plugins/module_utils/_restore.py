@@ -9,6 +9,7 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -162,20 +163,16 @@ def restore(restic: Restic, selection: Selection, target: Target, how: How) -> d
     result = _result(snapshots, target, how, listings, warnings)
     if how.check_mode and restic.version() < RESTIC_OVERWRITES:
         return result
-    before = _tree(target.path) if target.filled else {}
-    done: list[list[dict[str, Any]]] = []
-    for snapshot, listing in zip(snapshots, listings):
-        done.append(_run(restic, snapshot["id"], selection, target, how, listing, result))
+    before = _state(target.path) if target.filled else 0
+    said = [
+        _run(restic, snapshot["id"], selection, target, how, listing, result)
+        for snapshot, listing in zip(snapshots, listings)
+    ]
     if target.filled:
-        changes = (
-            any(_predicted(messages, target.path) for messages in done)
-            if how.check_mode
-            else _tree(target.path) != before
-        )
-        result["changed"] = changes or any(_number(messages, "bytes_restored") > 0 for messages in done)
-    counts = [_counts(messages, target.path) for messages in done]
-    result.update({name: sum(count[name] for count in counts) for name in ("files", "bytes")})
-    if result["files"] + sum(_number(messages, "files_skipped") for messages in done) == 0:
+        changes = any(one.changes for one in said) if how.check_mode else _state(target.path) != before
+        result["changed"] = changes or any(one.number("bytes_restored") > 0 for one in said)
+    result.update(_counts(said, target.path))
+    if result["files"] + sum(one.number("files_skipped") for one in said) == 0:
         raise RestoreError(
             f"Nothing was restored: nothing in {', '.join(one['id'][:8] for one in snapshots)} of {restic.repository.name} "
             "fits what is to be included and excluded."
@@ -264,8 +261,9 @@ def _arguments(restic: Restic, selection: Selection, how: How, listing: Listing)
         unwanted = ["trusted.*", "security.[^c]*" if os.geteuid() == 0 else "security.*"]
         args += [f"--exclude-xattr={pattern}" for pattern in unwanted]
     # Long runs of zeros come back as holes: a disk image that was sparse could fill the disk otherwise.
-    args += ["--sparse", "--json", "-vv"] if restic.version() >= RESTIC_OVERWRITES else []
-    return [*args, *(["--dry-run"] if how.check_mode else ["--verify"] if how.verify else [])]
+    args += ["--sparse", "--json"] if restic.version() >= RESTIC_OVERWRITES else []
+    # Each entry is told only where it is asked for.
+    return [*args, *(["--dry-run", "-vv"] if how.check_mode else ["--verify"] if how.verify else [])]
 
 
 def _run(
@@ -276,8 +274,8 @@ def _run(
     how: How,
     listing: Listing,
     result: dict[str, Any],
-) -> list[dict[str, Any]]:
-    """Restore; restic's messages. What was taken away afterwards is added to the result."""
+) -> _Said:
+    """Restore; what restic says of it. What was taken away afterwards is added to the result."""
     # --no-lock: a restore must be possible when somebody has filled locks/, and with keys that can only read
     args = ["restore", snapshot, "--no-lock", f"--target={target.path}", *_arguments(restic, selection, how, listing)]
     if not how.check_mode:
@@ -285,22 +283,58 @@ def _run(
     runs = restic
     if how.confined and not how.check_mode:
         runs = Confined(restic, [target.path, *_cache(restic)], special=how.special)
+    said = _Said(target.path)
     try:
-        completed = runs.run(args)
+        # Else it says sixty times a second how far it is.
+        completed = runs.run(args, take=said.hear, env={**runs.environment(), "RESTIC_PROGRESS_FPS": "0.1"})
     finally:
         if not (how.special or how.check_mode):
-            found = [item.as_dict() for item in disarm(target.path)]
-            result["left_out"] += found[:MOST_LEFT_OUT]
-    messages, errors = _messages(completed.stdout), _messages(completed.stderr)
-    if completed.exit_code != 0 and not (listing.bad_names and _only_bad_names(errors)):
+            result["left_out"] += [item.as_dict() for item in disarm(target.path, MOST_LEFT_OUT)]
+    if completed.exit_code != 0 and not (listing.bad_names and said.bad_names and not said.other_errors):
         raise restic.error("restore", completed)
-    return messages
+    return said
 
 
-def _only_bad_names(errors: list[dict[str, Any]]) -> bool:
-    """Whether restic complains of nothing but names that it does not restore, of which the listing has told."""
-    told = [str(item.get("error", {}).get("message")) for item in errors if item.get("message_type") == "error"]
-    return bool(told) and all(text.startswith("invalid child node name ") for text in told)
+class _Said:
+    """What restic says while it restores; no more of it is kept than is asked for afterwards, however many entries there are.
+
+    Attributes:
+        changes: Whether a dry run would have changed a file, or made something.
+        bad_names: How often it complained of names that it does not restore, of which the listing has told.
+        other_errors: How often it complained of anything else.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._summary: dict[str, Any] = {}
+        self.changes = False
+        self.bad_names = self.other_errors = 0
+
+    def hear(self, _stream: str, line: str) -> None:
+        """A line of its output or of its errors, where each is JSON only in part."""
+        try:
+            message = json.loads(line) if line.startswith("{") else {}
+        except (ValueError, RecursionError):
+            return
+        kind = message.get("message_type")
+        if kind == "summary":
+            self._summary = message
+        elif kind == "error":
+            named = str(message.get("error", {}).get("message")).startswith("invalid child node name ")
+            self.bad_names, self.other_errors = self.bad_names + named, self.other_errors + (not named)
+        elif "action" in message:
+            # Folders and links are always in its list.
+            path = os.path.join(self._target, str(message.get("item", "")).lstrip("/"))
+            made = message["action"] == "restored" and not os.path.lexists(path)
+            self.changes = self.changes or made or message["action"] == "updated"
+
+    @property
+    def counted(self) -> bool:
+        """Whether it told how much it restored, as it does since 0.17."""
+        return bool(self._summary)
+
+    def number(self, name: str) -> int:
+        return int(self._summary.get(name, 0))
 
 
 def _cache(restic: Restic) -> list[str]:
@@ -311,35 +345,28 @@ def _cache(restic: Restic) -> list[str]:
     return [os.path.realpath(folder)] if os.path.isdir(folder) else []
 
 
-def _tree(target: str) -> dict[str, tuple[Any, ...]]:
-    """What a restore can change about everything below the target, but for the content of files."""
-    found = {}
+def _state(target: str) -> int:
+    """A number for what a restore can change about everything below the target, but for the content of files.
+
+    However many entries there are, and in whatever order they come.
+    """
+    state = 0
     for path, status in entries(target):
         link = os.readlink(path) if stat.S_ISLNK(status.st_mode) else None
-        found[path] = (status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns, link)
-    return found
+        about = (status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns, link)
+        digest = hashlib.sha256(os.fsencode(path) + b"\0" + os.fsencode(repr(about))).digest()
+        state = (state + int.from_bytes(digest, "big")) % (1 << 256)
+    return state
 
 
-def _messages(stdout: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in stdout.splitlines() if line.startswith("{")]
-
-
-def _predicted(messages: list[dict[str, Any]], target: str) -> bool:
-    """Whether a dry run would have changed a file, or made something. Folders and links are always in its list."""
-    for message in messages:
-        path = os.path.join(target, str(message.get("item", "")).lstrip("/"))
-        if message.get("action") == "updated" or (message.get("action") == "restored" and not os.path.lexists(path)):
-            return True
-    return False
-
-
-def _number(messages: list[dict[str, Any]], name: str) -> int:
-    return next((int(item.get(name, 0)) for item in messages if item.get("message_type") == "summary"), 0)
-
-
-def _counts(messages: list[dict[str, Any]], target: str) -> dict[str, int]:
+def _counts(said: list[_Said], target: str) -> dict[str, int]:
     """How much was restored: restic's own count, or, before 0.17, what is in the target, which was empty."""
-    if messages:
-        return {"files": _number(messages, "files_restored"), "bytes": _number(messages, "bytes_restored")}
-    tree = _tree(target)
-    return {"files": len(tree), "bytes": sum(status[3] for status in tree.values() if stat.S_ISREG(status[0]))}
+    if all(one.counted for one in said):
+        return {
+            "files": sum(one.number("files_restored") for one in said),
+            "bytes": sum(one.number("bytes_restored") for one in said),
+        }
+    files = size = 0
+    for _path, status in entries(target):
+        files, size = files + 1, size + (status.st_size if stat.S_ISREG(status.st_mode) else 0)
+    return {"files": files, "bytes": size}

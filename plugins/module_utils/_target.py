@@ -134,9 +134,9 @@ def entries(folder: str) -> Iterator[tuple[str, os.stat_result]]:
                 yield entry.path, status
 
 
-def disarm(target: str) -> list[LeftOut]:
-    """Take setuid and setgid bits and capabilities from the files below a target; which had some."""
-    taken = []
+def disarm(target: str, most: int) -> list[LeftOut]:
+    """Take setuid and setgid bits and capabilities from the files below a target; which had some, so many of them."""
+    taken: list[LeftOut] = []
     for path, status in entries(target):
         if not stat.S_ISREG(status.st_mode):
             continue
@@ -144,7 +144,7 @@ def disarm(target: str) -> list[LeftOut]:
         if armed:
             os.chmod(path, stat.S_IMODE(status.st_mode) & ~armed)
         capable = _drop_capability(path)
-        if armed or capable:
+        if (armed or capable) and len(taken) < most:
             shown = os.fsencode(path[len(target.rstrip("/")) :]).decode(errors="replace")
             taken += [LeftOut(shown, "setuid" if armed & stat.S_ISUID else "setgid")] if armed else []
             taken += [LeftOut(shown, "capability")] if capable else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,30 @@ def test_a_small_object_gets_less_memory_than_a_large_one() -> None:
     # Two are read at a time. Of what restic begins with, 192 MiB, it uses a tenth: the rest may be filled by what a host wrote.
     assert 2 * (small - (160 << 20)) < 320 << 20 <= large
     assert memory_for(0) >= (192 + 64) << 20
+
+
+def test_what_is_read_by_the_line_is_handed_on_whole_and_takes_no_memory(tmp_path: Path) -> None:
+    line = (
+        '{"message_type":"verbose_status","action":"restored","item":"/srv/a/rather/long/path/of/a/file","size":4096}'
+    )
+    program = restic(tmp_path, f"yes '{line}' | head -n 200000; echo first >&2; printf last >&2")
+    heard: dict[str, int] = {}
+
+    def take(stream: str, text: str) -> None:
+        heard[f"{stream} {text}"] = heard.get(f"{stream} {text}", 0) + 1
+
+    tracemalloc.start()
+    try:
+        said = program.run(["restore"], take=take, most=1 << 20)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert heard == {f"stdout {line}": 200000, "stderr first": 1, "stderr last": 1}
+    assert said.stderr == "first\nlast" and len(said.stdout) == 1 << 17
+    assert peak < 4 << 20
+
+
+def test_a_line_without_an_end_is_cut(tmp_path: Path) -> None:
+    program = restic(tmp_path, "exec tr '\\0' x </dev/zero")
+    with pytest.raises(TooLargeError, match="answered more than 1 MiB"):
+        program.run(["restore"], take=lambda stream, text: None, most=1 << 20)
