@@ -2,9 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""restic in a mount namespace of its own, in which nothing but some folders can be written, and /proc leads nowhere.
+"""restic in namespaces of its own, in which nothing but some folders can be written, /proc leads nowhere, and the network leads
+to its repository alone.
 
-What a snapshot holds is data to restic, yet it decides which paths restic opens, as root. So the kernel refuses the others.
+What a snapshot holds is data to restic, yet it decides which paths restic opens, as root. So the kernel refuses the others, and
+all system calls that jobs cannot use either.
 This works with systemd and without, in containers that may make namespaces, and for unprivileged users where the machine
 lets them have namespaces. Also runs on backed-up hosts.
 
@@ -21,8 +23,10 @@ import subprocess
 from collections.abc import Iterable
 from typing import Any
 
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._confined_network import NEWNET, Gateway
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Completed, Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._syscall_filter import restrict
 
 # From linux/sched.h, linux/mount.h, linux/prctl.h and linux/capability.h.
 _NEWNS, _NEWUSER = 0x00020000, 0x10000000
@@ -50,8 +54,8 @@ class _Kernel:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), name)
 
-    def prctl(self, option: int, value: int) -> None:
-        self("prctl", option, *(ctypes.c_ulong(number) for number in (value, 0, 0, 0)))
+    def prctl(self, option: int, *values: int) -> None:
+        self("prctl", option, *(ctypes.c_ulong(number) for number in (*values, 0, 0, 0)[:4]))
 
     def mount(self, source: str, target: str, kind: str | None, flags: int) -> None:
         words = (word if word is None else os.fsencode(word) for word in (source, target, kind))
@@ -65,14 +69,16 @@ class _Kernel:
         self("syscall", *numbers[:2], os.fsencode(path), numbers[2], attributes, numbers[3])
 
 
-def _confine(writable: Iterable[str], special: bool) -> None:
-    """Leave this process, and what it becomes, nothing to write but the writable folders."""
+def _confine(writable: Iterable[str], special: bool, gateway: Gateway | None = None) -> None:
+    """Leave this process, and what it becomes, nothing to write but the writable folders, and nobody to talk to but one."""
     kernel, user, group = _Kernel(), os.geteuid(), os.getegid()
-    kernel("unshare", _NEWNS if user == 0 else _NEWNS | _NEWUSER)
+    kernel("unshare", _NEWNS | NEWNET if user == 0 else _NEWNS | NEWNET | _NEWUSER)
     if user != 0:
         for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
             with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
                 file.write(text)
+    if gateway:
+        gateway.enter()
     kernel.mount("none", "/", None, _REC | _PRIVATE)
     for path in writable:
         kernel.mount(path, path, None, _REC | _BIND)
@@ -84,6 +90,7 @@ def _confine(writable: Iterable[str], special: bool) -> None:
     kernel.prctl(_NO_NEW_PRIVS, 1)
     if user == 0:
         _keep(kernel, _SPECIAL if special else _ALWAYS)
+    restrict(kernel.prctl)
 
 
 def _keep(kernel: _Kernel, capabilities: frozenset[int]) -> None:
@@ -126,7 +133,7 @@ def require(target: str, *, special: bool) -> None:
 
 
 class Confined(Restic):
-    """restic as another one runs it, but confined.
+    """restic as another one runs it, but confined, for one run.
 
     Args:
         restic: The other one.
@@ -138,7 +145,23 @@ class Confined(Restic):
         super().__init__(restic.repository, path=restic.path, cache_dir=restic.cache_dir)
         self._writable = list(writable)
         self._special = special
+        # A view is at a socket in the file system, which is reached from everywhere.
+        repository = restic.repository
+        self._gateway = Gateway(repository.endpoint) if repository.address.startswith("s3:") else None
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), **(self._gateway.environment() if self._gateway else {})}
 
     def start(self, args: Iterable[str], **popen: Any) -> subprocess.Popen[str]:
-        popen.setdefault("preexec_fn", lambda: _confine(self._writable, self._special))
-        return super().start(args, **popen)
+        popen.setdefault("preexec_fn", lambda: _confine(self._writable, self._special, self._gateway))
+        process = super().start(args, **popen)
+        if self._gateway:
+            self._gateway.open()
+        return process
+
+    def run(self, args: Iterable[str], **limits: Any) -> Completed:
+        try:
+            return super().run(args, **limits)
+        finally:
+            if self._gateway:
+                self._gateway.close()

@@ -102,8 +102,9 @@ options:
     default: []
   confinement:
     description:
-      - With V(auto), restic runs where nothing but O(target) and its own cache can be written and no devices can be opened (in
-        a mount namespace of its own). A machine that cannot do this is refused. So is the target C(/).
+      - With V(auto), restic runs where nothing but O(target) and its own cache can be written, no devices can be opened, and
+        nothing of the network but the repository is reached (in namespaces of its own), and with the system calls of backup jobs
+        alone. A machine that cannot do this is refused. So is the target C(/).
       - With V(none), restic can write everything that its user can. What a snapshot lists is judged all the same.
     type: str
     choices: [auto, none]
