@@ -62,6 +62,7 @@ class FilterModule:
             "maintenance_records": _reports.maintenance_records,
             "orphan_notes": _reports.orphan_notes,
             "report_table": _reports.report_table,
+            "restore_table": _reports.restore_table,
             "snapshot_table": _reports.snapshot_table,
             "unit_word": unit_word,
             "verify_report": _reports.verify_report,

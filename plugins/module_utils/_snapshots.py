@@ -18,6 +18,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules imp
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restore import filters
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
 
+# Of the snapshots that cannot be read.
+_MOST_TOLD = 20
 _BEGINNING = datetime.min.replace(tzinfo=timezone.utc)
 
 
@@ -28,19 +30,32 @@ def stored_times(s3: S3, prefix: str) -> dict[str, datetime]:
 
 
 def listed(
-    clients: Clients, *, host: str | None, paths: list[str], tags: list[str], latest: int | None, upload_times: bool
-) -> list[dict[str, Any]]:
-    """The snapshots that fit, oldest first by their claimed time."""
+    clients: Clients,
+    *,
+    host: str | None,
+    paths: list[str],
+    tags: list[str],
+    latest: int | None,
+    upload_times: bool,
+    unreadable: str,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The snapshots that fit, oldest first by their claimed time, and what restic says of those that it cannot read."""
     if latest is not None and latest < 1:
         raise HoldfastError(f"latest is {latest}; it must be at least 1.")
     restic = clients.open_repository()
     newest = [f"--latest={latest}"] if latest else []
-    found = restic.snapshots([*filters(host, paths, tags), *newest])
+    chosen = [*filters(host, paths, tags), *newest]
+    ignored: list[str] = []
+    if unreadable == "tell":
+        found, ignored = restic.list_snapshots(chosen)
+    else:
+        found = restic.snapshots(chosen)
     for snapshot in found:
         snapshot["tags"] = snapshot.get("tags") or []
     if upload_times:
         _add_uploads(clients, found)
-    return sorted(found, key=lambda snapshot: (parse_date(snapshot["time"]) or _BEGINNING, snapshot["id"]))
+    found.sort(key=lambda snapshot: (parse_date(snapshot["time"]) or _BEGINNING, snapshot["id"]))
+    return found, ignored[:_MOST_TOLD]
 
 
 def _add_uploads(clients: Clients, found: list[dict[str, Any]]) -> None:

@@ -11,8 +11,8 @@ short_description: List the snapshots of a restic repository in R2
 version_added: 0.1.0
 description:
   - Lists the snapshots of a repository, all or those that fit.
-  - Fails when the repository holds a snapshot object that cannot be read. restic itself only skips it, which would hide
-    a damaged or planted object.
+  - Fails when the repository holds a snapshot object that cannot be read, unless O(unreadable) says otherwise. restic itself
+    only skips it, which would hide a damaged or planted object.
 author: The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
@@ -53,6 +53,13 @@ options:
         host could not choose it.
     type: bool
     default: false
+  unreadable:
+    description:
+      - What to do when the repository holds a snapshot object that cannot be read. V(fail) fails. V(tell) warns, and lists the
+        others, for those who want to restore one of them.
+    type: str
+    choices: [fail, tell]
+    default: fail
 notes:
   - Everything about a snapshot but RV(snapshots[].uploaded) was written by the backed-up host, and is no more to be
     trusted than the host.
@@ -105,6 +112,10 @@ snapshots:
       description: The tags.
       type: list
       elements: str
+    summary:
+      description: What restic counted, such as C(total_bytes_processed), where restic >= 0.17 made the snapshot.
+      returned: when the snapshot has one
+      type: dict
     uploaded:
       description: When the object was stored, as the service says. V(null) when the object is gone meanwhile.
       returned: when O(upload_times) is true
@@ -125,7 +136,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._snapshots import listed
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import LONG, shown, shown_all
 
 OPTIONS = {
     "host": {"type": "str"},
@@ -133,6 +144,7 @@ OPTIONS = {
     "tags": {"type": "list", "elements": "str", "default": []},
     "latest": {"type": "int"},
     "upload_times": {"type": "bool", "default": False},
+    "unreadable": {"type": "str", "choices": ["fail", "tell"], "default": "fail"},
 }
 
 SPEC = {**CLOUDFLARE, **S3, **RESTIC, **OPTIONS, "record_dir": {"type": "path"}}
@@ -140,11 +152,13 @@ SPEC = {**CLOUDFLARE, **S3, **RESTIC, **OPTIONS, "record_dir": {"type": "path"}}
 
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    clients = Clients(module.params, hider(module))
     try:
-        snapshots = listed(clients, **{name: module.params[name] for name in OPTIONS})
+        clients = Clients(module.params, hider(module))
+        snapshots, ignored = listed(clients, **{name: module.params[name] for name in OPTIONS})
     except HoldfastError as error:
         module.fail_json(**shown_all({"msg": str(error), **error.details}))
+    for line in ignored:
+        module.warn(shown(f"restic cannot read a snapshot: {line}", LONG))
     module.exit_json(changed=False, snapshots=shown_all(snapshots))
 
 

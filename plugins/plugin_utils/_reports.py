@@ -11,6 +11,7 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -22,6 +23,8 @@ NOTHING = "Nothing was done; see the failure above."
 LINE = "{:<24} {:<7} {}"
 # The length of a line of the table, of a text in a record, and how many findings of a host a record holds.
 LINE_LIMIT, TEXT_LIMIT, MOST_FINDINGS = 2000, 1000, 100
+# How many snapshots of a host are listed for those who restore.
+MOST_LISTED = 100
 _FINDING = ("code", "severity", "evidence", "what_to_do")
 
 Report = dict[str, Any]
@@ -139,6 +142,40 @@ def jobs_to_restore(jobs: Iterable[Mapping[str, Any]], names: Iterable[str] = ()
         for job in jobs
         if not chosen or job["name"] in chosen
     ]
+
+
+def restore_table(
+    snapshots: Iterable[Mapping[str, Any]], host: str, jobs: Iterable[Mapping[str, Any]] = (), most: int = MOST_LISTED
+) -> list[str]:
+    """What can be restored of a host, the newest by its time of storing first: job, id, stored, and the size that it claims."""
+    names = {_paths(job["paths"]): str(job["name"]) for job in jobs_to_restore(jobs)}
+    rows = sorted(snapshots, key=lambda snapshot: (str(snapshot["uploaded"] or ""), str(snapshot["id"])), reverse=True)
+    line = "{:<24} {:<20} {:<8} {:<20} {}"
+    lines = [line.format("HOST", "JOB", "ID", "STORED", "SIZE")]
+    for row in rows[:most]:
+        paths = row.get("paths") or ()
+        job = names.get(_paths(paths)) or f"({', '.join(map(str, paths))})"
+        cells = shown(host, 60), shown(job, 100), shown(str(row["id"])[:8]), shown(row["uploaded"] or "?", 30)
+        lines.append(line.format(*cells, _size((row.get("summary") or {}).get("total_bytes_processed"))))
+    if len(rows) > most:
+        lines.append(f"{shown(host, 60)} has {len(rows) - most} more, which are older: set holdfast_list_most.")
+    return lines
+
+
+def _paths(paths: Iterable[object]) -> frozenset[str]:
+    return frozenset(os.path.normpath(str(path)) for path in paths)
+
+
+def _size(count: object) -> str:
+    """What a person reads more easily than bytes; restic before 0.17 counted nothing."""
+    if not isinstance(count, int):
+        return "?"
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
 
 
 def snapshot_table(snapshots: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -23,6 +23,7 @@ from tests.support.waiting import happens
 SITE, MAINTENANCE, VERIFY, RELOCK, RESTORE = (
     f"holdfast.restic_r2.{name}" for name in ("site", "maintenance", "verify", "relock", "restore")
 )
+LIST = "holdfast.restic_r2.list"
 
 
 @pytest.fixture(name="fleet")
@@ -345,6 +346,20 @@ def test_restore_on_the_node_and_on_a_host(ansible: Ansible, history: Fleet, tmp
         # Neither the node nor another host has any use for the host's own keys.
         used = {request["key_id"] for request in history.stand_in.requests(start) if request["bucket"] == "backup-web1"}
         assert used - {None} and history.host("web1")["holdfast_access_key_id"] not in used
+
+
+@pytest.mark.xdist_group("history")
+def test_what_can_be_restored_is_listed(ansible: Ansible, history: Fleet) -> None:
+    start = history.stand_in.last_request()
+    run = ansible.playbook(LIST, history.inventory, "--limit", "web1")
+    assert run.exit_code == 0, run.output
+    rows = run.of(task="Show what can be restored")[-1].result["msg"]
+    stored = [key for key in history.stand_in.objects("backup-web1") if key.startswith("snapshots/")]
+    assert rows[0].split() == ["HOST", "JOB", "ID", "STORED", "SIZE"] and len(rows) == 1 + len(stored)
+    assert {row.split()[2] for row in rows[1:]} == {key.partition("/")[2][:8] for key in stored}
+    assert {tuple(row.split()[:2]) for row in rows[1:]} == {("web1", "data")} and rows[1].endswith("iB")
+    methods = {item["method"] for item in history.stand_in.requests(start) if item["bucket"] == "backup-web1"}
+    assert methods <= {"GET", "HEAD"}
 
 
 def test_a_restore_stays_where_it_may_be(ansible: Ansible, fleet: Fleet, tmp_path: Path) -> None:

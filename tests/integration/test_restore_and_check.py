@@ -266,6 +266,8 @@ def test_what_an_attacker_adds_is_named_and_stops_no_restore(
     listed = bed.module("restic_snapshot_info", key_id=made["key_id"])
     assert listed["failed"] is True and "cannot read 1 of the snapshot objects" in listed["msg"]
     assert planted[:8] in listed["msg"]
+    told = bed.module("restic_snapshot_info", key_id=made["key_id"], unreadable="tell", upload_times=True)
+    assert len(told["snapshots"]) == 1 and planted[:8] in str(told["warnings"]), told
 
     answer = bed.module("restic_restore", key_id=made["key_id"], target=str(tmp_path / "new"))
     assert answer["verified"] is True

@@ -158,6 +158,29 @@ def test_snapshots_are_listed_as_they_came() -> None:
     assert harmless(rows) and max(map(len, rows)) < 160
 
 
+def test_what_can_be_restored_is_named_by_its_job_and_bounded() -> None:
+    jobs = [{"name": "home", "paths": ["/home/", "/etc"]}, {"name": "db", "command": ["dump"], "filename": "all.sql"}]
+    stored = [
+        {"paths": ["/etc", "/home"], "summary": {"total_bytes_processed": 5 << 30}},
+        {"paths": ["/all.sql"], "summary": {"total_bytes_processed": 999}},
+        {"paths": ["/srv", EVIL * 50], "summary": {"total_bytes_processed": EVIL}},
+        {"paths": [], "summary": None},
+    ]
+    rows = [{"uploaded": f"2026-01-0{day}T00:00:00Z", "id": str(day) * 64, **one} for day, one in enumerate(stored, 1)]
+    lines = reports.restore_table([{**rows[0], "uploaded": None, "id": "0" * 64}, *rows], "web1", jobs)
+    assert [line.split()[2] for line in lines[-3:]] == ["2" * 8, "1" * 8, "0" * 8]
+    assert [line.split()[1] for line in lines[-3:]] == ["db", "home", "home"]
+    assert lines[-3].endswith(" 999 B") and lines[-2].endswith(" 5.0 GiB") and " ? " in lines[-1]
+    assert (
+        lines[0].split() == ["HOST", "JOB", "ID", "STORED", "SIZE"]
+        and lines[1].endswith(" ?")
+        and lines[2].endswith(" ?")
+    )
+    assert harmless(lines) and max(map(len, lines)) < 200
+    few = reports.restore_table(rows, "web1", jobs, 1)
+    assert len(few) == 3 and "has 3 more" in few[2]
+
+
 def test_a_host_chooses_only_among_releases_that_there_are() -> None:
     assert restic_architecture("x86_64") == "amd64" and set(ARCHITECTURES.values()) == {
         "amd64", "arm64", "arm", "386", "ppc64le", "riscv64", "s390x"
