@@ -20,10 +20,9 @@ from tests.support.fleet import Fleet
 from tests.support.running import Ansible, Run
 from tests.support.waiting import happens
 
-SITE, MAINTENANCE, VERIFY, RELOCK, RESTORE = (
-    f"holdfast.restic_r2.{name}" for name in ("site", "maintenance", "verify", "relock", "restore")
+SITE, MAINTENANCE, VERIFY, RELOCK, RESTORE, LIST = (
+    f"holdfast.restic_r2.{name}" for name in ("site", "maintenance", "verify", "relock", "restore", "list")
 )
-LIST = "holdfast.restic_r2.list"
 
 
 @pytest.fixture(name="fleet")
@@ -354,12 +353,10 @@ def test_what_can_be_restored_is_listed(ansible: Ansible, history: Fleet) -> Non
     run = ansible.playbook(LIST, history.inventory, "--limit", "web1")
     assert run.exit_code == 0, run.output
     rows = run.of(task="Show what can be restored")[-1].result["msg"]
-    stored = [key for key in history.stand_in.objects("backup-web1") if key.startswith("snapshots/")]
-    assert rows[0].split() == ["HOST", "JOB", "ID", "STORED", "SIZE"] and len(rows) == 1 + len(stored)
-    assert {row.split()[2] for row in rows[1:]} == {key.partition("/")[2][:8] for key in stored}
+    stored = {key[10:18] for key in history.stand_in.objects("backup-web1") if key.startswith("snapshots/")}
+    assert {row.split()[2] for row in rows} == {"ID", *stored} and len(rows) == 5
     assert {tuple(row.split()[:2]) for row in rows[1:]} == {("web1", "data")} and rows[1].endswith("iB")
-    methods = {item["method"] for item in history.stand_in.requests(start) if item["bucket"] == "backup-web1"}
-    assert methods <= {"GET", "HEAD"}
+    assert {one["method"] for one in history.stand_in.requests(start) if one["bucket"]} <= {"GET", "HEAD"}
 
 
 def test_a_restore_stays_where_it_may_be(ansible: Ansible, fleet: Fleet, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_an_exception_leaves_no_restic_behind(tmp_path: Path, monkeypatch: pytes
     started: list[subprocess.Popen[str]] = []
     program = restic(tmp_path, "trap 'exit 130' INT; while :; do sleep 0.05; done")
 
-    def interrupted(process: subprocess.Popen[str], timeout: float | None, most: int) -> tuple[str, str]:
+    def interrupted(process: subprocess.Popen[str], *_bounds: object) -> tuple[str, str]:
         started.append(process)
         raise KeyboardInterrupt
 
