@@ -39,8 +39,13 @@ _GRACE = 30.0
 _CHUNK = 1 << 16
 # How much is kept of the beginning and of the end of what is read by the line, in bytes.
 _KEPT = 1 << 16
-# What Go says when the kernel gives it no more memory (runtime/malloc.go, runtime/mem_linux.go, runtime/cgo).
-_NO_MEMORY = re.compile(r"^(fatal error|runtime).*(out of|cannot allocate) memory|pthread_create failed", re.MULTILINE)
+# What Go says when the kernel gives it no more memory (runtime/malloc.go, runtime/mem_linux.go, runtime/cgo). Its garbage
+# collector does not look whether it was given some (runtime/mgcmark_greenteagc.go): seen with restic 0.19.1 below a limit.
+_NO_MEMORY = re.compile(
+    r"^(fatal error|runtime).*(out of|cannot allocate) memory|pthread_create failed"
+    r"|^SIGSEGV: segmentation violation\nPC=.*\n+goroutine 0 .*\nruntime\.",
+    re.MULTILINE,
+)
 
 
 class TooLong(Exception):

@@ -31,6 +31,8 @@ class Hostile:
     def __init__(self, loot: dict[str, Any]) -> None:
         self.loot = loot
         self.done: dict[str, str] = {}
+        # An object of each part of each bucket: what is not there could be deleted under any lock.
+        self.seen: dict[tuple[str, str], str] = {}
         self.s3 = boto3.client(
             "s3",
             endpoint_url=loot["endpoint"],
@@ -55,11 +57,11 @@ class Hostile:
     def strike(self, whose: str, bucket: str) -> None:
         """Everything that S3 keys can be used for against one bucket."""
         for part in PARTS:
-            found: list[str] = []
             with contextlib.suppress(ClientError):
                 listed = self.s3.list_objects_v2(Bucket=bucket, Prefix=part, MaxKeys=1)
-                found = [entry["Key"] for entry in listed.get("Contents", [])]
-            key = (found or [part + "0" * 64])[0]
+                for entry in listed.get("Contents", []):
+                    self.seen[bucket, part] = entry["Key"]
+            key = self.seen.get((bucket, part), part + "0" * 64)
             self.attempt(f"{whose} overwrite {part}", lambda k=key: self.s3.put_object(Bucket=bucket, Key=k, Body=b""))
             self.attempt(f"{whose} delete {part}", lambda k=key: self.s3.delete_object(Bucket=bucket, Key=k))
             several = {"Objects": [{"Key": key}]}

@@ -59,6 +59,11 @@ def test_the_collector_of_go_is_told(tmp_path: Path) -> None:
         ("fatal error: out of memory allocating heap arena metadata", True),
         ("fatal error: runtime: cannot allocate memory", True),
         ("runtime/cgo: pthread_create failed: Resource temporarily unavailable", True),
+        (
+            "SIGSEGV: segmentation violation\nPC=0x43a21d m=4\n\ngoroutine 0 gp=0x2f m=4 [idle]:\nruntime.(*spanQueue).x()\n",
+            True,
+        ),
+        ("SIGSEGV: segmentation violation\nPC=0x43a21d m=4\n\ngoroutine 9 gp=0x2f m=4:\nmain.run()\n", False),
         ("Fatal: unable to open /out of memory/x", False),
         ("", False),
     ],
