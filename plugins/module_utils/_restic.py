@@ -157,7 +157,7 @@ class Restic:
         }
         try:
             return subprocess.Popen([self.program(), *args], **{**settings, **popen})
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise ResticError(self.repository.scrub(f"restic ({self.path}) could not be started: {error}")) from error
 
     def run(

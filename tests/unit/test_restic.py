@@ -149,6 +149,11 @@ def test_one_that_does_not_stop_is_killed(tmp_path: Path) -> None:
         assert process.returncode == -9
 
 
+def test_what_cannot_be_confined_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ResticError, match="could not be started"):
+        restic(tmp_path, "true").start(["x"], preexec_fn=lambda: int("x"))
+
+
 def test_an_exception_leaves_no_restic_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[str]] = []
     program = restic(tmp_path, "trap 'exit 130' INT; while :; do sleep 0.05; done")
