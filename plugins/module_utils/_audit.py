@@ -187,6 +187,15 @@ def recorded(keys: Iterable[str], recorded_keys: Iterable[str], changed: Iterabl
     return found
 
 
+def leaving(keys: Collection[str]) -> list[Finding]:
+    """Keys whose removal was begun, and that are still there."""
+    if not keys:
+        return []
+    evidence = f"The key {min(keys)[:12]} is still in keys/: its removal was begun and did not end."
+    what = "Run the password playbook again with holdfast_password_step=remove."
+    return [Finding("key_leaving", WARN, evidence, what, below("keys", keys))]
+
+
 def unused(objects: Iterable[str]) -> list[Finding]:
     """A repository without any data has nothing to maintain: its first backup is still to come."""
     if any(objects):

@@ -149,7 +149,9 @@ class Gate:
             known = record.repository_id if record and "config" in there and "config" not in changed else None
             self._note(audit.identity(known or self.restic.open(), expected))
         if record:
-            self._note(audit.recorded(self.names(found.objects, "keys"), record.keys, changed))
+            keys = set(self.names(found.objects, "keys"))
+            self._note(audit.recorded(keys - set(record.leaving), record.keys, changed))
+            self._note(audit.leaving(keys & set(record.leaving)))
         self.enforced(found)
 
     def _holds(self, item: S3Object, content: bytes) -> bool:
@@ -269,7 +271,9 @@ class Gate:
     def _look_into(self, key_id: str) -> None:
         """Give what opens the repository to what looks into single objects."""
         quick = self._quick[0] if self._quick else None
-        names = ("config", *(() if quick else (f"keys/{key_id}",)))
+        # After a new password has come, the one that is in use may open any of them.
+        keys = self.wanted.record.keys if self.wanted.record else [key_id]
+        names = ("config", *(() if quick else (f"keys/{name}" for name in keys)))
         there = {name: self.wanted.copies.get(name) or self.s3.get(self.prefix + name) for name in names}
         self.looked_into.keys = {**there, **(quick.objects if quick else {})}
         self.looked_into.restic = self._opened(self.restic)

@@ -15,13 +15,14 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._private_file import read_private, write_private
 
 _NAME = "record.json"
+_LEAVING = "leaving"
 _ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -43,6 +44,16 @@ class Record:
     created: str
     keys: list[str]
     extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def leaving(self) -> list[str]:
+        """Keys that are being removed on purpose: each of them may still be there, or be gone."""
+        return list(self.extra.get(_LEAVING, ()))
+
+    def opened_by(self, key_id: str, leaving: list[str]) -> Record:
+        """The record of a repository of which this is the only key, while others leave it."""
+        extra = {name: value for name, value in self.extra.items() if name != _LEAVING}
+        return replace(self, key_id=key_id, keys=[key_id], extra={**extra, **({_LEAVING: leaving} if leaving else {})})
 
 
 def folder(record_dir: str, bucket: str, prefix: str) -> str:
@@ -69,7 +80,7 @@ def _record(name: str, data: Any) -> Record:
     if not isinstance(data, dict) or any(key not in data for key in known):
         raise RecordError(f"The record {name} does not hold all of {', '.join(known)}; restore it from a copy.")
     record = Record(**{key: data.pop(key) for key in known}, extra=data)
-    ids = [record.repository_id, record.key_id, *record.keys]
+    ids = [record.repository_id, record.key_id, *record.keys, *record.leaving]
     if not all(isinstance(value, str) and _ID.fullmatch(value) for value in ids):
         raise RecordError(f"The record {name} holds an id that is not 64 hexadecimal digits; restore it from a copy.")
     return record
@@ -116,6 +127,16 @@ def stored(path: str, name: str) -> bytes | None:
         return None
     except OSError as error:
         raise RecordError(f"{os.path.join(path, name)} cannot be read: {error.strerror}.") from error
+
+
+def forget(path: str, name: str) -> None:
+    """Remove the copy of an object from the record; one that is not there is gone."""
+    try:
+        os.unlink(os.path.join(path, name))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise RecordError(f"{os.path.join(path, name)} cannot be removed: {error.strerror}.") from error
 
 
 def save(path: str, record: Record, objects: Mapping[str, bytes]) -> None:

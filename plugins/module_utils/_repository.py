@@ -32,7 +32,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
 
 # Also because what is as short as that would be masked in names and ids, too.
-_SHORTEST_PASSWORD = 8
+SHORTEST_PASSWORD = 8
 
 
 @dataclass
@@ -129,9 +129,9 @@ def _has_config(s3: S3, prefix: str) -> bool:
 def _refuse_to_make(clients: Clients, expected: str | None) -> None:
     """Raise unless there is nothing at all and nothing was ever recorded."""
     prefix, name = clients.prefix, _name(clients)
-    if len(clients.params["password"]) < _SHORTEST_PASSWORD:
+    if len(clients.params["password"]) < SHORTEST_PASSWORD:
         raise RepositoryError(
-            f"The password for the new repository {name} has fewer than {_SHORTEST_PASSWORD} characters: write a longer one, "
+            f"The password for the new repository {name} has fewer than {SHORTEST_PASSWORD} characters: write a longer one, "
             "such as `openssl rand -base64 24` makes. Nothing was made."
         )
     if expected:
@@ -180,7 +180,8 @@ def _record(clients: Clients, outcome: Outcome, old: Record | None, check_mode: 
 
 def _differences(record: Record, names: list[str]) -> list[str]:
     name = f"{record.bucket}/{record.prefix}".rstrip("/")
-    added, gone = (sorted(set(names) - set(record.keys)), sorted(set(record.keys) - set(names)))
+    known = {*record.keys, *record.leaving}
+    added, gone = sorted(set(names) - known), sorted(set(record.keys) - set(names))
     sentences = []
     if added:
         sentences.append(

@@ -44,7 +44,7 @@ class Scratch:
 
     Args:
         restic: restic for the repository in R2.
-        objects: The content of "config" and of the one object below "keys/".
+        objects: The content of "config" and of what opens it below "keys/".
         parent: Where to make the folder; the usual place for temporary files when None.
 
     Raises:

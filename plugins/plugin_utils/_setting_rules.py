@@ -280,7 +280,7 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(proxy, "repository_proxy", "backup_proxy", "guard_proxy", "restic_proxy", "holdfast_proxy"),
     **_of(authorities, "repository_ca_file", "backup_ca_file", "guard_ca_file", "restic_ca_file", "holdfast_ca_file"),
     **_of(password, "repository_password", "credentials_password"),
-    **_of(secret, "repository_api_token", "repository_token_maker", "repository_token_id",
+    **_of(secret, "repository_new_password", "repository_api_token", "repository_token_maker", "repository_token_id",
           "repository_host_access_key_id", "repository_host_secret_access_key", "repository_parent_access_key_id",
           "repository_parent_secret_access_key", "credentials_access_key_id", "credentials_secret_access_key",
           "credentials_session_token", "credentials_key_id", "guard_api_token", "holdfast_api_token"),
