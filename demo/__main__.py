@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from demo.attacker import Attacker, Attempt
@@ -20,11 +23,34 @@ from tests.support.running import ROOT
 
 VICTIM = "web1"
 STARTED = time.monotonic()
+# After so many seconds of silence somebody who watches is told what goes on.
+QUIET = 8.0
 summary: dict[str, Any] = {}
+said = {"last": STARTED}
 
 
 def say(text: str) -> None:
-    print(f"[{time.monotonic() - STARTED:5.1f} s] {text}", flush=True)
+    said["last"] = time.monotonic()
+    print(f"[{said['last'] - STARTED:5.1f} s] {text}", flush=True)
+
+
+@contextmanager
+def never_silent(world: World) -> Iterator[None]:
+    """Say what Ansible is at, as often as nothing else was said for a while."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(max(said["last"] + QUIET - time.monotonic(), 0.1)):
+            if time.monotonic() >= said["last"] + QUIET:
+                say(f"       … {world.at_work()}")
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 def require(promise: bool, sentence: str) -> None:
@@ -188,7 +214,7 @@ def print_summary() -> None:
 def main() -> int:
     failure = ""
     try:
-        with World() as world:
+        with World() as world, never_silent(world):
             provision(world)
             back_up(world, range(1, 5))
             attack(world)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import secrets
 import shutil
 import signal
@@ -52,6 +53,7 @@ class World:
         self.stand_in = StandIn.start(DEMO / "r2", write_seconds=1.0)
         self.ansible = Ansible(DEMO / "ansible", {"ANSIBLE_FORKS": "3", "TMPDIR": str(self._folder("tmp"))})
         self.random = random.Random(20261123)
+        self.doing: str | Path = "the hosts are being made"
         # Ends what was started also when the demo itself is told to end.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
@@ -130,6 +132,7 @@ class World:
 
     def back_up(self, name: str, job: str = "files") -> None:
         """Run a job as its timer would: the very command of the unit's ExecStart."""
+        self.doing = f"a backup of {name}"
         command = [str(self.root(name) / "bin" / "holdfast-restic"), "--backup", job]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": os.defpath})
         with (DEMO / "logs" / f"backup-{name}.log").open("a", encoding="utf-8") as log:
@@ -141,6 +144,7 @@ class World:
 
     def start(self, playbook: str, log: Path, *arguments: str) -> tuple[subprocess.Popen[str], Path]:
         """Start a playbook in a process group of its own."""
+        self.doing = log
         with log.open("w", encoding="utf-8") as output:
             return self.ansible.start_playbook(
                 f"holdfast.restic_r2.{playbook}", INVENTORY, "-e", f"@{DEMO / 'vault.yml'}", *arguments,
@@ -161,6 +165,13 @@ class World:
         if process.returncode != 0:
             raise Broken(f"The playbook {playbook} ended with {process.returncode}; see {log.relative_to(ROOT)}.")
         return Run(process.returncode, log.read_text(encoding="utf-8"), *read_record(record))
+
+    def at_work(self) -> str:
+        """What goes on at this moment: of a playbook, the task."""
+        if isinstance(self.doing, str):
+            return self.doing
+        tasks = re.findall(r"^TASK \[(.*)\]", self.doing.read_text(encoding="utf-8"), re.MULTILINE)
+        return tasks[-1] if tasks else "Ansible begins"
 
     def open_prefixes(self) -> set[str]:
         """What is open at this moment, by the ledger of the stand-in."""

@@ -48,7 +48,8 @@ class Record:
     @property
     def leaving(self) -> list[str]:
         """Keys that are being removed on purpose: each of them may still be there, or be gone."""
-        return list(self.extra.get(_LEAVING, ()))
+        found = self.extra.get(_LEAVING, [])
+        return list(found) if isinstance(found, list) else [found]
 
     def opened_by(self, key_id: str, leaving: list[str]) -> Record:
         """The record of a repository of which this is the only key, while others leave it."""
