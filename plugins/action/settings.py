@@ -14,7 +14,14 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._setting_names import NAMES
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings import contradictions, converted, misspelt
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings import (
+    contradictions,
+    converted,
+    elsewhere,
+    halves,
+    in_own_words,
+    misspelt,
+)
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._shared import PLACE, place_of, shared
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._without_facts import (
     facts_of,
@@ -33,6 +40,8 @@ SPEC = {
     "facts": {"type": "str", "choices": ["refuse", "tell"], "default": "refuse"},
 }
 COLLECTION = "holdfast.restic_r2"
+# What a role does later on with settings that are looked at together with those of its first entry point.
+LATER = {"repository": ("maintenance", "verify")}
 
 
 class ActionModule(ActionBase):
@@ -62,11 +71,12 @@ class ActionModule(ActionBase):
         self._refuse_shared(wanted["apart"], task_vars, variables)
         if wanted["facts"] == "refuse":
             _refuse_misspelt(variables, host_of(task_vars))
+            _refuse(halves(variables), host_of(task_vars))
             if wanted["whole_play"]:
                 result["warnings"] = self._look_ahead(variables, host_of(task_vars))
         # First what can be told well, then what hangs on it.
         own = self._read([*specs.get(wanted["entry_point"], {}), *wanted["options"]], variables)
-        values = _checked(own, {**options, **wanted["options"]}, host_of(task_vars))
+        values = _checked(own, {**options, **wanted["options"]}, host_of(task_vars), variables)
         for other in filter(None, map(own.get, wanted["reaches"])):
             pretence = _pretence(str(other), facts_of(task_vars, str(other)))
             if pretence:
@@ -75,7 +85,7 @@ class ActionModule(ActionBase):
         # A variable that belongs to another role of the collection is what that role would make of it.
         for other_role in {name.partition("_")[0] for name in more if name not in options} if role else ():
             options = {**_flat(_role_options(str(Path(role._role_path).parent / other_role))), **options}
-        values.update(_checked(more, options, host_of(task_vars)))
+        values.update(_checked(more, options, host_of(task_vars), variables))
         _refuse(contradictions(values), host_of(task_vars))
         prefix = f"{role.get_name(include_role_fqcn=False)}_" if role else ""
         result.update({name.removeprefix("__").removeprefix(prefix): value for name, value in values.items()})
@@ -108,7 +118,10 @@ class ActionModule(ActionBase):
         values: dict[str, Any] = {}
         for role in roles:
             known = {**variables, "role_path": role._role_path}
-            for name in specs[role.get_name(include_role_fqcn=False)].get("main", {}):
+            own = role.get_name(include_role_fqcn=False)
+            for name in dict.fromkeys(
+                name for entry in ("main", *LATER.get(own, ())) for name in specs[own].get(entry, {})
+            ):
                 try:
                     values.update(self._read([name], known))
                 except AnsibleActionFail:
@@ -118,7 +131,8 @@ class ActionModule(ActionBase):
         options = {
             name: option for entries in specs.values() for spec in entries.values() for name, option in spec.items()
         }
-        _checked(values, options, host)
+        _checked(values, options, host, variables)
+        _refuse_names(elsewhere(set(variables) - set(NAMES), options, [f"{role}_" for role in specs]), host)
         near = misspelt(variables, options, tuple(f"{role}_" for role in specs), 0.85)
         return [f"{host}: {name} is no setting of {COLLECTION}; {meant} is." for name, meant in near.items()]
 
@@ -178,7 +192,10 @@ def _refuse(problems: list[str], host: str) -> None:
 
 
 def _refuse_misspelt(variables: dict[str, Any], host: str) -> None:
-    near = misspelt(variables, NAMES, ("holdfast_",), 0.7)
+    _refuse_names(misspelt(variables, NAMES, ("holdfast_",), 0.7), host)
+
+
+def _refuse_names(near: dict[str, str], host: str) -> None:
     if near:
         raise AnsibleActionFail(
             "\n".join(
@@ -188,8 +205,8 @@ def _refuse_misspelt(variables: dict[str, Any], host: str) -> None:
         )
 
 
-def _checked(values: dict[str, Any], options: dict[str, Any], host: str) -> dict[str, Any]:
+def _checked(values: dict[str, Any], options: dict[str, Any], host: str, variables: dict[str, Any]) -> dict[str, Any]:
     """The values as their options describe them; the validation that Ansible does itself has seen facts, and converts nothing."""
     found, problems = converted(values, options)
-    _refuse(problems, host)
+    _refuse(in_own_words(problems, variables), host)
     return found

@@ -17,6 +17,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise_prefix
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import parse_duration
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._calendar import is_event, nearest
 
@@ -191,6 +194,40 @@ def authorities(text: str) -> None:
         absolute(text)
 
 
+def length_of_time(text: str) -> None:
+    """A duration as restic and its retention read it."""
+    try:
+        parse_duration("" if text == "0" else text)
+    except HoldfastError:
+        number = (re.findall(r"[0-9]+", text) or ["7"])[0]
+        raise ValueError(
+            f"is {_said(text)}, which is no length of time: write years, months, days or hours, as in {number}d or 1y6m"
+        ) from None
+
+
+def folder_of_node(text: str) -> None:
+    """A folder that is the same wherever Ansible is run."""
+    if text and not text.startswith(("/", "~")):
+        raise ValueError(
+            f"is {_said(text)}, which is another folder wherever this is run: write it from / on, or in a home, as in ~/{text}"
+        )
+
+
+def prefix(text: str) -> None:
+    try:
+        normalise_prefix(text)
+    except HoldfastError:
+        raise ValueError(
+            f"is {_said(text)}, and restic and R2 would read that otherwise: write names with slashes between, as in web1/, "
+            "without . and .., and without %, ? and #"
+        ) from None
+
+
+def release(text: str) -> None:
+    if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", text):
+        raise ValueError(f"is {_said(text)}, which is no release of restic: write its three numbers, as in 0.19.1")
+
+
 def secret(text: str) -> None:
     """Nothing of it is shown."""
     if text != text.strip() or "\n" in text or "\r" in text:
@@ -263,6 +300,11 @@ RULES: dict[str, Callable[[Any], None]] = {
           "repository_first_read_limit", "repository_token_former_seconds", "backup_prove_retries"),
     **_of(between(1), "repository_list_most", "repository_time_limit", "repository_abort_uploads_after_days",
           "backup_prove_timeout"),
+    **_of(length_of_time, "repository_grace", "repository_retention.keep_within",
+          *(f"repository_retention.keep_within_{word}" for word in ("hourly", "daily", "weekly", "monthly", "yearly"))),
+    **_of(folder_of_node, "repository_record_dir", "repository_cache_dir", "repository_scratch_dir"),
+    **_of(prefix, "repository_prefix"),
+    **_of(release, "restic_version"),
     **_of(job_name, "backup_jobs.name"),
     **_of(user_name, "backup_jobs.user", "backup_user"),
     **_of(file_name, "backup_jobs.filename"),

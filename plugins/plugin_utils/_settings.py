@@ -30,6 +30,12 @@ SEPARABLE = (
     "expected_hosts", "no_proxy",
 )  # fmt: skip
 
+# Of these, one is of no use without the other.
+PAIRS = (
+    ("holdfast_access_key_id", "holdfast_secret_access_key"),
+    ("holdfast_parent_access_key_id", "holdfast_parent_secret_access_key"),
+)
+
 
 class SettingError(ValueError):
     """A value cannot be used.
@@ -94,6 +100,43 @@ def misspelt(names: Iterable[str], known: Iterable[str], prefixes: tuple[str, ..
     return found
 
 
+def elsewhere(names: Iterable[str], known: Iterable[str], roles: Iterable[str]) -> dict[str, str]:
+    """Those names that begin with holdfast_, and that a setting of a role has after its own beginning."""
+    settings = set(known)
+    found = {}
+    for name in sorted(set(names)):
+        if name.startswith("holdfast_") and name not in settings:
+            meant = [role + name.removeprefix("holdfast_") for role in roles]
+            found[name] = next((one for one in meant if one in settings), "")
+    return {name: one for name, one in found.items() if one}
+
+
+def halves(names: Iterable[str]) -> list[str]:
+    """What is wrong with pairs of which one is there, in sentences."""
+    there = set(names)
+    problems = []
+    for one, other in PAIRS:
+        for given, missing in ((one, other), (other, one)):
+            if given in there and missing not in there:
+                problems.append(f"{given} is set and {missing} is not: write both, or neither.")
+    return problems
+
+
+def in_own_words(problems: Iterable[str], written: Mapping[str, Any]) -> list[str]:
+    """The sentences with the names of variables that a person has written, each once.
+
+    Args:
+        problems: Sentences that begin with the name of a setting of a role.
+        written: The variables, as they are before templates are evaluated.
+    """
+    told = []
+    for problem in problems:
+        name = re.match(r"\w*", problem)[0]  # type: ignore[index]
+        source = re.match(r"\s*\{\{\s*(holdfast_\w+)", str(written.get(name, "")))
+        told.append(source[1] + problem.removeprefix(name) if source and source[1] in written else problem)
+    return list(dict.fromkeys(told))
+
+
 def _option(name: str, value: Any, option: Mapping[str, Any], rule: str, label: str = "") -> tuple[Any, list[str]]:
     """The value of one option; `rule` is its name from the outside in, `label` is what a sentence begins with."""
     label = label or name
@@ -101,6 +144,8 @@ def _option(name: str, value: Any, option: Mapping[str, Any], rule: str, label: 
     if value is None and kind not in ("list", "dict"):
         return option.get("default"), []
     try:
+        if option.get("no_log") and isinstance(value, (int, float)) and not isinstance(value, bool):
+            raise SettingError("is a number, whose digits YAML may have changed", "it in quotes")
         if kind == "dict" and option.get("options"):
             return _suboptions(_dict(value), option["options"], rule, f"{label}.")
         if kind == "list" and option.get("options"):

@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils import _quick_key
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import GATE
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._repository_audit import audit_for
 
 from tests.stand_in.client import StandIn
 from tests.support.fleet import Fleet
@@ -187,6 +192,27 @@ case "$1 $2" in "key add") exit 1;; esac""")  # fmt: skip
     assert (last["changed"], last["removed"], last["windows"]) == (True, [], []) and record(site) == kept
 
 
+def test_where_python_cannot_encrypt_either_password_reads_what_is_new(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then restic opens what came since the baseline by the recorded keys, in a folder of its own."""
+    monkeypatch.setattr(_quick_key, "HAS_CRYPTOGRAPHY", False)
+    add(site)
+    site.back_up()
+    spec = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **GATE}
+    defaults = {name: option.get("default") for name, option in spec.items()}
+    for password in (NEW, PASSWORD):
+        asked = {
+            **site.bed.options,
+            "record_dir": str(site.bed.record_dir),
+            "baseline": "compare",
+            "password": password,
+        }
+        audit = audit_for(Clients({**defaults, **asked}), check_mode=True)
+        audit.run()
+        assert audit.outcome["blocked"] is False and audit.outcome["read"]["indexes"] == 1, audit.outcome
+
+
 def test_hosts_are_kept_out_while_keys_are_open(site: Site) -> None:
     bed = site.bed
     account = {name: bed.account[name] for name in ("account_id", "api_token", "api_url")}
@@ -207,61 +233,82 @@ def test_hosts_are_kept_out_while_keys_are_open(site: Site) -> None:
     assert changes == [lock, token, lock, lock, token, lock], order
 
 
-@pytest.mark.proof
-def test_the_playbook_step_by_step(ansible: Ansible, stand_in: StandIn, restic_path: str, tmp_path: Path) -> None:
-    fleet = Fleet(tmp_path / "fleet", stand_in, restic_path)
-    assert ansible.playbook("holdfast.restic_r2.site", fleet.inventory).exit_code == 0
-    assert fleet.backup("web1").returncode == 0
-    host, old = fleet.host("web1"), fleet.host("web1")["holdfast_password"]
-    fleet.secrets.append(NEW)
+class Change:
+    """A fleet of one host whose password is changed by the playbook."""
 
-    def step(name: str, *arguments: str) -> Run:
-        run = ansible.playbook(
-            "holdfast.restic_r2.password", fleet.inventory, *arguments, variables={"holdfast_password_step": name}
+    def __init__(self, ansible: Ansible, fleet: Fleet) -> None:
+        self.ansible = ansible
+        self.fleet = fleet
+        self.host = fleet.host("web1")
+        fleet.secrets.append(NEW)
+        self.done("site")
+
+    def done(self, name: str) -> None:
+        run = self.ansible.playbook(f"holdfast.restic_r2.{name}", self.fleet.inventory)
+        assert run.exit_code == 0, run.output
+
+    def step(self, name: str, *arguments: str) -> Run:
+        run = self.ansible.playbook(
+            "holdfast.restic_r2.password", self.fleet.inventory, *arguments, variables={"holdfast_password_step": name}
         )
-        assert not [secret for secret in fleet.secrets if secret in run.output]
+        assert not [secret for secret in self.fleet.secrets if secret in run.output]
         return run
 
-    def password() -> str:
-        return (fleet.home("web1") / "etc" / "password").read_text(encoding="utf-8")
+    def on_host(self) -> str:
+        return (self.fleet.home("web1") / "etc" / "password").read_text(encoding="utf-8")
 
-    def there() -> list[str]:
-        return [key for key in stand_in.objects("backup-web1") if key.startswith("keys/")]
+    def keys(self) -> int:
+        return len([key for key in self.fleet.stand_in.objects("backup-web1") if key.startswith("keys/")])
 
-    # Nothing is done for who has not written down what is to be done.
+    def backs_up(self) -> bool:
+        return self.fleet.backup("web1").returncode == 0
+
+    def open(self) -> set[str]:
+        return {entry["prefix"] for entry in self.fleet.stand_in.ledger()["exposures"]}
+
+
+@pytest.fixture(name="playbook")
+def fixture_playbook(ansible: Ansible, stand_in: StandIn, restic_path: str, tmp_path: Path) -> Change:
+    return Change(ansible, Fleet(tmp_path / "fleet", stand_in, restic_path))
+
+
+@pytest.mark.proof
+def test_the_playbook_does_nothing_for_who_has_not_written_down_what(playbook: Change) -> None:
     for name, text in {"add": "as holdfast_new_password", "": "say which step"}.items():
-        refused = step(name)
+        refused = playbook.step(name)
         assert refused.exit_code == 2 and text in refused.failed[0].result["msg"], refused.output
-    host["holdfast_new_password"] = NEW
-    assert "take holdfast_new_password away" in step("remove").failed[0].result["msg"]
-    dry = step("add", "--check")
+    playbook.host["holdfast_new_password"] = NEW
+    assert "take holdfast_new_password away" in playbook.step("remove").failed[0].result["msg"]
+    dry = playbook.step("add", "--check")
     assert dry.exit_code == 0 and dry.of(action="holdfast.restic_r2.restic_key")[0].changed, dry.output
-    assert len(there()) == 1 and password() == old
+    assert playbook.keys() == 1 and playbook.on_host() == playbook.host["holdfast_password"]
 
-    added = step("add", "-vvv", "--diff")
-    assert added.exit_code == 0 and password() == NEW and len(there()) == 2, added.output
-    assert fleet.backup("web1").returncode == 0 and stand_in.ledger()["exposures"] == []
-    again = step("add")
+
+@pytest.mark.proof
+@pytest.mark.timeout(1800)
+def test_the_playbook_step_by_step(playbook: Change) -> None:
+    assert playbook.backs_up()
+    playbook.host["holdfast_new_password"] = NEW
+    added = playbook.step("add", "-vvv", "--diff")
+    assert added.exit_code == 0 and playbook.on_host() == NEW and playbook.keys() == 2, added.output
+    assert playbook.backs_up() and playbook.open() == set()
+    again = playbook.step("add")
     # A copy beside the files in use comes and goes each time, and is proved.
-    assert {one.action for one in again.changed} == {"holdfast.restic_r2.host_credentials"} and password() == NEW
+    assert {one.action for one in again.changed} == {"holdfast.restic_r2.host_credentials"}
 
-    host["holdfast_password"] = host.pop("holdfast_new_password")
-    dry = step("remove", "--check")
-    assert dry.exit_code == 0 and dry.of(action="holdfast.restic_r2.restic_key")[1].changed and len(there()) == 2, (
-        dry.output
-    )
-    # A host that has not proved that it works with the new one keeps the old one.
-    program_path = fleet.home("web1") / "bin" / "restic"
+    playbook.host["holdfast_password"] = playbook.host.pop("holdfast_new_password")
+    dry = playbook.step("remove", "--check")
+    assert dry.exit_code == 0 and dry.of(action="holdfast.restic_r2.restic_key")[1].changed, dry.output
+    # For a host that has not proved that it works with the new one, the old one stays.
+    program_path = playbook.fleet.home("web1") / "bin" / "restic"
     content = program_path.read_bytes()
     program_path.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
-    fleet.common.update(backup_prove_retries=0, backup_prove_timeout=30)
-    failing = step("remove")
-    assert failing.exit_code == 2 and "What the host has works" in failing.output and len(there()) == 2
+    playbook.fleet.common.update(backup_prove_retries=0, backup_prove_timeout=30)
+    failing = playbook.step("remove")
+    assert failing.exit_code == 2 and "What the host has works" in failing.output and playbook.keys() == 2
     program_path.write_bytes(content)
-    removed = step("remove", "-vvv", "--diff")
-    assert removed.exit_code == 0 and len(there()) == 1, removed.output
-    assert {entry["prefix"] for entry in stand_in.ledger()["exposures"]} == {"keys/"}
-    assert fleet.backup("web1").returncode == 0
+    removed = playbook.step("remove", "-vvv", "--diff")
+    assert removed.exit_code == 0 and playbook.keys() == 1, removed.output
+    assert playbook.open() == {"keys/"} and playbook.backs_up()
     for name in ("site", "maintenance", "verify"):
-        run = ansible.playbook(f"holdfast.restic_r2.{name}", fleet.inventory)
-        assert run.exit_code == 0, run.output
+        playbook.done(name)

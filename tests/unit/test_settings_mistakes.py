@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Mistakes that a newcomer makes in types, values and names of settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings import (
+    converted,
+    elsewhere,
+    halves,
+    in_own_words,
+)
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+OPTIONS: dict[str, Any] = {
+    name: option
+    for path in sorted(ROLES.glob("*/meta/argument_specs.yml"))
+    for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values()
+    for name, option in (entry.get("options") or {}).items()
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "meant"),
+    [
+        ("repository_grace", "7", "7d"),
+        ("repository_grace", "7 days", "7d"),
+        ("repository_record_dir", "records", "~/records"),
+        ("repository_prefix", "../web1/", "web1/"),
+        ("restic_version", "latest", "0.19.1"),
+        ("repository_retention_time", "upload", "uploaded"),
+        ("repository_max_age", "26h", "digits alone"),
+        ("repository_fence_seconds", "1m", "digits alone"),
+        ("repository_password", 12345678, "in quotes"),
+        ("repository_retention", {"keep_dayly": 7}, "keep_daily"),
+        ("repository_retention", {"daily": 7}, "keep_daily"),
+        ("repository_retention", {"keep_daily": "seven"}, "digits alone"),
+        ("repository_retention", {"keep_within": "2 weeks"}, "2d"),
+    ],
+)
+def test_mistakes_of_a_newcomer_are_refused(name: str, written: Any, meant: str) -> None:
+    _result, problems = converted({name: written}, OPTIONS)
+    assert len(problems) == 1 and ": write " in problems[0] and meant in problems[0], problems
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("repository_grace", "0"),
+        ("repository_grace", "1y6m"),
+        ("repository_record_dir", "~/.local/share/holdfast"),
+        ("repository_record_dir", "/srv/my fleet"),
+        ("repository_prefix", "web1"),
+        ("repository_prefix", ""),
+        ("restic_version", "0.19.1"),
+        ("repository_retention", {"keep_within": "14d", "max_remove": "50%"}),
+    ],
+)
+def test_what_is_meant_is_taken(name: str, written: Any) -> None:
+    assert converted({name: written}, OPTIONS) == ({name: written}, [])
+
+
+def test_names_and_pairs_that_are_set_by_half() -> None:
+    known = {"backup_jobs", "restic_method", "holdfast_password"}
+    roles = ["repository_", "restic_", "backup_"]
+    assert elsewhere({"holdfast_jobs", "holdfast_method", "holdfast_password", "holdfast_x"}, known, roles) == {
+        "holdfast_jobs": "backup_jobs", "holdfast_method": "restic_method",
+    }  # fmt: skip
+    assert halves({"holdfast_access_key_id"}) == [
+        "holdfast_access_key_id is set and holdfast_secret_access_key is not: write both, or neither."
+    ]
+    assert halves({"holdfast_access_key_id", "holdfast_secret_access_key"}) == []
+
+
+def test_a_sentence_names_what_a_person_has_written() -> None:
+    template = "{{ holdfast_bucket | default('x') }}"
+    written = {"repository_bucket": template, "backup_bucket": template, "holdfast_bucket": "My_Bucket"}
+    said = ["repository_bucket is wrong.", "backup_bucket is wrong.", "backup_jobs is wrong."]
+    assert in_own_words(said, written) == ["holdfast_bucket is wrong.", "backup_jobs is wrong."]
+    del written["holdfast_bucket"]
+    assert in_own_words(said, written) == said
