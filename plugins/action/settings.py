@@ -134,6 +134,8 @@ class ActionModule(ActionBase):
         _checked(values, options, host, variables)
         _refuse_names(elsewhere(set(variables) - set(NAMES), options, [f"{role}_" for role in specs]), host)
         near = misspelt(variables, options, tuple(f"{role}_" for role in specs), 0.85)
+        # Variables of others may be called so; but without its jobs, a host would be backed up otherwise than was meant.
+        _refuse_names({name: meant for name, meant in near.items() if meant == "backup_jobs"}, host)
         return [f"{host}: {name} is no setting of {COLLECTION}; {meant} is." for name, meant in near.items()]
 
     def _read(self, names: list[str], variables: dict[str, Any]) -> dict[str, Any]:
@@ -148,10 +150,11 @@ class ActionModule(ActionBase):
             except AnsibleError as error:
                 if type(error).__name__ == "AnsibleValueOmittedError":
                     continue
-                raise AnsibleActionFail(
+                problem = (
                     f"{name} cannot be evaluated from inventory, play and extra variables alone (facts are left out, because "
                     f"the host could forge them): {error}"
-                ) from error
+                )
+                raise AnsibleActionFail(in_own_words([problem], variables)[0]) from error
             if not (isinstance(value, str) and value == omitted):
                 values[name] = value
         return values

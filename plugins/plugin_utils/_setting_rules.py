@@ -19,7 +19,7 @@ from typing import Any
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise_prefix
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import parse_duration
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import COUNTED, parse_duration
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._calendar import is_event, nearest
 
@@ -205,6 +205,12 @@ def length_of_time(text: str) -> None:
         ) from None
 
 
+def retention(words: Mapping[str, Any]) -> None:
+    if not any(str(name).startswith("keep_") for name in words):
+        near = next((f"keep_{name}" for name in words if name in COUNTED), "keep_daily")
+        raise ValueError(f"says nothing of what is kept: write for example {{{near}: 7}}")
+
+
 def folder_of_node(text: str) -> None:
     """A folder that is the same wherever Ansible is run."""
     if text and not text.startswith(("/", "~")):
@@ -302,6 +308,8 @@ RULES: dict[str, Callable[[Any], None]] = {
           "backup_prove_timeout"),
     **_of(length_of_time, "repository_grace", "repository_retention.keep_within",
           *(f"repository_retention.keep_within_{word}" for word in ("hourly", "daily", "weekly", "monthly", "yearly"))),
+    **_of(retention, "repository_retention"),
+    **_of(between(-1), *(f"repository_retention.keep_{word}" for word in COUNTED)),
     **_of(folder_of_node, "repository_record_dir", "repository_cache_dir", "repository_scratch_dir"),
     **_of(prefix, "repository_prefix"),
     **_of(release, "restic_version"),

@@ -146,8 +146,12 @@ def _option(name: str, value: Any, option: Mapping[str, Any], rule: str, label: 
     try:
         if option.get("no_log") and isinstance(value, (int, float)) and not isinstance(value, bool):
             raise SettingError("is a number, whose digits YAML may have changed", "it in quotes")
+        if kind == "str" and option.get("choices") and isinstance(value, bool):
+            raise SettingError("is a truth value for YAML", f"it in quotes, as one of {', '.join(option['choices'])}")
         if kind == "dict" and option.get("options"):
-            return _suboptions(_dict(value), option["options"], rule, f"{label}.")
+            value = _dict(value)
+            RULES.get(rule, _raw)(value)
+            return _suboptions(value, option["options"], rule, f"{label}.")
         if kind == "list" and option.get("options"):
             return _dicts(value, option["options"], rule, label)
         result = _list(value, option, name) if kind == "list" else CONVERTERS.get(kind, _raw)(value)
@@ -164,7 +168,7 @@ def _suboptions(value: Mapping[str, Any], options: Options, rule: str, label: st
     problems: list[str] = []
     for name, inner in value.items():
         if name not in options:
-            near = nearest(str(name), options)
+            near = nearest(str(name), options) or next((one for one in sorted(options) if one.endswith(f"_{name}")), "")
             meant = f"write {near}" if near else f"write one of {', '.join(sorted(options))}"
             problems.append(f"{label}{shown(name, 60)} is no setting: {meant}.")
         elif inner is not None or options[name].get("required"):

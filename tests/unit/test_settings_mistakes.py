@@ -43,6 +43,10 @@ OPTIONS: dict[str, Any] = {
         ("repository_retention", {"daily": 7}, "keep_daily"),
         ("repository_retention", {"keep_daily": "seven"}, "digits alone"),
         ("repository_retention", {"keep_within": "2 weeks"}, "2d"),
+        ("repository_retention", {"keep_daily": -5}, "-1 or more"),
+        ("repository_retention", {}, "{keep_daily: 7}"),
+        ("repository_retention", 7, "{name: value}"),
+        ("repository_fence", False, "in quotes, as one of auto, never"),
     ],
 )
 def test_mistakes_of_a_newcomer_are_refused(name: str, written: Any, meant: str) -> None:
