@@ -53,6 +53,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
+            "failure_text": _reports.failure_text,
             "shown": shown,
             "commands_read_homes": _homes.commands_read_homes,
             "reads_homes": _homes.reads_homes,

@@ -16,18 +16,29 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_answer import Completed, reason
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown, shown_all
 
 UNREACHABLE = "The maintenance node could not be reached; nothing was done."
-NOTHING = "Nothing was done; see the failure above."
+NOTHING = "It did not come to its end; see the failure above."
 LINE = "{:<24} {:<7} {}"
 # The length of a line of the table, of a text in a record, and how many findings of a host a record holds.
 LINE_LIMIT, TEXT_LIMIT, MOST_FINDINGS = 2000, 1000, 100
 # How many snapshots of a host are listed for those who restore.
 MOST_LISTED = 100
+# How many snapshots a line names, so that it stays short enough for what comes after them.
+MOST_NAMED = 40
 _FINDING = ("code", "severity", "evidence", "what_to_do")
 
 Report = dict[str, Any]
+
+
+def failure_text(result: Mapping[str, Any]) -> str:
+    """Why a task failed: what a command said last, whose message only tells that it failed."""
+    message, said = str(result.get("msg") or ""), str(result.get("stderr") or result.get("stdout") or "")
+    if said.strip() and (not message or message.startswith("non-zero return code")):
+        message = reason(Completed(1, "", said)) + "."
+    return shown(message or "It failed, see above.", LINE_LIMIT)
 
 
 def maintenance_report(pruned: Mapping[str, Any], check_mode: bool = False) -> Report:
@@ -36,7 +47,9 @@ def maintenance_report(pruned: Mapping[str, Any], check_mode: bool = False) -> R
         return {"done": False, "text": UNREACHABLE}
     removed, kept = len(pruned.get("removed") or ()), len(pruned.get("kept") or ())
     text = f"{'would remove' if check_mode else 'removed'} {removed} of {removed + kept} snapshots"
-    if not check_mode:
+    if check_mode:
+        text += _named(pruned.get("removed") or ())
+    else:
         freed = round((pruned.get("bytes_removed") or 0) / 1048576, 1)
         seconds = round(sum(window["seconds"] for window in pruned.get("windows") or ()), 1)
         text += f", {freed} MiB freed, unlocked for {float(seconds)} s"
@@ -45,6 +58,14 @@ def maintenance_report(pruned: Mapping[str, Any], check_mode: bool = False) -> R
         text += f", without a fence ({unfenced})"
     # Maintenance takes nothing from a host that makes no backups, and so goes on.
     return {"done": True, "text": _with_look(text, _evidence(pruned, stale=True))}
+
+
+def _named(snapshots: Iterable[Mapping[str, Any]]) -> str:
+    """Which snapshots these are, by the time at which they were stored: what restic would ask for, and nothing could undo."""
+    rows = sorted((str(one.get("uploaded") or one.get("time")), str(one["id"])) for one in snapshots)
+    named = [f"{shown(name[:8])} of {shown(stored[:16].replace('T', ' '))}" for stored, name in rows[:MOST_NAMED]]
+    more = [f"{len(rows) - MOST_NAMED} more"] if len(rows) > MOST_NAMED else []
+    return f": {', '.join(named + more)}" if rows else ""
 
 
 def _unfenced(pruned: Mapping[str, Any]) -> str | None:
@@ -84,14 +105,17 @@ def report_of(variables: Mapping[str, Any]) -> Report:
     return dict(report) if isinstance(report, Mapping) and "done" in report else {"done": False, "text": NOTHING}
 
 
-def report_table(hostvars: Mapping[str, Any], hosts: Iterable[str], notes: Iterable[str] = ()) -> list[str]:
-    """The lines of the table at the end of a run."""
+def report_table(
+    hostvars: Mapping[str, Any], hosts: Iterable[str], notes: Iterable[str] = (), following: str = ""
+) -> list[str]:
+    """The lines of the table at the end of a run, the last with what to do next."""
     lines = [LINE.format("HOST", "STATE", "WHAT HAPPENED")]
     for host in hosts:
         report = report_of(hostvars[host])
         state = "ok" if report.get("done") else "FAILED"
         lines.append(LINE.format(shown(host), state, shown(report.get("text", NOTHING), LINE_LIMIT)))
-    return lines + [LINE.format("-", "note", shown(note, LINE_LIMIT)) for note in notes]
+    lines += [LINE.format("-", "note", shown(note, LINE_LIMIT)) for note in notes]
+    return lines + ([LINE.format("-", "next", shown(following, LINE_LIMIT))] if following else [])
 
 
 def orphan_notes(

@@ -26,6 +26,21 @@ STALE = {"code": "stale", "evidence": "No new backups.", "objects": []}
 OTHER = {"code": "unexpected_host", "evidence": EVIL, "objects": [EVIL] * 3}
 
 
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        ({"msg": "Site was never here."}, "Site was never here."),
+        ({"msg": "Site was never here.", "stderr": "a warning"}, "Site was never here."),
+        ({"msg": "non-zero return code", "stderr": "Load(x) failed\nFatal: no key found\n"}, "Fatal: no key found."),
+        ({"msg": "non-zero return code", "stderr": "", "stdout": "said here\n"}, "said here."),
+        ({"msg": "non-zero return code", "stderr": "", "stdout": ""}, "non-zero return code"),
+        ({}, "It failed, see above."),
+    ],
+)
+def test_a_failure_is_told_in_the_words_of_what_failed(result: dict[str, Any], told: str) -> None:
+    assert reports.failure_text(result) == told
+
+
 def test_jobs_to_restore() -> None:
     jobs = [
         {"name": "files", "paths": ["/etc", "/srv"], "command": []},
@@ -50,6 +65,15 @@ def texts(data: Any) -> list[str]:
     if isinstance(data, list):
         return [text for value in data for text in texts(value)]
     return [str(data)]
+
+
+def snapshot(day: int) -> dict[str, Any]:
+    return {"id": f"{day:064d}"[-8:] + "0" * 56, "uploaded": f"2026-11-{day:02d}T03:00:12Z", "time": EVIL}
+
+
+def test_a_dry_run_names_no_more_than_a_line_holds() -> None:
+    text = reports.maintenance_report({"removed": [snapshot(day % 30 + 1) for day in range(500)]}, True)["text"]
+    assert text.endswith(", 460 more") and len(text) < reports.LINE_LIMIT
 
 
 @pytest.mark.parametrize(
@@ -79,6 +103,14 @@ def texts(data: Any) -> list[str]:
             {"removed": [], "kept": [3], "findings": [STALE, OTHER]},
             True,
             {"done": True, "text": "would remove 0 of 1 snapshots; look: No new backups."},
+        ),
+        (
+            {"removed": [snapshot(2), snapshot(1)], "kept": [3]},
+            True,
+            {
+                "done": True,
+                "text": "would remove 2 of 3 snapshots: 00000001 of 2026-11-01 03:00, 00000002 of 2026-11-02 03:00",
+            },
         ),
     ],
 )
