@@ -129,6 +129,19 @@ class HostToken:
             os.replace(self.next_file.path, self.file.path)
         return self._settle(token)
 
+    def unstage(self) -> None:
+        """Take back what stage() has made: only for somebody who knows that the host does not use it yet."""
+        pair = self.file.read() or {}
+        token = find(self.tokens.all(), self._next.name)
+        if token is not None and checked_id(token) != pair.get("access_key_id"):
+            self._note(shown(token), {})
+            if self.write:
+                self.tokens.delete(checked_id(token))
+        if self.next_file.read() is not None:
+            self._note({"file": self.next_file.path}, {})
+            if self.write:
+                self.next_file.remove()
+
     def absent(self) -> None:
         """Remove every token of the host, and the files."""
         for token in self._family():

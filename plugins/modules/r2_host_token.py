@@ -63,10 +63,12 @@ options:
     description:
       - V(present) has a token with its pair in the file. A token that was disabled by hand stays so.
       - V(staged) has another one beside it, with its pair in C(host_keys.next.json). Both work.
+      - V(unstaged) removes that other one and its pair again, unless it has taken over. Only for a rotation that has failed
+        before the host used the pair.
       - V(promoted) lets the pair of the other one take over, and the token of before end after O(former_seconds).
       - V(absent) removes all tokens of the host, and the files.
     type: str
-    choices: [present, staged, promoted, absent]
+    choices: [present, staged, unstaged, promoted, absent]
     default: present
   former_seconds:
     description:
@@ -162,7 +164,11 @@ ARGUMENTS: dict[str, Any] = {
     "bucket": {"type": "str", "required": True},
     "record_dir": {"type": "path", "required": True},
     "prefix": {"type": "str", "default": ""},
-    "state": {"type": "str", "choices": ["present", "staged", "promoted", "absent"], "default": "present"},
+    "state": {
+        "type": "str",
+        "choices": ["present", "staged", "unstaged", "promoted", "absent"],
+        "default": "present",
+    },
     "former_seconds": {"type": "int", "default": 43200},
     "known_tokens": {"type": "list", "elements": "str", "no_log": False},
 }
@@ -174,7 +180,13 @@ def main() -> None:
     state = module.params["state"]
     try:
         host = HostToken(cloudflare_client(module.params), module.params, write=write, hide=hide)
-        act = {"present": host.present, "staged": host.stage, "promoted": host.promote, "absent": host.absent}
+        act = {
+            "present": host.present,
+            "staged": host.stage,
+            "unstaged": host.unstage,
+            "promoted": host.promote,
+            "absent": host.absent,
+        }
         key_id = act[state]()
     except HoldfastError as error:
         module.fail_json(msg=str(error), **error.details)

@@ -110,6 +110,20 @@ def test_pair_is_kept_where_only_the_owner_reads_it(host: Host) -> None:
     assert host.names() == [] and host.pair() == {}
 
 
+def test_what_was_staged_can_be_taken_back_until_it_has_taken_over(host: Host) -> None:
+    host.run()
+    used = host.pair()
+    host.run("staged")
+    host.modules.four_steps("r2_host_token", **host.arguments, state="unstaged")
+    assert host.names() == ["holdfast/backup-web1"] and host.pair("host_keys.next.json") == {}
+    assert host.pair() == used and host.answer(used) == "ok"
+    # The pair has taken over, and the names have not followed: nothing is taken back.
+    host.run("staged")
+    (host.records / BUCKET / "host_keys.next.json").replace(host.records / BUCKET / "host_keys.json")
+    assert host.run("unstaged")["changed"] is False
+    assert host.answer(host.pair()) == "ok"
+
+
 def test_death_before_the_pair_is_kept_is_repaired(host: Host) -> None:
     host.killed("present", method="POST", path="/tokens")
     assert host.names() == ["holdfast/backup-web1"] and "secret_access_key" not in host.pair()

@@ -103,10 +103,13 @@ def test_site_then_rotation_while_a_backup_runs(ansible: Ansible, fleet: Fleet) 
 
     # Keys that do not work never come in the place of those that do.
     fleet.common.update(backup_prove_retries=1, backup_prove_timeout=3)
-    since = fleet.stand_in.last_request()
+    since, there = fleet.stand_in.last_request(), names(fleet)
     fleet.stand_in.fault(kind="ListObjectsV2", path="keys", status=403, code="AccessDenied", times=0)
     failing = ansible.playbook(ROTATE, fleet.inventory)
-    assert failing.exit_code != 0 and "The old ones still work" in failing.output
+    told = failing.of(task="Tell that the old keys still work")[0].result["msg"]
+    assert failing.exit_code != 0 and "the old ones still work, and no new token is left" in told
+    assert "non-zero return code" not in told and "AccessDenied" in told
+    assert names(fleet) == there
     fleet.stand_in.clear_faults()
     assert new["access_key_id"] in on_host(fleet) and kept(fleet) == new
     assert not (fleet.home("web1") / "etc.next").exists()
