@@ -95,7 +95,8 @@ def _meaning(request: Request, status: int, code: int | None) -> tuple[type[Clou
         return Throttled, "Cloudflare refuses calls for now: after 1,200 in 5 minutes it takes none for 5 minutes"
     if code in NO_SUCH_BUCKET:
         where = f"account {request.account_id}, jurisdiction {request.jurisdiction!r}"
-        return NotFound, f"There is no bucket {request.bucket!r} in {where}: check name, account and jurisdiction"
+        advice = "run site first where that was never done, else check name, account and jurisdiction"
+        return NotFound, f"There is no bucket {request.bucket!r} in {where}: {advice}"
     if code in _NO_ROUTE:
         return CloudflareError, f"Cloudflare knows no account {request.account_id!r}: check account_id"
     if code == _NO_R2:

@@ -37,7 +37,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._prepare import
     kept_here,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._prune_figures import FIGURES
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import ResticError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import MAINTENANCE_MINIMUM, ResticError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_lock import ResticLock
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_process import ONE_OBJECT
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import Decision, policy_from
@@ -50,8 +50,6 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._survey import Survey
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window, WindowSpec, open_window
 
-# The first restic whose forget does not take a refused delete for a success, and which reaches a view.
-MINIMUM = (0, 19, 0)
 # The least and the most that make sense, in seconds. A window without an end would be no window.
 _BOUNDS = {
     "lease_seconds": (1, 3600),
@@ -164,7 +162,7 @@ class Maintenance:
             raise HoldfastError(f"Maintenance of {self.name} was ended by {signal}; {end}") from signal
 
     def _run(self) -> None:
-        self.restic.require(MINIMUM, "Maintenance")
+        self.restic.require(MAINTENANCE_MINIMUM, "Maintenance")
         for _attempt in range(_ATTEMPTS):
             if self._once():
                 return

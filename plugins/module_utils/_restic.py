@@ -51,6 +51,9 @@ MINIMUM = (0, 14, 0)
 # The first that reaches a REST server through a unix socket, as a view of a repository is served.
 VIEW_MINIMUM = (0, 17, 0)
 
+# The first whose forget does not take a refused delete for a success, and which reaches a view.
+MAINTENANCE_MINIMUM = (0, 19, 0)
+
 # What restic may inherit. Everything else would change what it does (RESTIC_*, AWS_*) or is a secret of the node.
 _INHERITED = (
     "PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "RESTIC_CACERT",

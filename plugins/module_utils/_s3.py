@@ -120,6 +120,10 @@ def boto3_problem() -> str | None:
     return f"boto3 {boto3.__version__} is too old; {needed} or later is needed." if found < BOTO3_MINIMUM else None
 
 
+def boto3_version() -> str:
+    return str(boto3.__version__)
+
+
 def _keep_session() -> None:
     """Have a session that knows nothing of the node's own AWS configuration, which is for another service."""
     if boto3.DEFAULT_SESSION is None:
@@ -213,7 +217,9 @@ class S3(Transfers):
         text = error.response.get("Error", {}).get("Message", "")
         where = f"bucket {self.bucket}" + (f", {what}" if what else "")
         if code == "NoSuchBucket":
-            reason = "there is no such bucket in this account and jurisdiction"
+            reason = (
+                "there is no such bucket in this account and jurisdiction; run site first where that was never done"
+            )
         elif code == "RequestTimeTooSkewed":
             reason = "the clock of this machine is wrong, so that its requests are refused: set it, for example with timedatectl"
         elif code in _REFUSED_KEYS or (status in (401, 403) and code != LOCKED_CODE):

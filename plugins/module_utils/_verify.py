@@ -122,7 +122,7 @@ def _repository(found: Verified, clients: Clients, record_dir: str | None, now: 
     outcome = ensure(clients, record_dir=record_dir, check_mode=True)
     found.findings += outcome.warnings
     if outcome.created:
-        found.findings.append("There is no repository.")
+        found.findings.append("There is no repository; run site first.")
         return
     uploads = stored_times(clients.s3, clients.prefix)
     times = [uploads[one["id"]] for one in clients.restic(outcome.key_id).snapshots() if one["id"] in uploads]

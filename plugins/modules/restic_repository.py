@@ -15,6 +15,9 @@ description:
     With these two and the password all data can be decrypted, whatever happens to the bucket's other keys and indexes.
   - A repository that is recorded but gone, or that has another id than the recorded one, is an alarm. The module fails,
     changes nothing, and never initialises it again.
+  - Of two runs that make the same repository at once, one makes it; the other one fails, and leaves nothing in the bucket. For
+    that, restic makes it in a temporary folder, and the module stores its two objects where there are none.
+  - A repository without a record is recorded as it is, unless another record in O(record_dir) has its id.
   - Run it before the lock rules are set. It also works under a lock, but what a broken run leaves behind cannot be
     deleted there.
 author: The holdfast.restic_r2 maintainers (!UNKNOWN)

@@ -141,6 +141,12 @@ def test_plays_read_nothing_that_a_fact_could_set(playbook: Path) -> None:
         assert wrong_in(tasks, MAGIC | GIVEN | set(play.get("vars", {}))) == {}, play["name"]
 
 
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda playbook: playbook.stem)
+def test_what_one_host_does_to_the_others_is_not_left_to_a_configuration(playbook: Path) -> None:
+    plays = [play for play in load(playbook) if "hosts" in play]
+    assert [play["any_errors_fatal"] for play in plays] == [False] * len(plays) != []
+
+
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_no_task_that_goes_to_a_host_waits_for_it_without_an_end(role: Path) -> None:
     """What a role does on a host is imported with the address of the host, and with the time that it may take."""
