@@ -106,11 +106,17 @@ def report_of(variables: Mapping[str, Any]) -> Report:
 
 
 def report_table(
-    hostvars: Mapping[str, Any], hosts: Iterable[str], notes: Iterable[str] = (), following: str = ""
+    hostvars: Mapping[str, Any], hosts: Iterable[str], notes: Iterable[str] = (), following: str = "", begun: str = ""
 ) -> list[str]:
-    """The lines of the table at the end of a run, the last with what to do next."""
+    """The lines of the table at the end of a run, the last with what to do next.
+
+    Args:
+        begun: A variable that every host has whose turn has come; the others are left out. Empty where all are meant.
+    """
     lines = [LINE.format("HOST", "STATE", "WHAT HAPPENED")]
     for host in hosts:
+        if begun and begun not in hostvars[host]:
+            continue
         report = report_of(hostvars[host])
         state = "ok" if report.get("done") else "FAILED"
         lines.append(LINE.format(shown(host), state, shown(report.get("text", NOTHING), LINE_LIMIT)))

@@ -111,7 +111,7 @@ def without_facts(task: Any, task_vars: dict[str, Any], loader: Any) -> dict[str
         play=task.get_play(),
         host=manager._inventory.get_host(host_of(task_vars)),
         task=task,
-        _hosts=list(task_vars.get("ansible_play_batch") or task_vars.get("ansible_play_hosts") or ()),
+        _hosts=list(task_vars.get("ansible_play_hosts") or ()),
         _hosts_all=list(task_vars.get("ansible_play_hosts_all") or ()),
     )
     if variables.get("ansible_facts") or getattr(variables.get("hostvars"), "_variable_manager", None) is not manager:

@@ -26,6 +26,17 @@ STALE = {"code": "stale", "evidence": "No new backups.", "objects": []}
 OTHER = {"code": "unexpected_host", "evidence": EVIL, "objects": [EVIL] * 3}
 
 
+def test_hosts_whose_turn_comes_later_are_in_no_table_and_the_next_step_is_last() -> None:
+    hostvars = {
+        "web1": {"__site": {}, "repository_report": {"done": True, "text": "fine"}},
+        "web2": {"__site": {}},
+        "web3": {},
+    }
+    rows = [row.split() for row in reports.report_table(hostvars, hostvars, ["a note"], "do that", "__site")]
+    assert [row[:2] for row in rows[1:]] == [["web1", "ok"], ["web2", "FAILED"], ["-", "note"], ["-", "next"]]
+    assert [row.split()[0] for row in reports.report_table(hostvars, hostvars)[1:]] == ["web1", "web2", "web3"]
+
+
 @pytest.mark.parametrize(
     ("result", "told"),
     [
