@@ -182,9 +182,7 @@ def test_maintenance_of_a_fleet(ansible: Ansible, history: Fleet) -> None:
     assert dry.exit_code == 0, dry.output
     assert {call[0] for call in rest_calls(history, since)} == {"GET"}
     assert (snapshots(history, "web1"), snapshots(history, "web2")) == (4, 4)
-    assert said(dry, "web1").startswith("would remove 3 of 4 snapshots: ")
-    gone = {one["id"][:8] for one in dry.of(action="holdfast.restic_r2.restic_prune", host="web1")[0].result["removed"]}
-    assert set(re.findall(r"([0-9a-f]{8}) of \d{4}-\d\d-\d\d \d\d:\d\d", said(dry, "web1"))) == gone and len(gone) == 3
+    assert re.fullmatch(r"would remove 3 of 4 snapshots:( \w{8} of 20[-\d]{8} [:\d]{5},?){3}", said(dry, "web1"))
     slips_in_the_retention_delete_nothing(ansible, history)
 
     # The failure of one repository is told, stops no other, and unlocks none.
@@ -394,8 +392,7 @@ def test_two_hosts_share_a_bucket(ansible: Ansible, fleet: Fleet) -> None:
             holdfast_secret_access_key=token["secret_access_key"],
         )
     site(ansible, fleet)
-    for name in ("web1", "web2"):
-        assert fleet.backup(name).returncode == 0
+    assert [fleet.backup(name).returncode for name in ("web1", "web2")] == [0, 0]
     run = ansible.playbook(MAINTENANCE, fleet.inventory)
     assert run.exit_code == 0, run.output
     assert len(fleet.stand_in.rules("shared")) == 10
