@@ -65,6 +65,8 @@ class Attacker:
 
     def attack(self) -> list[Attempt]:
         """Try everything; what was tried and answered."""
+        # Once, for R2 takes one write of an object a second.
+        self.s3.put_object(Bucket=self.bucket, Key="locks/evil", Body=GARBAGE)
         for part in PARTS:
             self.strike_object(self.keys_below(part)[0])
         self.strike_many()
@@ -85,7 +87,6 @@ class Attacker:
         where = {"Bucket": self.bucket, "Key": key}
         self.s3_attempt(f"overwrite {short}", self.s3.put_object, Body=GARBAGE, **where)
         self.s3_attempt(f"delete {short}", self.s3.delete_object, **where)
-        self.s3.put_object(Bucket=self.bucket, Key="locks/evil", Body=GARBAGE)
         source = {"Bucket": self.bucket, "Key": "locks/evil"}
         self.s3_attempt(f"copy over {short}", self.s3.copy_object, CopySource=source, **where)
         self.s3_attempt(f"multipart over {short}", self.multipart, **where)
