@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import WindowSpec, open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import cloudflare_client
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import WindowSpec, open_window
 
 from bench._scene import LATENCY
 from tests.stand_in.client import StandIn

@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import WindowSpec
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import WindowSpec
 
 from bench._windows import hold, rig
 

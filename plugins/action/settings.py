@@ -12,23 +12,12 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._setting_names import NAMES
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings import (
-    contradictions,
-    converted,
-    elsewhere,
-    halves,
-    in_own_words,
-    misspelt,
-)
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._shared import PLACE, place_of, shared
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._without_facts import (
-    facts_of,
-    host_of,
-    pretenders,
-    without_facts,
-)
+
+from ..module_utils._common.untrusted import shown
+from ..plugin_utils._setting_names import NAMES
+from ..plugin_utils._settings import contradictions, converted, elsewhere, halves, in_own_words, misspelt
+from ..plugin_utils._shared import PLACE, place_of, shared
+from ..plugin_utils._without_facts import facts_of, host_of, pretenders, without_facts
 
 SPEC = {
     "entry_point": {"type": "str"},

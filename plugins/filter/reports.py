@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils import _homes, _reports
+
+from ..module_utils._common.untrusted import shown
+from ..plugin_utils import _homes, _reports
 
 # What kernels call architectures, and what restic's releases call them.
 ARCHITECTURES = {

@@ -14,22 +14,15 @@ from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare, cloudflare_client
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_keys import kept_pair
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise_prefix
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._network import use
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import LockProbe
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import folder, load
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import MINIMUM, Repository, Restic
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import (
-    PUT,
-    S3,
-    S3Error,
-    boto3_problem,
-    endpoint,
-    key_pair,
-)
+from ._common.errors import HoldfastError
+from ._common.network import use
+from ._common.record import folder, load
+from ._locks.probe import LockProbe
+from ._locks.rules import normalise_prefix
+from ._locks.store import CloudflareLocks, cloudflare_client
+from ._r2.s3 import PUT, S3, S3Error, boto3_problem, endpoint, key_pair
+from ._restic.cli import MINIMUM, Repository, Restic
+from ._tokens.key_file import kept_pair
 
 _ID = re.compile(r"[0-9a-f]{64}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -63,7 +56,7 @@ class Clients:
         return normalise_prefix(self.params.get("prefix") or "")
 
     @cached_property
-    def cloudflare(self) -> Cloudflare:
+    def cloudflare(self) -> CloudflareLocks:
         return cloudflare_client(dict(self.params))
 
     @cached_property

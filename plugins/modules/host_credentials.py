@@ -93,12 +93,9 @@ written:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_credentials import (
-    Credential,
-    CredentialsError,
-    can_encrypt,
-)
+
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._hosts.credentials import Credential, CredentialsError, can_encrypt
 
 
 def attributes_differ(module: AnsibleModule, path: str, mode: str) -> bool:

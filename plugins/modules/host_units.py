@@ -94,8 +94,9 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_units import (
+
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._hosts.units import (
     STAMPS,
     Systemctl,
     UnitsError,

@@ -48,8 +48,9 @@ boto3_version:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._node import versions
+
+from ..module_utils._actions.node import versions
+from ..module_utils._common.errors import HoldfastError
 
 
 def main() -> None:

@@ -182,13 +182,14 @@ secret_access_key:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._api_token import ensure, wish_of
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, TOKEN
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._token_plan import shown
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens import Tokens
+
+from ..module_utils._common.arguments import CLOUDFLARE, TOKEN
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._common.redaction import hider
+from ..module_utils._locks.store import cloudflare_client
+from ..module_utils._tokens.api import Tokens
+from ..module_utils._tokens.desired import shown
+from ..module_utils._tokens.ensure import ensure, wish_of
 
 ARGUMENTS: dict[str, Any] = {
     **CLOUDFLARE,

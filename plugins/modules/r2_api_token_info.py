@@ -60,11 +60,12 @@ tokens:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._token_plan import full_name, is_ours, shown
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens import Tokens
+
+from ..module_utils._common.arguments import CLOUDFLARE
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._locks.store import cloudflare_client
+from ..module_utils._tokens.api import Tokens
+from ..module_utils._tokens.desired import full_name, is_ours, shown
 
 
 def main() -> None:

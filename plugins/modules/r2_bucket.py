@@ -159,10 +159,11 @@ public_access:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._bucket import absent, present
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+
+from ..module_utils._common.arguments import CLOUDFLARE
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._locks.store import cloudflare_client
+from ..module_utils._r2.bucket import absent, present
 
 ARGUMENTS: dict[str, Any] = {
     **CLOUDFLARE,

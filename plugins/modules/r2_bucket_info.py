@@ -95,9 +95,11 @@ buckets:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare, cloudflare_client
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+
+from ..module_utils._common.arguments import CLOUDFLARE
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._locks.store import cloudflare_client
+from ..module_utils._r2.api import Cloudflare
 
 ARGUMENTS: dict[str, Any] = {
     **CLOUDFLARE,

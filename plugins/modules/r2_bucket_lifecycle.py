@@ -115,11 +115,12 @@ rules:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._bucket_lifecycle import ensure
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
+
+from ..module_utils._actions.lifecycle import ensure
+from ..module_utils._clients import Clients
+from ..module_utils._common.arguments import CLOUDFLARE, S3
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._common.redaction import hider
 
 RULE = {
     "id": {"type": "str", "required": True},

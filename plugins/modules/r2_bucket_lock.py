@@ -225,13 +225,14 @@ rules:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import change_rules, turns_of
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_plan import plan, wanted_rules
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import Rule, normalise, same
+
+from ..module_utils._common.arguments import CLOUDFLARE, S3
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._common.redaction import hider
+from ..module_utils._locks.change import change_rules, turns_of
+from ..module_utils._locks.desired import plan, wanted_rules
+from ..module_utils._locks.rules import Rule, normalise, same
+from ..module_utils._locks.store import cloudflare_client
 
 RULE: dict[str, Any] = {
     "id": {"type": "str", "required": True},

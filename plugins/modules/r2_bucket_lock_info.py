@@ -175,13 +175,14 @@ from datetime import datetime
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import format_date
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._fences import Fence, fences
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import Window, windows
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise, problems
+
+from ..module_utils._common.arguments import CLOUDFLARE
+from ..module_utils._common.dates import format_date
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._locks.fences import Fence, fences
+from ..module_utils._locks.rules import normalise, problems
+from ..module_utils._locks.store import cloudflare_client
+from ..module_utils._locks.windows import Window, windows
 
 ARGUMENTS: dict[str, Any] = {**CLOUDFLARE, "bucket": {"type": "str", "required": True}}
 

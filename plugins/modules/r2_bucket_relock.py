@@ -198,14 +198,15 @@ closed:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import turns_of
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._relock import BucketResult, relock_all, sentence
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
+
+from ..module_utils._common.arguments import CLOUDFLARE, S3
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._common.redaction import hider
+from ..module_utils._common.untrusted import shown_all
+from ..module_utils._locks.change import turns_of
+from ..module_utils._locks.rules import normalise
+from ..module_utils._locks.store import cloudflare_client
+from ..module_utils._windows.guard import BucketResult, relock_all, sentence
 
 KNOWN = ("default", "eu", "fedramp", "us")
 

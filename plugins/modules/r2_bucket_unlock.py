@@ -127,17 +127,18 @@ from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import LONGEST_LEASE, open_window
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import PARTS
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3 as S3Client
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import endpoint
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import WindowSpec, leave_window_open
+
+from ..module_utils._clients import Clients
+from ..module_utils._common.arguments import CLOUDFLARE, S3
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._common.redaction import hider
+from ..module_utils._common.untrusted import shown_all
+from ..module_utils._locks.rules import PARTS
+from ..module_utils._locks.store import cloudflare_client
+from ..module_utils._locks.windows import LONGEST_LEASE, open_window
+from ..module_utils._r2.s3 import S3 as S3Client
+from ..module_utils._r2.s3 import endpoint
+from ..module_utils._windows.session import WindowSpec, leave_window_open
 
 SHORTEST = 10
 LONGEST = int(LONGEST_LEASE.total_seconds())

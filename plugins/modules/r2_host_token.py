@@ -152,11 +152,12 @@ keys_file:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, TOKEN
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_token import HostToken
+
+from ..module_utils._common.arguments import CLOUDFLARE, TOKEN
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._common.redaction import hider
+from ..module_utils._locks.store import cloudflare_client
+from ..module_utils._tokens.rotation import HostToken
 
 ARGUMENTS: dict[str, Any] = {
     **CLOUDFLARE,

@@ -105,13 +105,14 @@ msg:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, HOST_KEYS, S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._prober import in_force
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import COPY, PUT
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
+
+from ..module_utils._clients import Clients
+from ..module_utils._common.arguments import CLOUDFLARE, HOST_KEYS, S3
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._common.redaction import hider
+from ..module_utils._common.untrusted import shown_all
+from ..module_utils._locks.probe import in_force
+from ..module_utils._r2.s3 import COPY, PUT
 
 ARGUMENTS: dict[str, Any] = {
     **CLOUDFLARE,

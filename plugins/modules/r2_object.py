@@ -162,12 +162,13 @@ windows:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._removal import removal_for
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
+
+from ..module_utils._actions.remove_objects import removal_for
+from ..module_utils._clients import Clients
+from ..module_utils._common.arguments import CLOUDFLARE, S3
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._common.redaction import hider
+from ..module_utils._common.untrusted import shown_all
 
 OPTIONS = {
     "bucket": {"type": "str", "required": True},

@@ -112,21 +112,15 @@ import time
 from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import format_date
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_keys import refuse_frozen
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import endpoint
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._temporary import (
-    SCOPES,
-    Credentials,
-    Parent,
-    TemporaryError,
-    period_of,
-    sign,
-)
+
+from ..module_utils._clients import Clients
+from ..module_utils._common.arguments import CLOUDFLARE, S3
+from ..module_utils._common.dates import format_date
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._common.redaction import hider
+from ..module_utils._r2.s3 import endpoint
+from ..module_utils._r2.temporary_credentials import SCOPES, Credentials, Parent, TemporaryError, period_of, sign
+from ..module_utils._tokens.key_file import refuse_frozen
 
 
 def made(clients: Clients, now: float) -> Credentials:

@@ -48,9 +48,10 @@ account_id:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
+
+from ..module_utils._common.arguments import CLOUDFLARE
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._locks.store import cloudflare_client
 
 
 def main() -> None:

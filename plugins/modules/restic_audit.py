@@ -170,13 +170,14 @@ read:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import GATE
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._repository_audit import audit_for, verdict
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
+
+from ..module_utils._actions.audit import audit_for, verdict
+from ..module_utils._audit.options import GATE
+from ..module_utils._clients import Clients
+from ..module_utils._common.arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._common.redaction import hider
+from ..module_utils._common.untrusted import shown_all
 
 BASELINE = {"type": "str", "choices": ["compare", "update", "rebuild"], "default": "compare"}
 

@@ -185,12 +185,13 @@ fences:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._repository_keys import ONLY, PRESENT, keys_for
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import LONG, shown, shown_all
+
+from ..module_utils._actions.repository_keys import ONLY, PRESENT, keys_for
+from ..module_utils._clients import Clients
+from ..module_utils._common.arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._common.redaction import hider
+from ..module_utils._common.untrusted import LONG, shown, shown_all
 
 OPTIONS = {
     "record_dir": {"type": "path", "required": True},

@@ -240,14 +240,15 @@ verified:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, RESTIC, S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._confined import require
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restore import How, Selection, restore
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._target import inspect
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import LONG, shown, shown_all
+
+from ..module_utils._actions.restore import How, Selection, restore
+from ..module_utils._actions.restore_target import inspect
+from ..module_utils._clients import Clients
+from ..module_utils._common.arguments import CLOUDFLARE, RESTIC, S3
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._common.redaction import hider
+from ..module_utils._common.untrusted import LONG, shown, shown_all
+from ..module_utils._restic.confinement import require
 
 SELECTION = {
     "snapshot": {"type": "str", "default": "latest"},

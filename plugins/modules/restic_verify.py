@@ -127,12 +127,13 @@ age_hours:
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown_all
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._verify import verify
+
+from ..module_utils._actions.verify import verify
+from ..module_utils._clients import Clients
+from ..module_utils._common.arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._common.redaction import hider
+from ..module_utils._common.untrusted import shown_all
 
 OPTIONS = {"record_dir": {"type": "path"}, "max_age": {"type": "float", "default": 26}}
 

@@ -16,8 +16,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_answer import Completed, reason
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown, shown_all
+from ..module_utils._common.untrusted import shown, shown_all
+from ..module_utils._restic.answers import Completed, reason
 
 UNREACHABLE = "The maintenance node could not be reached; nothing was done."
 NOTHING = "It did not come to its end; see the failure above."

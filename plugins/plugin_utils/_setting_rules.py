@@ -17,11 +17,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import normalise_prefix
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import COUNTED, parse_duration
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._calendar import is_event, nearest
+from ..module_utils._common.errors import HoldfastError
+from ..module_utils._common.untrusted import shown
+from ..module_utils._locks.rules import normalise_prefix
+from ..module_utils._restic.retention import COUNTED, parse_duration
+from ._calendar import is_event, nearest
 
 # systemd.time(7). "M" is a month, "m" a minute.
 UNITS = (

@@ -20,8 +20,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import BOOLEANS_FALSE, BOOLEANS_TRUE
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._setting_rules import RULES, jobs_as_a_whole
+
+from ..module_utils._common.untrusted import shown
+from ._setting_rules import RULES, jobs_as_a_whole
 
 Options = Mapping[str, Mapping[str, Any]]
 # Lists of words that hold neither commas nor blanks, so that a text with commas can only be several of them.

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown
+from ..module_utils._common.untrusted import shown
 
 # What a repository is known by: settings of the role repository, and where they come from.
 PARTS = ("account_id", "jurisdiction", "bucket", "prefix")

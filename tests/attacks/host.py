@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Repository, Restic
 from botocore.config import Config
 from botocore.exceptions import ClientError
 

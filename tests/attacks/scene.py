@@ -18,9 +18,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_keys import FILE, KeyFile
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._token_plan import NAMESPACE
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens.desired import NAMESPACE
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens.key_file import FILE, KeyFile
 
 from tests.attacks.attack import POLICIES
 from tests.attacks.host import Host

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
 
 from tests.attacks.attack import POLICIES, Attack
 from tests.attacks.host import LOCK_REMOVED, Host

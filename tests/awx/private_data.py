@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Repository, Restic
 
 from tests.stand_in.client import StandIn
 from tests.support.many_hosts import bucket_of, host_name, inventory_of, make_hosts, restic_path, variables

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import open_window
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import open_window
 
 from tests.awx.fake.rules import playbooks
 from tests.awx.job import PROJECT, Job, install_collection

@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
 
 from tests.support.hostile_trees import HOSTILE
 from tests.support.hosts import Host

@@ -12,7 +12,7 @@ import os
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Restic
 
 from tests.integration.examples import run_examples
 from tests.support.maintenance import PREFIX, Site

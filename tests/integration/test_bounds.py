@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _restic
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic, TooLargeError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._scratch import LocalRepository
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.scratch import LocalRepository
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import cli as _restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Restic, TooLargeError
 
 from tests.support.maintenance import PREFIX, Site
 from tests.support.repository_format import Key, inflated, name_of

@@ -19,10 +19,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._fences import fences, put_up
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import problems
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import KEY
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.fences import fences, put_up
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import KEY
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import problems
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
 from botocore.exceptions import ClientError
 
 from tests.stand_in.client import StandIn
@@ -62,8 +62,8 @@ class Fenced:
         return {"account_id": stand_in.account_id, "api_token": stand_in.api_token, "api_url": stand_in.api_url}
 
     @property
-    def cloudflare(self) -> Cloudflare:
-        return Cloudflare(self.stand_in.api_token, self.stand_in.account_id, url=self.stand_in.api_url)
+    def cloudflare(self) -> CloudflareLocks:
+        return CloudflareLocks(self.stand_in.api_token, self.stand_in.account_id, url=self.stand_in.api_url)
 
     def token(self) -> Any:
         client = cloudflare_client(self.stand_in)

@@ -11,9 +11,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import open_window
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import open_window
 
 from tests.stand_in.client import StandIn
 from tests.support.running import Ansible, Run
@@ -33,7 +33,7 @@ def apply(ansible: Ansible, home: Path, variables: dict[str, Any], *arguments: s
 
 
 def test_installed_command_closes_what_is_overdue(ansible: Ansible, stand_in: StandIn, tmp_path: Path) -> None:
-    cloudflare = Cloudflare(stand_in.api_token, stand_in.account_id, url=stand_in.api_url)
+    cloudflare = CloudflareLocks(stand_in.api_token, stand_in.account_id, url=stand_in.api_url)
     cloudflare.create_bucket("backup-web1")
     rules = cloudflare.replace_lock_rules("backup-web1", lock_set(""))
     variables = {

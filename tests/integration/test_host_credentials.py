@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_credentials import Credential, CredentialsError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hosts.credentials import Credential, CredentialsError
 
 from tests.support.running import Ansible
 

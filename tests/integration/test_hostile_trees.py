@@ -17,11 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._confined import Confined, ConfinementError, require
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic, ResticError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restore import How, Selection, restore
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._scratch import LocalRepository
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._target import inspect
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.restore import How, Selection, restore
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.restore_target import inspect
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.scratch import LocalRepository
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Restic, ResticError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.confinement import (
+    Confined,
+    ConfinementError,
+    require,
+)
 
 from tests.support.hostile_trees import HONEST, HOSTILE, UNLISTED, Hostile
 from tests.support.repository_format import Key, key_object, name_of

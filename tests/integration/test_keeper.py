@@ -21,18 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import parse_date
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import close_window, open_window
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import (
-    WindowError,
-    WindowSpec,
-)
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import (
-    open_window as hold_window,
-)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.dates import parse_date
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import close_window, open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import WindowError, WindowSpec
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import open_window as hold_window
 
 from tests.stand_in.client import StandIn
 from tests.stand_in.settings import Settings
@@ -48,7 +43,7 @@ class Scene:
         self.stand_in = stand_in
         self.folder = folder
         self.bucket = f"backup-{secrets.token_hex(4)}"
-        self.cloudflare = Cloudflare(stand_in.api_token, stand_in.account_id, url=stand_in.api_url, patience=5)
+        self.cloudflare = CloudflareLocks(stand_in.api_token, stand_in.account_id, url=stand_in.api_url, patience=5)
         self.cloudflare.create_bucket(self.bucket)
         for rule in lock_set(""):
             self.s3()._call("put_object", Key=rule["prefix"].replace("/", "/0123"), Body=b"x")
@@ -64,7 +59,7 @@ class Scene:
             "bucket": self.bucket,
             "prefix": "",
             "parts": ("index", "data"),
-            "cloudflare": partial(Cloudflare, *account, url=self.stand_in.api_url, timeout=2),
+            "cloudflare": partial(CloudflareLocks, *account, url=self.stand_in.api_url, timeout=2),
             "s3": self.s3,
             "open_patience": 10.0,
             "close_patience": 60.0,
@@ -193,7 +188,9 @@ FAULTS: dict[str, dict[str, Any]] = {
 def test_any_call_may_fail_once(
     scene: Scene, stand_in: StandIn, fault: str, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ansible_collections.holdfast.restic_r2.plugins.module_utils._closer._AFTERSHOCKS", (1.0, 3.0))
+    monkeypatch.setattr(
+        "ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.closer._AFTERSHOCKS", (1.0, 3.0)
+    )
     stand_in.fault(path="/lock", skip=number, **FAULTS[fault])
     with hold_window(scene.spec()):
         scene.s3().delete("data/0123")
@@ -212,7 +209,7 @@ def test_block_of_the_api_is_outlasted(scene: Scene, stand_in: StandIn) -> None:
 
 def test_token_that_may_not_write_changes_nothing(scene: Scene, stand_in: StandIn) -> None:
     token = stand_in.create_token("reader", write=False)
-    client = partial(Cloudflare, token["value"], stand_in.account_id, url=stand_in.api_url)
+    client = partial(CloudflareLocks, token["value"], stand_in.account_id, url=stand_in.api_url)
     with pytest.raises(WindowError, match="lacks the permission") as caught, hold_window(scene.spec(cloudflare=client)):
         pytest.fail("the block must not run")
     assert token["value"] not in str(caught.value)

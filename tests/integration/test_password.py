@@ -13,11 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _quick_key
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.audit import audit_for
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.options import GATE
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._gate_options import GATE
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._repository_audit import audit_for
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.arguments import (
+    CLOUDFLARE,
+    HOST_KEYS,
+    RESTIC,
+    S3,
+)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import quick_key as _quick_key
 
 from tests.stand_in.client import StandIn
 from tests.support.fleet import Fleet

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import Record, folder, save
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.record import Record, folder, save
 
 from tests.integration.examples import documentation, run_examples
 from tests.stand_in.client import StandIn

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import open_window
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import open_window
 
 from tests.integration.examples import documentation, run_examples
 from tests.stand_in.client import StandIn
@@ -26,13 +26,13 @@ FOREIGN = {"id": "theirs", "enabled": True, "prefix": "theirs/", "condition": {"
 
 
 @pytest.fixture
-def cloudflare(stand_in: StandIn) -> Cloudflare:
+def cloudflare(stand_in: StandIn) -> CloudflareLocks:
     """The client, to prepare what a module finds."""
-    return Cloudflare(stand_in.api_token, stand_in.account_id, url=stand_in.api_url)
+    return CloudflareLocks(stand_in.api_token, stand_in.account_id, url=stand_in.api_url)
 
 
 @pytest.fixture
-def modules(ansible: Ansible, stand_in: StandIn, cloudflare: Cloudflare) -> Modules:
+def modules(ansible: Ansible, stand_in: StandIn, cloudflare: CloudflareLocks) -> Modules:
     cloudflare.create_bucket(BUCKET)
     return Modules(ansible, stand_in)
 
@@ -79,7 +79,7 @@ def test_rules_of_every_kind(modules: Modules) -> None:
     assert set(written(modules)) == {"logs", "age", "date"}
 
 
-def test_exact_needs_purge_to_remove_the_rules_of_others(modules: Modules, cloudflare: Cloudflare) -> None:
+def test_exact_needs_purge_to_remove_the_rules_of_others(modules: Modules, cloudflare: CloudflareLocks) -> None:
     cloudflare.replace_lock_rules(BUCKET, [FOREIGN])
     assert "say purge" in modules.fail("r2_bucket_lock", bucket=BUCKET, state="exact", rules=[LOGS])
     assert not modules.wrote
@@ -89,7 +89,7 @@ def test_exact_needs_purge_to_remove_the_rules_of_others(modules: Modules, cloud
     assert written(modules) == {}
 
 
-def test_rules_of_others_stay(modules: Modules, cloudflare: Cloudflare) -> None:
+def test_rules_of_others_stay(modules: Modules, cloudflare: CloudflareLocks) -> None:
     cloudflare.replace_lock_rules(BUCKET, [FOREIGN])
     before = modules.stand_in.rules(BUCKET)
     modules.four_steps("r2_bucket_lock", bucket=BUCKET, repository="")
@@ -138,12 +138,12 @@ def test_nonsense_is_refused_and_nothing_written(modules: Modules, arguments: di
     assert not modules.wrote
 
 
-def with_window(cloudflare: Cloudflare, lease: datetime) -> list[dict[str, Any]]:
+def with_window(cloudflare: CloudflareLocks, lease: datetime) -> list[dict[str, Any]]:
     rules = open_window(lock_set(""), "", ["data", "index"], lease=lease, holder=HOLDER)
     return cloudflare.replace_lock_rules(BUCKET, rules)
 
 
-def test_live_window_is_not_cut(modules: Modules, cloudflare: Cloudflare) -> None:
+def test_live_window_is_not_cut(modules: Modules, cloudflare: CloudflareLocks) -> None:
     lease = datetime.now(timezone.utc) + timedelta(minutes=5)
     with_window(cloudflare, lease)
     for state in ("present", "absent"):
@@ -154,7 +154,7 @@ def test_live_window_is_not_cut(modules: Modules, cloudflare: Cloudflare) -> Non
     assert (window["prefix"], window["parts"], window["holder"]) == ("", ["data", "index"], HOLDER)
 
 
-def test_window_is_judged_by_the_clock_of_the_server(modules: Modules, cloudflare: Cloudflare) -> None:
+def test_window_is_judged_by_the_clock_of_the_server(modules: Modules, cloudflare: CloudflareLocks) -> None:
     with_window(cloudflare, datetime.now(timezone.utc) + timedelta(minutes=5))
     modules.stand_in.settings(clock_offset=3600)
     assert modules.run("r2_bucket_lock_info", bucket=BUCKET)["windows"][0]["overdue"] is True
@@ -162,7 +162,7 @@ def test_window_is_judged_by_the_clock_of_the_server(modules: Modules, cloudflar
     assert modules.stand_in.rules(BUCKET) == lock_set("")
 
 
-def test_overdue_and_orphaned_windows_are_closed(modules: Modules, cloudflare: Cloudflare) -> None:
+def test_overdue_and_orphaned_windows_are_closed(modules: Modules, cloudflare: CloudflareLocks) -> None:
     rules = with_window(cloudflare, datetime.now(timezone.utc) - timedelta(seconds=5))
     modules.four_steps("r2_bucket_lock", bucket=BUCKET, repository="")
     assert modules.stand_in.rules(BUCKET) == lock_set("")
@@ -172,7 +172,9 @@ def test_overdue_and_orphaned_windows_are_closed(modules: Modules, cloudflare: C
     assert modules.stand_in.rules(BUCKET) == lock_set("")
 
 
-def test_document_edited_into_nonsense_is_reported_and_left_alone(modules: Modules, cloudflare: Cloudflare) -> None:
+def test_document_edited_into_nonsense_is_reported_and_left_alone(
+    modules: Modules, cloudflare: CloudflareLocks
+) -> None:
     rules = [{**rule, "prefix": "elsewhere/"} if rule["id"] == "holdfast/data" else rule for rule in lock_set("")]
     cloudflare.replace_lock_rules(BUCKET, rules)
     assert "correct it by hand" in modules.fail("r2_bucket_lock", bucket=BUCKET, repository="")
@@ -232,7 +234,7 @@ def test_bucket_that_is_not_there_or_in_another_jurisdiction(modules: Modules, n
 
 
 @pytest.mark.parametrize("name", ["r2_bucket_lock", "r2_bucket_lock_info"])
-def test_everything_returned_is_documented(modules: Modules, cloudflare: Cloudflare, name: str) -> None:
+def test_everything_returned_is_documented(modules: Modules, cloudflare: CloudflareLocks, name: str) -> None:
     with_window(cloudflare, datetime.now(timezone.utc) - timedelta(minutes=5))
     result = modules.run(name, bucket=BUCKET, **({"repository": ""} if name == "r2_bucket_lock" else {}))
     described = documentation(name, "RETURN")
@@ -243,7 +245,7 @@ def test_everything_returned_is_documented(modules: Modules, cloudflare: Cloudfl
                 assert set(element) == set(described[key]["contains"])
 
 
-def test_examples(ansible: Ansible, modules: Modules, cloudflare: Cloudflare, stand_in: StandIn) -> None:
+def test_examples(ansible: Ansible, modules: Modules, cloudflare: CloudflareLocks, stand_in: StandIn) -> None:
     for bucket in ("archive", "backup-shared"):
         cloudflare.create_bucket(bucket)
     for _twice in (1, 2):

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_keys import FILE
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens.key_file import FILE
 from botocore.exceptions import ClientError
 
 from tests.attacks import garbage, indexes, keys, snapshots

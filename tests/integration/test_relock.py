@@ -10,11 +10,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import open_window
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import KEY
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import KEY
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
 
 from tests.stand_in.client import StandIn
 from tests.support.running import Ansible
@@ -24,8 +24,8 @@ FOREIGN = {"id": "logs", "enabled": False, "prefix": "logs/", "condition": {"typ
 
 
 @pytest.fixture
-def cloudflare(stand_in: StandIn) -> Cloudflare:
-    return Cloudflare(stand_in.api_token, stand_in.account_id, url=stand_in.api_url, patience=5)
+def cloudflare(stand_in: StandIn) -> CloudflareLocks:
+    return CloudflareLocks(stand_in.api_token, stand_in.account_id, url=stand_in.api_url, patience=5)
 
 
 class Guard:
@@ -49,13 +49,13 @@ def guard(ansible: Ansible, stand_in: StandIn) -> Guard:
     return Guard(ansible, stand_in)
 
 
-def make_bucket(cloudflare: Cloudflare, name: str, *prefixes: str) -> list[dict[str, Any]]:
+def make_bucket(cloudflare: CloudflareLocks, name: str, *prefixes: str) -> list[dict[str, Any]]:
     cloudflare.create_bucket(name)
     rules = [FOREIGN, *(rule for prefix in prefixes for rule in lock_set(prefix))]
     return cloudflare.replace_lock_rules(name, rules)
 
 
-def open_for(cloudflare: Cloudflare, bucket: str, prefix: str, seconds: float) -> None:
+def open_for(cloudflare: CloudflareLocks, bucket: str, prefix: str, seconds: float) -> None:
     rules = cloudflare.lock_rules(bucket)
     lease = cloudflare.server_time() + timedelta(seconds=seconds)
     cloudflare.replace_lock_rules(bucket, open_window(rules, prefix, ["index", "data"], lease=lease, holder=HOLDER))
@@ -65,7 +65,7 @@ def calls(stand_in: StandIn, since: int) -> list[str]:
     return [found["method"] for found in stand_in.requests(since) if found["kind"] == "rest"]
 
 
-def test_one_read_per_bucket_when_nothing_is_open(guard: Guard, stand_in: StandIn, cloudflare: Cloudflare) -> None:
+def test_one_read_per_bucket_when_nothing_is_open(guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks) -> None:
     for name in ("one", "two", "three"):
         make_bucket(cloudflare, f"backup-{name}", "")
     cloudflare.create_bucket("never-locked")
@@ -81,7 +81,7 @@ def test_one_read_per_bucket_when_nothing_is_open(guard: Guard, stand_in: StandI
 
 
 def test_overdue_window_is_closed_once_and_foreign_rules_stay(
-    guard: Guard, stand_in: StandIn, cloudflare: Cloudflare
+    guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks
 ) -> None:
     before = make_bucket(cloudflare, "shared", "web1/", "web2/")
     open_for(cloudflare, "shared", "web1/", -1)
@@ -102,7 +102,9 @@ def test_overdue_window_is_closed_once_and_foreign_rules_stay(
     assert guard(buckets=["shared"])["changed"] is False
 
 
-def test_only_window_of_a_bucket_costs_three_calls(guard: Guard, stand_in: StandIn, cloudflare: Cloudflare) -> None:
+def test_only_window_of_a_bucket_costs_three_calls(
+    guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks
+) -> None:
     make_bucket(cloudflare, "backup-web1", "")
     open_for(cloudflare, "backup-web1", "", -1)
     since = stand_in.last_request()
@@ -112,7 +114,7 @@ def test_only_window_of_a_bucket_costs_three_calls(guard: Guard, stand_in: Stand
 
 @pytest.mark.parametrize("trouble", ["hostile", "unreachable", "slow"])
 def test_turn_that_is_not_to_be_had_delays_closing_by_seconds(
-    guard: Guard, stand_in: StandIn, cloudflare: Cloudflare, trouble: str
+    guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks, trouble: str
 ) -> None:
     before = {name: make_bucket(cloudflare, name, "web1/", "web2/") for name in ("one", "two")}
     for name in before:
@@ -132,7 +134,7 @@ def test_turn_that_is_not_to_be_had_delays_closing_by_seconds(
     assert len([line for line in result["warnings"] if "without" in str(line)]) == (2 if trouble == "hostile" else 1)
 
 
-def test_forged_lease_is_closed(guard: Guard, stand_in: StandIn, cloudflare: Cloudflare) -> None:
+def test_forged_lease_is_closed(guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks) -> None:
     before = make_bucket(cloudflare, "backup-web1", "")
     open_for(cloudflare, "backup-web1", "", 10 * 365 * 86400)
     result = guard()
@@ -140,7 +142,7 @@ def test_forged_lease_is_closed(guard: Guard, stand_in: StandIn, cloudflare: Clo
     assert stand_in.rules("backup-web1") == before
 
 
-def test_orphaned_window_is_closed(guard: Guard, stand_in: StandIn, cloudflare: Cloudflare) -> None:
+def test_orphaned_window_is_closed(guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks) -> None:
     before = make_bucket(cloudflare, "backup-web1", "")
     cloudflare.replace_lock_rules(
         "backup-web1", [dict(rule, enabled="data" not in rule["id"] and rule["enabled"]) for rule in before]
@@ -150,7 +152,7 @@ def test_orphaned_window_is_closed(guard: Guard, stand_in: StandIn, cloudflare: 
     assert stand_in.rules("backup-web1") == before
 
 
-def test_live_lease_is_cut_only_by_force(guard: Guard, stand_in: StandIn, cloudflare: Cloudflare) -> None:
+def test_live_lease_is_cut_only_by_force(guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks) -> None:
     before = make_bucket(cloudflare, "backup-web1", "")
     open_for(cloudflare, "backup-web1", "", 600)
     result = guard()
@@ -164,7 +166,7 @@ def test_live_lease_is_cut_only_by_force(guard: Guard, stand_in: StandIn, cloudf
 
 @pytest.mark.parametrize("offset", [-3600, 3600])
 def test_lease_is_judged_by_the_clock_of_the_server(
-    guard: Guard, stand_in: StandIn, cloudflare: Cloudflare, offset: float
+    guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks, offset: float
 ) -> None:
     stand_in.settings(clock_offset=offset)
     make_bucket(cloudflare, "overdue", "")
@@ -176,7 +178,7 @@ def test_lease_is_judged_by_the_clock_of_the_server(
 
 
 def test_nonsense_is_reported_and_left_alone_and_the_rest_is_done(
-    guard: Guard, stand_in: StandIn, cloudflare: Cloudflare
+    guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks
 ) -> None:
     make_bucket(cloudflare, "a-nonsense", "")
     make_bucket(cloudflare, "b-overdue", "")
@@ -195,7 +197,7 @@ def test_nonsense_is_reported_and_left_alone_and_the_rest_is_done(
     assert all(rule["enabled"] for rule in stand_in.rules("b-overdue") if rule["id"] != "logs")
 
 
-def test_failing_when_it_had_to_act(guard: Guard, stand_in: StandIn, cloudflare: Cloudflare) -> None:
+def test_failing_when_it_had_to_act(guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks) -> None:
     before = make_bucket(cloudflare, "backup-web1", "")
     assert "failed" not in guard(fail_when_closed=True)
     open_for(cloudflare, "backup-web1", "", -1)
@@ -204,7 +206,7 @@ def test_failing_when_it_had_to_act(guard: Guard, stand_in: StandIn, cloudflare:
     assert stand_in.rules("backup-web1") == before
 
 
-def test_missing_bucket_does_not_stop_the_others(guard: Guard, stand_in: StandIn, cloudflare: Cloudflare) -> None:
+def test_missing_bucket_does_not_stop_the_others(guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks) -> None:
     before = make_bucket(cloudflare, "backup-web1", "")
     open_for(cloudflare, "backup-web1", "", -1)
     result = guard(buckets=["no-such-bucket", "backup-web1"])
@@ -212,8 +214,10 @@ def test_missing_bucket_does_not_stop_the_others(guard: Guard, stand_in: StandIn
     assert stand_in.rules("backup-web1") == before
 
 
-def test_buckets_of_all_jurisdictions(guard: Guard, stand_in: StandIn, cloudflare: Cloudflare) -> None:
-    european = Cloudflare(stand_in.api_token, stand_in.account_id, url=stand_in.api_url, patience=5, jurisdiction="eu")
+def test_buckets_of_all_jurisdictions(guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks) -> None:
+    european = CloudflareLocks(
+        stand_in.api_token, stand_in.account_id, url=stand_in.api_url, patience=5, jurisdiction="eu"
+    )
     for client in (cloudflare, european):
         make_bucket(client, "backup-web1", "")
         open_for(client, "backup-web1", "", -1)
@@ -226,7 +230,7 @@ def test_buckets_of_all_jurisdictions(guard: Guard, stand_in: StandIn, cloudflar
 
 
 def test_a_jurisdiction_that_the_account_does_not_have_is_told(
-    guard: Guard, stand_in: StandIn, cloudflare: Cloudflare
+    guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks
 ) -> None:
     make_bucket(cloudflare, "backup-web1", "")
     stand_in.fault(method="GET", path=r"/r2/buckets\?", status=403, code=10000, skip=1, times=3)
@@ -238,7 +242,7 @@ def test_a_jurisdiction_that_the_account_does_not_have_is_told(
 
 
 def test_jurisdiction_that_cannot_be_listed_does_not_stop_the_others(
-    guard: Guard, stand_in: StandIn, cloudflare: Cloudflare
+    guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks
 ) -> None:
     before = make_bucket(cloudflare, "backup-web1", "")
     open_for(cloudflare, "backup-web1", "", -1)
@@ -249,7 +253,7 @@ def test_jurisdiction_that_cannot_be_listed_does_not_stop_the_others(
 
 
 def test_bucket_that_fails_for_long_does_not_hold_up_the_others(
-    guard: Guard, stand_in: StandIn, cloudflare: Cloudflare
+    guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks
 ) -> None:
     make_bucket(cloudflare, "a-failing", "")
     make_bucket(cloudflare, "b-overdue", "")
@@ -279,7 +283,7 @@ def test_no_bucket_to_guard_is_no_success(guard: Guard) -> None:
 )
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_faults_are_outlasted(
-    guard: Guard, stand_in: StandIn, cloudflare: Cloudflare, fault: dict[str, Any], method: str
+    guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks, fault: dict[str, Any], method: str
 ) -> None:
     before = make_bucket(cloudflare, "backup-web1", "")
     open_for(cloudflare, "backup-web1", "", -1)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Restic
 
 from tests.stand_in.client import StandIn
 from tests.support.repositories import Bed, program, sample, spy

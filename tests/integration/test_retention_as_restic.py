@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import (
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.retention import (
     COUNTED,
     claimed_time,
     decide,

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _s3_transfers
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import COPY, S3, S3Error
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2 import s3_transfers as _s3_transfers
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import COPY, S3, S3Error
 
 from tests.stand_in.client import StandIn
 from tests.support.repositories import Bed

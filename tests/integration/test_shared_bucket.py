@@ -14,11 +14,15 @@ from functools import partial
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import KEY, Turn
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import WindowError, WindowSpec, open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import KEY, Turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import (
+    WindowError,
+    WindowSpec,
+    open_window,
+)
 
 from tests.stand_in.client import StandIn
 
@@ -36,7 +40,7 @@ class Shared:
     def __init__(self, stand_in: StandIn) -> None:
         self.stand_in = stand_in
         self.bucket = f"shared-{secrets.token_hex(4)}"
-        self.cloudflare = Cloudflare(stand_in.api_token, stand_in.account_id, url=stand_in.api_url, patience=5)
+        self.cloudflare = CloudflareLocks(stand_in.api_token, stand_in.account_id, url=stand_in.api_url, patience=5)
         self.cloudflare.create_bucket(self.bucket)
         client = self.s3()
         for rule in WHOLE:
@@ -53,7 +57,7 @@ class Shared:
 
     def spec(self, prefix: str, **changes: Any) -> WindowSpec:
         account = (self.stand_in.api_token, self.stand_in.account_id)
-        client = partial(Cloudflare, *account, url=self.stand_in.api_url)
+        client = partial(CloudflareLocks, *account, url=self.stand_in.api_url)
         values: dict[str, Any] = {"open_patience": 30.0, "close_patience": 60.0}
         return WindowSpec(self.bucket, prefix, ("index", "data"), client, self.s3, **{**values, **changes})
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._temporary import TemporaryError, period_of
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.temporary_credentials import (
+    TemporaryError,
+    period_of,
+)
 from botocore.exceptions import ClientError
 
 from tests.integration.examples import documentation, run_examples

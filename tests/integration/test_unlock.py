@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
 
 from tests.stand_in.client import StandIn
 from tests.support.running import Ansible
@@ -24,7 +24,7 @@ BUCKET = "backup-web1"
 @pytest.fixture
 def account(stand_in: StandIn) -> dict[str, Any]:
     """A locked bucket with an object in every part, and the options that reach it."""
-    cloudflare = Cloudflare(stand_in.api_token, stand_in.account_id, url=stand_in.api_url)
+    cloudflare = CloudflareLocks(stand_in.api_token, stand_in.account_id, url=stand_in.api_url)
     cloudflare.create_bucket(BUCKET)
     s3 = S3(stand_in.s3_endpoint, stand_in.access_key_id, stand_in.secret_access_key, bucket=BUCKET)
     for rule in lock_set(""):

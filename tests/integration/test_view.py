@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _view_server
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._view import LOCK_BYTES, View
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._view_server import serve
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import view_server as _view_server
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.view import LOCK_BYTES, View
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.view_server import serve
 
 from tests.stand_in.client import StandIn
 from tests.support.repositories import Bed

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Restic
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._view import View
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._view_server import serve
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.view import View
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.view_server import serve
 
 from tests.stand_in.client import StandIn
 from tests.support.repositories import Bed, sample

@@ -18,19 +18,19 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from unittest import mock
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import Control
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import FenceKeeper, FenceSpec
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._fences import fence_of
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._keeper import Keeper
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import change_rules
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_plan import plan
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._relock import relock
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens import Tokens
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import Turn
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._window_spec import WindowSpec
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.change import change_rules
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.desired import plan
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.fences import fence_of
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import Turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import LockStore
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens.api import Tokens
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.control import Control
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.fence import FenceKeeper, FenceSpec
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.guard import relock
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.keeper import Keeper
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.settings import WindowSpec
 
 from tests.matrix.fenced_world import HOSTS, FencedWorld
 from tests.matrix.world import Actor
@@ -159,7 +159,7 @@ def guard(world: FencedWorld, rounds: int, force: bool = False) -> Work:
     return work
 
 
-def turns(world: FencedWorld) -> Callable[[Cloudflare, str], Turn]:
+def turns(world: FencedWorld) -> Callable[[LockStore, str], Turn]:
     return lambda cloudflare, _name: Turn(world.objects, cloudflare.server_time, world.sleep)
 
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import Ending
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import SPREAD_SECONDS
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._fences import fence_of, fences
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import windows
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import is_ours, lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Error, S3Object
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.fences import fence_of, fences
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import is_ours, lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3Error, S3Object
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.control import Ending
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.fence import SPREAD_SECONDS
 
 from tests.matrix.world import FOREIGN, LATENCY, STALLED, Actor, Rule, Schedule
 from tests.support.account_world import Account, Lost, Objects, Refused, token

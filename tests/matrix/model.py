@@ -19,17 +19,20 @@ from functools import partial
 from typing import Any, Protocol
 from unittest import mock
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _closer, _keeper, _prober, _turn
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import Control
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._keeper import Keeper
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import change_rules
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_plan import plan
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import is_ours, lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._relock import relock
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import KEY, Turn
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._window_spec import WindowSpec
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import mutex as _turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import probe as _prober
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.change import change_rules
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.desired import plan
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import KEY, Turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import is_ours, lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks, LockStore
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import closer as _closer
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import keeper as _keeper
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.control import Control
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.guard import relock
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.keeper import Keeper
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.settings import WindowSpec
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
@@ -41,12 +44,12 @@ COMMIT = ("snapshots",)
 ACCOUNT = "0" * 32
 
 
-def client(world: World, **more: Any) -> Cloudflare:
+def client(world: World, **more: Any) -> CloudflareLocks:
     more = {"sleep": world.sleep, "monotonic": world.clock, **more}
-    return Cloudflare("token", ACCOUNT, url="https://api.example", open_url=world.open_url, **more)
+    return CloudflareLocks("token", ACCOUNT, url="https://api.example", open_url=world.open_url, **more)
 
 
-def turns(world: World) -> Callable[[Cloudflare, str], Turn]:
+def turns(world: World) -> Callable[[LockStore, str], Turn]:
     bucket: Any = Bucket(world)
     return lambda cloudflare, _name: Turn(lambda: bucket, cloudflare.server_time, world.sleep)
 

@@ -22,10 +22,10 @@ from functools import partial
 from typing import Any
 from urllib.error import HTTPError
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import windows
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import is_ours, lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Object
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import FRESH
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import FRESH
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import is_ours, lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3Object
 
 Rule = dict[str, Any]
 

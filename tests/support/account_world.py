@@ -27,20 +27,18 @@ from typing import Any, Protocol
 from unittest import mock
 from urllib.error import HTTPError
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import (
-    _closer,
-    _control,
-    _fence,
-    _keeper,
-    _lock_change,
-    _prober,
-    _relock,
-    _turn,
-)
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import Control
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Error, S3Object
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._window_spec import WindowSpec
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import change as _lock_change
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import mutex as _turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import probe as _prober
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3Error, S3Object
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import closer as _closer
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import control as _control
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import fence as _fence
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import guard as _relock
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import keeper as _keeper
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.control import Control
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.settings import WindowSpec
 
 EPOCH = datetime(2026, 11, 1, tzinfo=timezone.utc)
 ACCOUNT_ID = "0" * 32
@@ -128,9 +126,9 @@ class Account:
 
     # Cloudflare ------------------------------------------------------------------------------------------------------
 
-    def client(self, **settings: Any) -> Cloudflare:
+    def client(self, **settings: Any) -> CloudflareLocks:
         settings = {"sleep": self.sleep, "monotonic": self.clock, **settings}
-        return Cloudflare("token", ACCOUNT_ID, url="https://api.example", open_url=self.open_url, **settings)
+        return CloudflareLocks("token", ACCOUNT_ID, url="https://api.example", open_url=self.open_url, **settings)
 
     def open_url(self, url: str, *, method: str, data: bytes | None = None, **_unused: Any) -> Answer:
         self.sleep(LATENCY)

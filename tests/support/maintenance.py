@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import PARTS, lock_set, rule_id
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import PARTS, lock_set, rule_id
 
 from tests.stand_in.client import StandIn
 from tests.support.repositories import Bed

@@ -129,7 +129,7 @@ def _load_modules() -> None:
     for found in pkgutil.iter_modules(importlib.import_module(MODULES).__path__):
         importlib.import_module(f"{MODULES}.{found.name}")
     # What the first client reads stays with boto3's session.
-    from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
+    from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
 
     S3("http://127.0.0.1:1", "none", "none")
     gc.freeze()

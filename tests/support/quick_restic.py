@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
 
 from tests.support.repository_format import Key, key_object, name_of
 from tests.support.running import COLLECTIONS, ROOT

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Repository, Restic
 
 from tests.stand_in.client import StandIn
 from tests.support.quick_restic import replace_keys
@@ -43,8 +43,8 @@ class Bed:
         self.cloudflare.create_bucket(self.bucket)
 
     @property
-    def cloudflare(self) -> Cloudflare:
-        return Cloudflare(
+    def cloudflare(self) -> CloudflareLocks:
+        return CloudflareLocks(
             self.stand_in.api_token, self.stand_in.account_id, url=self.stand_in.api_url, timeout=30, patience=5
         )
 

@@ -17,10 +17,11 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Denied, LockUpdate, Unreachable
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Object
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window, WindowSpec, open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import LockUpdate
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.api import Denied, Unreachable
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3Object
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import Window, WindowSpec, open_window
 
 from tests.support.fork import Fork
 from tests.support.waiting import happens

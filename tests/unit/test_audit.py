@@ -8,11 +8,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _audit as audit
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import open_window
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import Decision
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import checks as audit
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.retention import Decision
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=timezone.utc)
 FOREIGN: dict[str, Any] = {"id": "theirs", "enabled": True, "condition": {"type": "Indefinite"}}

@@ -10,15 +10,15 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _audit_contents as audit
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import Finding
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit_contents import Listing, listing
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._baseline import Baseline, Pack
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._contents import MOST_NEW, Contents
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import UNKNOWN, Held, short_id
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._new_packs import LARGEST, PackFile, batches
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Object
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import contents_checks as audit
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.baseline import Baseline, Pack
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.checks import Finding
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.contents import MOST_NEW, Contents
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.contents_checks import Listing, listing
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.index_claims import UNKNOWN, Held, short_id
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.new_packs import LARGEST, PackFile, batches
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3Object
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Repository, Restic
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 HELD, OTHER = Held("1" * 64, short_id(A) + short_id(B)), Held("2" * 64, short_id(C))

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _audit_snapshots as audit
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import Finding
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit_snapshots import Expected
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import snapshot_checks as audit
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.checks import Finding
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.snapshot_checks import Expected
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=timezone.utc)
 A, B = "a" * 64, "b" * 64

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._baseline import (
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.baseline import (
     NAME,
     Baseline,
     BaselineError,
@@ -19,8 +19,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._baseline impor
     load,
     save,
 )
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import Held
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import RecordError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.index_claims import Held
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.record import RecordError
 
 ID = "ab" * 32
 BASELINE = Baseline(

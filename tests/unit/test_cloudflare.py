@@ -10,20 +10,22 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import (
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import LockRulesError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import (
+    CloudflareLocks,
+    LockConflict,
+    cloudflare_client,
+)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.api import (
     AT_ONCE,
     CLOSING,
     NORMAL,
-    Cloudflare,
     CloudflareError,
     Denied,
-    LockConflict,
     NotFound,
     Throttled,
     Unreachable,
-    cloudflare_client,
 )
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import LockRulesError
 
 from tests.support.scripted_api import Answer, ScriptedApi, failure, success
 
@@ -55,10 +57,10 @@ def clock() -> Clock:
     return Clock()
 
 
-def client(api: ScriptedApi | str, clock: Clock | None = None, **settings: Any) -> Cloudflare:
+def client(api: ScriptedApi | str, clock: Clock | None = None, **settings: Any) -> CloudflareLocks:
     clock = clock or Clock()
     url = api if isinstance(api, str) else api.url
-    return Cloudflare(TOKEN, ACCOUNT, url=url, sleep=clock.sleep, monotonic=clock.monotonic, **settings)
+    return CloudflareLocks(TOKEN, ACCOUNT, url=url, sleep=clock.sleep, monotonic=clock.monotonic, **settings)
 
 
 def locked(*rules: dict[str, Any]) -> Answer:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import Cloudflare, CloudflareError, Denied
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.api import Cloudflare, CloudflareError, Denied
 
 from tests.support.scripted_api import Answer, ScriptedApi, failure, success
 

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _commit
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._commit import Commit, lease_for
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3_transfers import Transfers
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3_types import S3Error
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions import commit as _commit
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.commit import Commit, lease_for
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3_transfers import Transfers
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3_types import S3Error
 
 COUNTS = {"data": 97_000, "index": 1500, "snapshots": 1500}
 KEYS = {"data": ["data/1", "data/2"], "snapshots": ["snapshots/1"], "index": ["index/1"]}

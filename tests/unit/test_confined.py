@@ -16,10 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._confined import Confined, ConfinementError, require
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._syscall_filter import TABLES, calls
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Repository, Restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.confinement import (
+    Confined,
+    ConfinementError,
+    require,
+)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.syscall_filter import TABLES, calls
 
 from tests.stand_in.client import StandIn
 from tests.support.ways import way

@@ -12,11 +12,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._prune import Maintenance, Terms
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import TooLargeError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_process import _cgroup_limits, half_of_memory
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3Object
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._survey import Survey
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.prune import Maintenance, Terms
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.survey import Survey
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3Object
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import TooLargeError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.process import _cgroup_limits, half_of_memory
 
 LOCK = S3Object("locks/" + "ab" * 32, 200, datetime(2026, 1, 1, tzinfo=timezone.utc), "0")
 

@@ -16,7 +16,7 @@ SECRET = "0badc0de" * 8
 # A module that fails with its derived secret in the message, as a controller runs it.
 MODULE = f"""
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._hiding import hider
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.redaction import hider
 module = AnsibleModule({{}})
 hider(module)("{SECRET}")
 module.fail_json(msg="refused: {SECRET}")
@@ -35,5 +35,5 @@ def test_what_was_derived_is_not_shown(tmp_path: Path) -> None:
 
 
 def test_every_module_hides_in_this_way() -> None:
-    modules = [path for path in (ROOT / "plugins").rglob("*.py") if path.name != "_hiding.py"]
+    modules = [path for path in (ROOT / "plugins").rglob("*.py") if path.name != "redaction.py"]
     assert [path.name for path in modules if "no_log_values" in path.read_text(encoding="utf-8")] == []

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_units import (
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hosts.units import (
     Systemctl,
     UnitsError,
     UnitState,

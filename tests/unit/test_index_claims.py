@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._index_claims import (
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.index_claims import (
     LARGEST_TEXT,
     SHORT,
     UNKNOWN,

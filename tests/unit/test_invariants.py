@@ -12,14 +12,18 @@ from functools import partial
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _fences as fences
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._control import Control
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._fence import FenceHolder, FenceKeeper, FenceSpec
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import open_window, windows
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._relock import relock
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens import Tokens
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window, WindowError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import fences
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import open_window, windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens.api import Tokens
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.control import Control
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.fence import (
+    FenceHolder,
+    FenceKeeper,
+    FenceSpec,
+)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.guard import relock
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import Window, WindowError
 
 from tests.support.account_world import BUCKET, Account, Lost, Objects, Refused, clocks_of, keep, spec_of, token
 

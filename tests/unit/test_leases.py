@@ -11,8 +11,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _leases as leases
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _lock_rules as lock
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import rules as lock
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import windows as leases
 from hypothesis import given
 
 from tests.unit.test_lock_rules import HOLDER, NOW, documents, foreign, parts_lists

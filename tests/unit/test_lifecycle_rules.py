@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _lifecycle as lifecycle
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2 import lifecycle
 
 ABORT = lifecycle.wanted_rules(7, [])
 

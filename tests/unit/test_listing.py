@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _listing
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._listing import Listing, ListingError, pattern
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import listing as _listing
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.listing import Listing, ListingError, pattern
 
 
 def listing(*entries: str, devices: bool = False) -> Listing:

@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import open_window
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_plan import (
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.desired import (
     MAX_AGE_SECONDS,
     parse_age,
     plan,
     wanted_rules,
 )
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import LockRulesError, lock_set, same
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import LockRulesError, lock_set, same
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import open_window
 from hypothesis import given
 from hypothesis import strategies as st
 

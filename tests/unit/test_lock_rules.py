@@ -10,8 +10,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _lock_rules as lock
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._dates import format_date, parse_date
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.dates import format_date, parse_date
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import rules as lock
 from hypothesis import strategies as st
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=timezone.utc)

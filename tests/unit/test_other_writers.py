@@ -11,12 +11,12 @@ from functools import partial
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import open_window, windows
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_change import change_rules
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_plan import plan
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._turn import Turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.change import change_rules
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.desired import plan
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import Turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import open_window, windows
 
 from tests.support.account_world import BUCKET, Account, Objects, clocks_of, token
 

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _pace
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import AT_ONCE, CLOSING, NORMAL
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._pace import LIMITS, SharedPace, shared_pace
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2 import rate_limit as _pace
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.api import AT_ONCE, CLOSING, NORMAL
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.rate_limit import LIMITS, SharedPace, shared_pace
 
 
 class Clock:

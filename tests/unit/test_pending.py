@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _pending as pending
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import RecordError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import pending
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.record import RecordError
 
 
 def test_what_is_written_down_is_there_until_all_is_done(tmp_path: Path) -> None:

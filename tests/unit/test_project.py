@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _arguments
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common import arguments as _arguments
 
 from tools.stage import project_files
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _quick_key
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._quick_key import quick_key
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic, ResticError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import quick_key as _quick_key
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Repository, Restic, ResticError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.quick_key import quick_key
 
 
 @pytest.fixture

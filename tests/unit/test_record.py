@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._private_file import NotPrivateError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._record import (
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.private_file import NotPrivateError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.record import (
     Record,
     RecordError,
     folder,

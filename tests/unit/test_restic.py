@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _restic
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import (
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import cli as _restic
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import (
     Completed,
     Repository,
     Restic,

@@ -10,8 +10,8 @@ import os
 import signal
 from typing import Any, cast
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_lock import ResticLock
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.restic_lock import ResticLock
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
 
 
 class Bucket:

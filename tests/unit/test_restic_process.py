@@ -12,8 +12,8 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import Repository, Restic, TooLargeError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic_process import memory_for, out_of_memory
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Repository, Restic, TooLargeError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.process import memory_for, out_of_memory
 
 REPOSITORY = Repository("https://account.example", "backup", "", "id", "secret", None, "password")
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._retention import (
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.retention import (
     Decision,
     Duration,
     Policy,

@@ -10,8 +10,8 @@ import hashlib
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _s3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Error, endpoint, key_pair
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2 import s3 as _s3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3, S3Error, endpoint, key_pair
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _baseline
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._baseline import Baseline, Held, Pack
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Object
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._survey import TooManyObjectsError, survey
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import baseline as _baseline
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.baseline import Baseline, Held, Pack
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.survey import TooManyObjectsError, survey
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3, S3Object
 
 STORED = datetime(2026, 1, 1, tzinfo=timezone.utc)
 

@@ -12,8 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._confined import ConfinementError, require
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._target import TargetError, disarm, inspect
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.restore_target import (
+    TargetError,
+    disarm,
+    inspect,
+)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.confinement import ConfinementError, require
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
 

@@ -16,7 +16,7 @@ import jinja2
 import pytest
 from ansible.plugins.filter.core import FilterModule as Core
 from ansible_collections.holdfast.restic_r2.plugins.filter.reports import FilterModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._host_units import complaints
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._hosts.units import complaints
 
 from tests.support.running import ROOT
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import BLOCK, Finding
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._untrusted import shown, shown_all
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.checks import BLOCK, Finding
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.untrusted import shown, shown_all
 from hypothesis import given
 from hypothesis import strategies as st
 

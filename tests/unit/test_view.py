@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _view
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3, S3Object
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._view import LOCK_BYTES, View, ViewError, key_of
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3, S3Object
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import view as _view
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.view import LOCK_BYTES, View, ViewError, key_of
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -16,11 +16,12 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _closer, _window
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import windows
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._signals import Interrupted, signals_raise
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import (
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.signals import Interrupted, signals_raise
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import closer as _closer
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import session as _window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import (
     Window,
     WindowError,
     open_window,

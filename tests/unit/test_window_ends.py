@@ -17,11 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils import _closer, _journal
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._leases import close_window, windows
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._lock_rules import lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import Window, WindowError, open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common import journal as _journal
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import close_window, windows
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import closer as _closer
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import (
+    Window,
+    WindowError,
+    open_window,
+)
 
 from tests.support.processes import gone
 from tests.support.waiting import DEADLINE

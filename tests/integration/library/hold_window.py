@@ -13,13 +13,13 @@ import time
 from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._arguments import CLOUDFLARE, S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._cloudflare import cloudflare_client
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import S3 as S3Client
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._s3 import endpoint
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._window import WindowSpec, open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.arguments import CLOUDFLARE, S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import cloudflare_client
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3 as S3Client
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import endpoint
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import WindowSpec, open_window
 
 
 class NoMoreCode:

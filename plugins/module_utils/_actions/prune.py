@@ -1,0 +1,383 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Maintenance of one repository, as a transaction: judge, prepare, prove; then delete exactly that in one window.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Optional
+
+from .._audit import checks as audit
+from .._audit import pending as _pending
+from .._audit.gate import Gate, Wanted
+from .._audit.options import expected_from, remembered
+from .._audit.survey import Survey
+from .._clients import Clients
+from .._common.clock import awake, elapsed
+from .._common.errors import HoldfastError
+from .._common.signals import Interrupted, dies_with_parent, signals_raise
+from .._locks.store import cloudflare_client
+from .._r2.s3 import S3, S3Object, endpoint
+from .._restic.cli import MAINTENANCE_MINIMUM, ResticError
+from .._restic.process import ONE_OBJECT
+from .._restic.retention import Decision, policy_from
+from .._windows.fence import FenceHolder
+from .._windows.fence_tokens import NEVER, fence_for, fence_told
+from .._windows.session import Window, WindowSpec, open_window
+from .commit import Commit, Parts, lease_for
+from .figures import FIGURES
+from .prepare import DRY_RUN, PARTS, PREPARATION, Preparation, Prepared, kept_here
+from .restic_lock import ResticLock
+
+# The least and the most that make sense, in seconds. A window without an end would be no window.
+_BOUNDS = {
+    "lease_seconds": (1, 3600),
+    "window_seconds": (1, 86400),
+    "open_patience": (1, 3600),
+    "close_patience": (60, 86400),
+    "lock_wait": (0, 86400),
+    "prune_timeout": (1, 31 * 86400),
+    "fence_seconds": (0, 3600),
+}
+# How often to prepare when backups need what was to go, and how often to wait for those that begin just then.
+_ATTEMPTS = 3
+_LOCK_ATTEMPTS = 4
+# restic takes a lock of 30 minutes for one that was left behind.
+_LOCK_AGE = 600.0
+# How long restic may read locks that others have left, in seconds: a request or two for each.
+_UNLOCKING = 120.0
+_WINDOW_FIELDS = ("repository", "prefixes", "opened", "closed", "seconds", "ended_by", "in_force")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the maintenance may do.
+
+    Args:
+        lock_wait: Seconds to wait for other restic processes to end.
+        prune_timeout: Seconds that one restic command may take.
+        open_patience: Seconds to repeat deletes that are refused.
+        fence_seconds: Seconds that a fence takes to hold.
+        dry_run: Only say what would be done.
+    """
+
+    lock_wait: float = 600.0
+    prune_timeout: Optional[float] = None
+    open_patience: float = 60.0
+    fence_seconds: float = 0.0
+    dry_run: bool = False
+
+
+class Maintenance:
+    """Maintenance of one repository. `outcome` tells at any time what was done so far.
+
+    Args:
+        gate: The repository, and what is wanted.
+        terms: What the maintenance itself may do.
+        open_window: Makes a window over these parts of the repository, for so many objects.
+        lock: Makes a lock of restic's in the bucket of what restic wrote.
+        sleep: Waits for so many seconds.
+        fence: Makes what keeps the host out meanwhile.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        terms: Terms,
+        open_window: Callable[[Parts, int], Window],
+        lock: Callable[[bytes], ResticLock],
+        sleep: Callable[[float], None] = time.sleep,
+        fence: Callable[[Callable[[str], object]], AbstractContextManager[object]] = lambda warn: nullcontext(),
+    ) -> None:
+        self.gate = gate
+        self.restic = gate.restic
+        self.terms = terms
+        self.name = gate.name
+        self.lock = lock
+        self.sleep = sleep
+        self.fence = fence
+        self.changed = False
+        self.predicted_by: Optional[str] = None
+        self.fences: list[AbstractContextManager[object]] = []
+        self.warnings: list[str] = []
+        self.snapshots: dict[str, list[dict[str, Any]]] = {"removed": [], "kept": []}
+        self.figures = dict.fromkeys(FIGURES, 0)
+        self.preparation = Preparation(gate, terms.prune_timeout, remembered=not terms.dry_run)
+        self.commit = Commit(gate.s3, gate.name, open_window, terms.open_patience, sleep=sleep, lost=self._lost)
+
+    @property
+    def behind(self) -> str | None:
+        """The holder of the fence that is up."""
+        fence = self.fences[-1] if self.fences else None
+        return fence.behind if isinstance(fence, FenceHolder) else None
+
+    def _lost(self) -> Optional[str]:
+        """Why the fence that is up is not to be relied upon."""
+        fence = self.fences[-1] if self.fences else None
+        return str(fence.lost() or "") or None if isinstance(fence, FenceHolder) else None
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        return {
+            "changed": self.changed,
+            **self.snapshots,
+            **self.figures,
+            "predicted_by": self.predicted_by,
+            "windows": [{name: window.get(name) for name in _WINDOW_FIELDS} for window in self.commit.windows],
+            "fences": [told for told in map(fence_told, self.fences) if told],
+            "findings": [finding.as_dict() for finding in self.gate.findings],
+        }
+
+    def run(self) -> None:
+        """Do it. The outcome is there also when this raises."""
+        try:
+            with signals_raise(self.gate.wanted.time_limit):
+                self._run()
+        except Interrupted as signal:
+            end = "what was open is closed." if self.commit.windows else "nothing was deleted."
+            for window in self.commit.windows:
+                if not window.get("in_force"):
+                    end = window.get("error") or "that its window is closed is not proved: run the guard now."
+            raise HoldfastError(f"Maintenance of {self.name} was ended by {signal}; {end}") from signal
+
+    def _run(self) -> None:
+        self.restic.require(MAINTENANCE_MINIMUM, "Maintenance")
+        for _attempt in range(_ATTEMPTS):
+            if self._once():
+                return
+        raise HoldfastError(
+            f"{_ATTEMPTS} times in a row, a backup of {self.name} that came meanwhile needs something of what was to go; "
+            "nothing was deleted, run it again later."
+        )
+
+    def _once(self) -> bool:
+        """Judge, prepare and commit; False when it has to begin anew."""
+        gate = self.gate
+        found = gate.look(probe=True)
+        gate.identified(found)
+        if gate.unused(found.objects):
+            return True
+        gate.opened(found, count=True)
+        gate.contents(found)
+        decisions = gate.decide(found)
+        if self.terms.dry_run:
+            self._predict(found, decisions)
+            return True
+        self._report(decisions, ())
+        prepared = self.preparation.run(gate.finished(found), _going(decisions))
+        if prepared.deletes:
+            return self._commit(prepared, decisions)
+        gate.remember(found.objects)
+        return True
+
+    # From the proof to the deletion ----------------------------------------------------------------------------------
+
+    def _commit(self, prepared: Prepared, decisions: list[Decision]) -> bool:
+        if self.gate.wanted.folder:
+            _pending.deletes(self.gate.wanted.folder, prepared.deletes)
+        for attempt in range(_LOCK_ATTEMPTS):
+            # What is checked in less time than a fence needs to hold is checked meanwhile; else while nobody is kept out.
+            later = not attempt and prepared.seconds < self.terms.fence_seconds
+            if not later and not self.preparation.judge(prepared, self.gate.look()):
+                return False
+            self._await_other_restics(prepared.found)
+            if not later and elapsed() - prepared.checked > _LOCK_AGE and not self.preparation.renew(prepared):
+                return False
+            done = self._behind_fence(prepared, decisions, later, last=attempt == _LOCK_ATTEMPTS - 1)
+            if done is not None:
+                return done
+        raise HoldfastError(f"Somebody else keeps beginning to work in {self.name}; nothing was deleted, run it later.")
+
+    def _behind_fence(
+        self, prepared: Prepared, decisions: list[Decision], unchecked: bool, last: bool
+    ) -> Optional[bool]:
+        """Keep the hosts out, and delete; None when somebody else has begun to work, so that it is to be tried again."""
+        self.fences.append(self.fence(self.warnings.append))
+        with self.fences[-1] as fence:
+            # While the fence comes up: nobody is kept out in vain for as long as that takes.
+            if unchecked or (isinstance(fence, FenceHolder) and self.terms.fence_seconds):
+                found = self.gate.look()
+                if not self._alone(prepared, found, last or unchecked):
+                    return None
+                if not self.preparation.judge(prepared, found):
+                    return False
+            lock = self.lock(prepared.lock)
+            try:
+                with lock:
+                    if isinstance(fence, FenceHolder):
+                        fence.await_open()
+                    found = self.gate.look()
+                    return (
+                        self._delete(prepared, found, decisions)
+                        if self._alone(prepared, found, last, lock.key)
+                        else None
+                    )
+            finally:
+                if not lock.removed:
+                    self.warnings.append(
+                        f"{lock.key} in {self.name}, a lock of restic, could not be removed: no backup is made until "
+                        "it is 30 minutes old and removed by restic unlock."
+                    )
+
+    def _alone(self, prepared: Prepared, found: Survey, last: bool, lock: str = "") -> bool:
+        """Whether to go on. A backup that began before our lock was there is let go on, and waited for; what one has left is
+        judged while nobody is kept out, as long as that comes to an end.
+        """
+        return not found.restic_locks().keys() - {lock} and (last or not prepared.view.unknown(found.objects))
+
+    def _delete(self, prepared: Prepared, found: Survey, decisions: list[Decision]) -> bool:
+        """Delete what was prepared, unless what came since forbids it."""
+        gate = self.gate
+        if not self.preparation.judge(prepared, found):
+            return False
+        try:
+            left = self.commit.run({part: prepared.below(part) for part in PARTS})
+        except BaseException:
+            with suppress(HoldfastError):
+                self._account(prepared, found, gate.listed(), decisions)
+            raise
+        after = gate.look(probe=True)
+        self._account(prepared, found, after, decisions)
+        intro = f"Maintenance of {self.name} found after it had deleted"
+        planned = [gate.prefix + key for key in prepared.deletes]
+        gate.note(audit.vanished(found.objects, after.objects, planned), intro)
+        gate.note(audit.leftovers(left), intro)
+        gate.enforced(after, f"After maintenance of {self.name}")
+        gate.remember(after.objects)
+        return True
+
+    def _await_other_restics(self, found: Survey) -> None:
+        """Wait until nobody works in the repository: waiting inside a window would keep it open."""
+        deadline = awake() + self.terms.lock_wait
+        locks = self._locks()
+        if locks:
+            locks = self._without_stale_locks(found)
+        while locks:
+            if awake() >= deadline and (locks := self._without_stale_locks(found)):
+                stored = {key: item.last_modified for key, item in locks.items()}
+                blocking = audit.other_restics(stored, self.terms.lock_wait)
+                self.gate.note(blocking, f"No window is opened for {self.name}")
+            self.sleep(2)
+            locks = self._locks()
+
+    def _without_stale_locks(self, found: Survey) -> dict[str, S3Object]:
+        """Remove the locks of processes that are certainly gone; returns the others.
+
+        A host may have written locks that restic cannot read in a moment. Then none of them is removed, and they are told as
+        those of somebody else.
+        """
+        with self.gate.served(self.gate.view(found.objects, locks="live")) as restic, suppress(ResticError):
+            restic.run(["unlock"], timeout=_UNLOCKING, memory=ONE_OBJECT, preexec_fn=dies_with_parent(signal.SIGKILL))
+        return self._locks()
+
+    def _locks(self) -> dict[str, S3Object]:
+        return Survey(locks=self.gate.objects("locks")).restic_locks()
+
+    # The account -----------------------------------------------------------------------------------------------------
+
+    def _account(self, prepared: Prepared, before: Survey, after: Survey, decisions: list[Decision]) -> None:
+        start = f"{self.gate.prefix}snapshots/"
+        gone = {key[len(start) :] for key in before.objects.keys() - after.objects.keys() if key.startswith(start)}
+        self._report(decisions, gone)
+        judged, start = prepared.found.objects, f"{self.gate.prefix}data/"
+        old, new = ({key for key in found if key.startswith(start)} for found in (judged, after.objects))
+        added = {self.gate.prefix + key for key in prepared.added}
+        self.changed = bool(judged.keys() - after.objects.keys())
+        removed = sum(judged[key].size for key in old - new)
+        self.figures.update(
+            prepared.figures,
+            packs_removed=len(old - new),
+            bytes_removed=removed - sum(after.objects[key].size for key in new & added),
+        )
+
+    def _report(self, decisions: Iterable[Decision], gone: Collection[str]) -> None:
+        described = self.gate.described
+        self.snapshots = {
+            "removed": [described[decision.id] for decision in decisions if decision.id in gone],
+            "kept": [
+                {**described[decision.id], "reasons": list(decision.reasons)}
+                for decision in decisions
+                if decision.id not in gone
+            ],
+        }
+
+    # Check mode ------------------------------------------------------------------------------------------------------
+
+    def _predict(self, found: Survey, decisions: list[Decision]) -> None:
+        """Prepare without the bucket; where that does not fit on this machine, have restic count."""
+        going = _going(decisions)
+        with kept_here(self.gate) as folder:
+            prepared = self.preparation.predict(self.gate.finished(found), going, folder)
+        self._report(decisions, going)
+        if prepared:
+            self.predicted_by = PREPARATION
+            self.figures = prepared.predicted()
+            self.changed = bool(prepared.deletes)
+        else:
+            self.predicted_by = DRY_RUN
+            self.figures = self.preparation.counted(found, going)
+            self.changed = bool(going or self.figures["packs_removed"])
+
+
+def _going(decisions: Iterable[Decision]) -> set[str]:
+    return {decision.id for decision in decisions if not decision.keep}
+
+
+def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
+    """The maintenance that a module's parameters ask for."""
+    params = clients.params
+    _check_seconds(params)
+    audit.parse_limit(params["max_remove"], 0)
+    wanted = Wanted(
+        policy=policy_from(params),
+        expected=expected_from(params),
+        max_remove=params["max_remove"],
+        **remembered(clients),
+    )
+    restic = clients.restic(wanted.record.key_id if wanted.record else None)
+
+    make = partial(S3, endpoint(params), *clients.keys, bucket=clients.bucket)
+
+    def window(parts: Parts, count: int) -> Window:
+        return open_window(
+            WindowSpec(
+                clients.bucket,
+                clients.prefix,
+                parts,
+                partial(cloudflare_client, dict(params)),
+                make,
+                reason=f"maintenance deletes {count} objects",
+                lease_seconds=lease_for(count, params["lease_seconds"]),
+                cap_seconds=params["window_seconds"],
+                open_patience=params["open_patience"],
+                close_patience=params["close_patience"],
+                log_path=params["log_path"],
+                proved=False,
+                behind=maintenance.behind,
+            )
+        )
+
+    def lock(body: bytes) -> ResticLock:
+        return ResticLock(clients.s3, make, clients.prefix, body)
+
+    fence_seconds = 0.0 if params["fence"] == NEVER else params["fence_seconds"]
+    terms = Terms(params["lock_wait"], params["prune_timeout"], params["open_patience"], fence_seconds, dry_run)
+    gate = Gate(restic, clients.s3, clients.cloudflare, wanted, clients.lock_probe)
+    maintenance = Maintenance(gate, terms, window, lock, fence=partial(fence_for, clients))
+    return maintenance
+
+
+def _check_seconds(params: Mapping[str, Any]) -> None:
+    for name, (least, most) in _BOUNDS.items():
+        if params[name] is not None and not least <= params[name] <= most:
+            raise HoldfastError(f"{name} is {params[name]}; it must be from {least} to {most} seconds.")

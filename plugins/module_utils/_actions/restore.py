@@ -1,0 +1,366 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Restoring a snapshot into a folder. Also runs on backed-up hosts, with restic 0.14 or later.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import IO, Any, Dict  # noqa: UP035
+
+from .._audit.listing import LONGEST_PATH, MOST_LEFT_OUT, Listing, ListingError, pattern
+from .._common.errors import HoldfastError
+from .._locks.rules import parse_date
+from .._restic.cli import Completed, Restic, stop
+from .._restic.confinement import Confined
+from .restore_target import Target, disarm, entries
+
+# The first that reports in JSON, has --dry-run, leaves equal files alone, and never writes through a link.
+RESTIC_OVERWRITES = (0, 17, 0)
+RESTIC_CHOOSES_ATTRIBUTES = (0, 18, 0)
+# An entry of a listing with the longest path that is looked at, and how much of restic's errors is.
+LONGEST_LINE = 1 << 20
+_MOST_SAID = 1 << 16
+
+Snapshot = Dict[str, Any]  # noqa: UP006
+
+
+class RestoreError(HoldfastError):
+    """What to restore, or where to, is not usable."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to restore."""
+
+    snapshot: str = "latest"
+    host: str | None = None
+    paths: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    include: list[str] = field(default_factory=list)
+    include_patterns: list[str] = field(default_factory=list)
+    exclude: list[str] = field(default_factory=list)
+    # Names and paths of jobs, of each of which the newest snapshot is meant; None for the newest of all.
+    jobs: list[dict[str, Any]] | None = None
+
+
+def filters(host: str | None, paths: list[str], tags: list[str]) -> list[str]:
+    """restic's arguments that choose among the snapshots."""
+    chosen = [f"--host={host}"] if host else []
+    chosen += [f"--path={path}" for path in paths]
+    return chosen + ([f"--tag={','.join(tags)}"] if tags else [])
+
+
+def choose(restic: Restic, selection: Selection) -> tuple[list[Snapshot], list[str]]:
+    """The snapshots meant, oldest first, and what there is to say: what restic cannot read, what is not restored.
+
+    What restic cannot read stops no restore.
+    """
+    latest, name = selection.snapshot == "latest", restic.repository.name
+    if not latest and not re.fullmatch(r"[0-9a-f]{8,64}", selection.snapshot):
+        raise RestoreError(f"{selection.snapshot!r} is neither 'latest' nor a snapshot id of at least 8 digits.")
+    chosen = filters(selection.host, selection.paths, selection.tags) if latest else []
+    found, ignored = restic.list_snapshots(chosen)
+    warnings = [f"restic cannot read a snapshot of {name}: {line}" for line in ignored]
+    if not latest:
+        found = [snapshot for snapshot in found if snapshot["id"].startswith(selection.snapshot)]
+        if len(found) > 1:
+            raise RestoreError(f"{selection.snapshot} is the beginning of {len(found)} snapshot ids in {name}.")
+    if not found:
+        raise RestoreError(f"Repository {name} has no snapshot that fits {' '.join([selection.snapshot, *chosen])}.")
+    if any(parse_date(snapshot["time"]) is None for snapshot in found):
+        raise RestoreError(f"A snapshot of repository {name} has a time that cannot be read.")
+    newest = {_paths(snapshot["paths"]): snapshot for snapshot in sorted(found, key=_age)}
+    if not latest or selection.jobs is None:
+        return [max(found, key=_age)], warnings
+    wanted, more = newest_of_each(newest, selection.jobs, name)
+    return sorted(wanted, key=_age), warnings + more
+
+
+def newest_of_each(
+    newest: Mapping[frozenset[str], Snapshot], jobs: Sequence[Mapping[str, Any]], name: str
+) -> tuple[list[Snapshot], list[str]]:
+    """The newest snapshot of each job, and sentences about those that belong to none.
+
+    Args:
+        newest: The newest snapshot of each set of paths.
+        jobs: Names and paths of jobs; without any, there must be one set of paths only.
+        name: The repository.
+    """
+    there = "; ".join(sorted(", ".join(sorted(paths)) for paths in newest))
+    if not jobs and len(newest) > 1:
+        raise RestoreError(
+            f"Repository {name} has snapshots of several jobs, and which of them is meant is not known: name a snapshot by its "
+            f"id, or paths (for the playbook holdfast_restore_snapshot, holdfast_restore_paths), or give the host its "
+            f"backup_jobs. There are snapshots of: {there}."
+        )
+    missing = [job["name"] for job in jobs if _paths(job["paths"]) not in newest]
+    if missing:
+        raise RestoreError(
+            f"Repository {name} has no snapshot of the job {', '.join(missing)} with the paths that it has now: choose among "
+            f"the other jobs (for the playbook holdfast_restore_job), or name a snapshot by its id "
+            f"(holdfast_restore_snapshot). There are snapshots of: {there}."
+        )
+    if not jobs:
+        return list(newest.values()), []
+    wanted = [_paths(job["paths"]) for job in jobs]
+    return [newest[paths] for paths in dict.fromkeys(wanted)], []
+
+
+def _age(snapshot: Snapshot) -> tuple[Any, str]:
+    return parse_date(snapshot["time"]), snapshot["id"]
+
+
+def _paths(paths: Iterable[str]) -> frozenset[str]:
+    return frozenset(os.path.normpath(str(path)) for path in paths)
+
+
+@dataclass(frozen=True)
+class How:
+    """How to restore.
+
+    Attributes:
+        special: Whether devices, setuid and setgid bits, capabilities and attributes of the system are restored.
+        confined: Whether restic may write nothing but the target.
+    """
+
+    verify: bool = True
+    special: bool = False
+    confined: bool = True
+    check_mode: bool = False
+
+
+def restore(restic: Restic, selection: Selection, target: Target, how: How) -> dict[str, Any]:
+    """Restore, and return the result of the module. All that is meant is judged before anything is written."""
+    wanted = _absolute(selection.include)
+    snapshots, warnings = choose(restic, selection)
+    if target.filled or len(snapshots) > 1:
+        restic.require(RESTIC_OVERWRITES, "Restoring over files")
+    listings = [
+        listed(restic, snapshot["id"], target.path, devices=how.special, wanted=wanted) for snapshot in snapshots
+    ]
+    _refuse_missing(restic, snapshots, listings)
+    if any(listing.bad_names for listing in listings):
+        restic.require(RESTIC_OVERWRITES, "Restoring a snapshot in which somebody has forged names")
+    result = _result(snapshots, target, how, listings, warnings)
+    if how.check_mode and restic.version() < RESTIC_OVERWRITES:
+        return result
+    before = _state(target.path) if target.filled else 0
+    said = [
+        _run(restic, snapshot["id"], selection, target, how, listing, result)
+        for snapshot, listing in zip(snapshots, listings)
+    ]
+    if target.filled:
+        changes = any(one.changes for one in said) if how.check_mode else _state(target.path) != before
+        result["changed"] = changes or any(one.number("bytes_restored") > 0 for one in said)
+    result.update(_counts(said, target.path))
+    if result["files"] + sum(one.number("files_skipped") for one in said) == 0:
+        raise RestoreError(
+            f"Nothing was restored: nothing in {', '.join(one['id'][:8] for one in snapshots)} of {restic.repository.name} "
+            "fits what is to be included and excluded."
+        )
+    return result
+
+
+def _absolute(paths: Iterable[str]) -> list[str]:
+    for path in paths:
+        if not os.path.isabs(path):
+            raise RestoreError(
+                f"include has {path!r}, which is no absolute path: write it from / on, as the snapshot has it, or use "
+                "include_patterns."
+            )
+    return [os.path.normpath(path) for path in paths]
+
+
+def _refuse_missing(restic: Restic, snapshots: list[Snapshot], listings: list[Listing]) -> None:
+    """Raise where a path that was to be included is in none of the snapshots."""
+    missing = set.intersection(*(listing.missing for listing in listings))
+    if missing:
+        raise RestoreError(
+            f"Nothing was restored: {', '.join(one['id'][:8] for one in snapshots)} of {restic.repository.name} has no "
+            f"{', '.join(sorted(missing))}, which was to be included (paths are taken as they are; for patterns there is "
+            "include_patterns)."
+        )
+
+
+def _result(
+    snapshots: list[Snapshot], target: Target, how: How, listings: list[Listing], warnings: list[str]
+) -> dict[str, Any]:
+    """The result of the module as far as it is known before the restore."""
+    shown = [{key: snapshot.get(key) for key in ("id", "time", "hostname", "paths")} for snapshot in snapshots]
+    return {
+        "changed": True,
+        "snapshot": shown[-1],
+        "snapshots": shown,
+        "target": target.path,
+        "verified": how.verify and not how.check_mode,
+        "left_out": [item.as_dict() for listing in listings for item in listing.left_out],
+        "warnings": warnings,
+    }
+
+
+def listed(restic: Restic, snapshot: str, target: str, *, devices: bool, wanted: Iterable[str] = ()) -> Listing:
+    """What a snapshot lists, judged, and which of the wanted paths it lacks."""
+    listing = Listing(devices=devices, room=LONGEST_PATH - len(os.fsencode(target)) - 1, wanted=wanted)
+    with tempfile.TemporaryFile() as said:
+        process = restic.start(["ls", "--json", "--no-lock", snapshot], stderr=said)
+        try:
+            for node in _nodes(process.stdout):
+                listing.add(node)
+            code = process.wait()
+        except BaseException:
+            stop(process)
+            raise
+        if code != 0:
+            said.seek(max(0, said.seek(0, os.SEEK_END) - _MOST_SAID))
+            raise restic.error("ls", Completed(code, "", said.read().decode(errors="replace")))
+    return listing
+
+
+def _nodes(stream: IO[str] | None) -> Iterator[dict[str, Any]]:
+    if stream is None:
+        return
+    for line in iter(partial(stream.readline, LONGEST_LINE), ""):
+        try:
+            node = json.loads(line)
+        except ValueError as error:
+            raise ListingError(
+                "The snapshot lists an entry that is too long or cannot be read; it is not restored."
+            ) from error
+        if isinstance(node, dict) and "node" in (node.get("struct_type"), node.get("message_type")):
+            yield node
+
+
+def _arguments(restic: Restic, selection: Selection, how: How, listing: Listing) -> list[str]:
+    """restic's arguments for what is restored, and how."""
+    included = [pattern(os.path.normpath(path)) for path in selection.include] + selection.include_patterns
+    args = [f"--include={one}" for one in included]
+    args += [f"--exclude={one}" for one in selection.exclude]
+    # restic takes patterns of one kind only.
+    args += [f"--include=!{one}" if included else f"--exclude={one}" for one in listing.patterns]
+    if not how.special and restic.version() >= RESTIC_CHOOSES_ATTRIBUTES:
+        # Attributes of the system, which need more than a restore gets. Capabilities are taken away, and told, afterwards.
+        unwanted = ["trusted.*", "security.[^c]*" if os.geteuid() == 0 else "security.*"]
+        args += [f"--exclude-xattr={pattern}" for pattern in unwanted]
+    # Long runs of zeros come back as holes: a disk image that was sparse could fill the disk otherwise.
+    args += ["--sparse", "--json"] if restic.version() >= RESTIC_OVERWRITES else []
+    # Each entry is told only where it is asked for.
+    return [*args, *(["--dry-run", "-vv"] if how.check_mode else ["--verify"] if how.verify else [])]
+
+
+def _run(
+    restic: Restic,
+    snapshot: str,
+    selection: Selection,
+    target: Target,
+    how: How,
+    listing: Listing,
+    result: dict[str, Any],
+) -> _Said:
+    """Restore; what restic says of it. What was taken away afterwards is added to the result."""
+    # --no-lock: a restore must be possible when somebody has filled locks/, and with keys that can only read
+    args = ["restore", snapshot, "--no-lock", f"--target={target.path}", *_arguments(restic, selection, how, listing)]
+    if not how.check_mode:
+        target.make()
+    runs = restic
+    if how.confined and not how.check_mode:
+        runs = Confined(restic, [target.path, *_cache(restic)], special=how.special)
+    said = _Said(target.path)
+    try:
+        # Else it says sixty times a second how far it is.
+        completed = runs.run(args, take=said.hear, env={**runs.environment(), "RESTIC_PROGRESS_FPS": "0.1"})
+    finally:
+        if not (how.special or how.check_mode):
+            result["left_out"] += [item.as_dict() for item in disarm(target.path, MOST_LEFT_OUT)]
+    if completed.exit_code != 0 and not (listing.bad_names and said.bad_names and not said.other_errors):
+        raise restic.error("restore", completed)
+    return said
+
+
+class _Said:
+    """What restic says while it restores; no more of it is kept than is asked for afterwards, however many entries there are.
+
+    Attributes:
+        changes: Whether a dry run would have changed a file, or made something.
+        bad_names: How often it complained of names that it does not restore, of which the listing has told.
+        other_errors: How often it complained of anything else.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._summary: dict[str, Any] = {}
+        self.changes = False
+        self.bad_names = self.other_errors = 0
+
+    def hear(self, _stream: str, line: str) -> None:
+        """A line of its output or of its errors, where each is JSON only in part."""
+        try:
+            message = json.loads(line) if line.startswith("{") else {}
+        except (ValueError, RecursionError):
+            return
+        kind = message.get("message_type")
+        if kind == "summary":
+            self._summary = message
+        elif kind == "error":
+            named = str(message.get("error", {}).get("message")).startswith("invalid child node name ")
+            self.bad_names, self.other_errors = self.bad_names + named, self.other_errors + (not named)
+        elif "action" in message:
+            # Folders and links are always in its list.
+            path = os.path.join(self._target, str(message.get("item", "")).lstrip("/"))
+            made = message["action"] == "restored" and not os.path.lexists(path)
+            self.changes = self.changes or made or message["action"] == "updated"
+
+    @property
+    def counted(self) -> bool:
+        """Whether it told how much it restored, as it does since 0.17."""
+        return bool(self._summary)
+
+    def number(self, name: str) -> int:
+        return int(self._summary.get(name, 0))
+
+
+def _cache(restic: Restic) -> list[str]:
+    """restic's cache, without which it would ask for each folder of the snapshot several times; it is there by now."""
+    folder = restic.environment().get("RESTIC_CACHE_DIR") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "restic"
+    )
+    return [os.path.realpath(folder)] if os.path.isdir(folder) else []
+
+
+def _state(target: str) -> int:
+    """A number for what a restore can change about everything below the target, but for the content of files.
+
+    However many entries there are, and in whatever order they come.
+    """
+    state = 0
+    for path, status in entries(target):
+        link = os.readlink(path) if stat.S_ISLNK(status.st_mode) else None
+        about = (status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns, link)
+        digest = hashlib.sha256(os.fsencode(path) + b"\0" + os.fsencode(repr(about))).digest()
+        state = (state + int.from_bytes(digest, "big")) % (1 << 256)
+    return state
+
+
+def _counts(said: list[_Said], target: str) -> dict[str, int]:
+    """How much was restored: restic's own count, or, before 0.17, what is in the target, which was empty."""
+    if all(one.counted for one in said):
+        return {
+            "files": sum(one.number("files_restored") for one in said),
+            "bytes": sum(one.number("bytes_restored") for one in said),
+        }
+    files = size = 0
+    for _path, status in entries(target):
+        files, size = files + 1, size + (status.st_size if stat.S_ISREG(status.st_mode) else 0)
+    return {"files": files, "bytes": size}

@@ -1,0 +1,129 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Everything that can be seen of one repository without changing anything, and what is wrong with it.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from .._clients import Clients
+from .._common.dates import format_date
+from .._common.errors import HoldfastError
+from .._locks.desired import plan
+from .._locks.fences import fence_of
+from .._locks.probe import in_force
+from .._locks.rules import PARTS, Rule, in_the_way, in_the_way_sentence, lock_set, missing_parts, problems, same
+from .._locks.windows import window_of
+from .init import ensure
+from .list_snapshots import stored_times
+
+
+@dataclass
+class Verified:
+    """What was seen; findings are sentences about what is wrong, none when all is well."""
+
+    findings: list[str] = field(default_factory=list)
+    window: dict[str, Any] | None = None
+    prefixes: dict[str, str] = field(default_factory=dict)
+    probed_with: str | None = None
+    public: bool | None = None
+    snapshots: int | None = None
+    newest: str | None = None
+    age_hours: float | None = None
+
+    def look(self, check: Callable[[], None]) -> None:
+        """Do one of the checks. What it cannot find out is a finding too, and the others are done all the same."""
+        try:
+            check()
+        except HoldfastError as error:
+            if str(error) not in self.findings:
+                self.findings.append(str(error))
+
+
+def verify(clients: Clients, *, record_dir: str | None, max_age: float) -> Verified:
+    """Look at the rules, the leases, the locks themselves, public access, the record and the snapshots.
+
+    Args:
+        clients: The clients of the repository.
+        record_dir: Where the records are.
+        max_age: Hours since the newest snapshot was uploaded, above which there is a finding.
+
+    Raises:
+        HoldfastError: The lock document could not be read; then nothing else was looked at.
+    """
+    found = Verified()
+    rules = clients.cloudflare.lock_rules(clients.bucket)
+    now = clients.cloudflare.server_time()
+    found.look(lambda: _rules(found, rules, clients.prefix, now))
+    found.look(lambda: _locks(found, clients))
+    found.look(lambda: _public(found, clients))
+    found.look(lambda: _repository(found, clients, record_dir, now, max_age))
+    return found
+
+
+def _rules(found: Verified, rules: list[Rule], prefix: str, now: datetime) -> None:
+    """The one document says both what should be locked, and until when something is not."""
+    found.findings += [problem.sentence for problem in problems(rules)]
+    strange = [in_the_way_sentence(rule, prefix) for rule in in_the_way(rules, prefix, now)]
+    window = window_of(rules, prefix)
+    if window is not None and window.problem is None:
+        lease = format_date(window.lease) if window.lease else None
+        state = "live" if window.live(now) else "orphaned" if window.orphaned else "overdue"
+        found.window = {"parts": list(window.parts), "lease": lease, "holder": window.holder, "state": state}
+        advice = "maintenance may be at work" if state == "live" else "run the relock playbook"
+        found.findings.append(f"Unlocked: {', '.join(window.parts)}, lease {lease or 'none'}; {advice}.")
+    elif not found.findings and len(missing_parts(rules, prefix)) == len(PARTS):
+        found.findings.append(
+            "There are no lock rules for this repository, so that nothing holds it; run the site playbook."
+        )
+    elif not found.findings and not same(rules, plan(rules, lock_set(prefix), state="present", now=now)):
+        found.findings.append("The lock rules are not those of the repository; run the relock playbook, then site.")
+    found.findings += strange
+    fence = fence_of(rules, prefix)
+    if fence is not None and fence.overdue(now):
+        found.findings.append(
+            f"Tokens were disabled for maintenance that is over ({', '.join(fence.tokens)}); run the relock playbook."
+        )
+
+
+def _locks(found: Verified, clients: Clients) -> None:
+    probe = clients.lock_probe
+    found.prefixes = probe.states()
+    found.probed_with = probe.asked_by
+    if not in_force(found.prefixes):
+        states = ", ".join(f"{prefix} {state}" for prefix, state in found.prefixes.items())
+        found.findings.append(f"The locks are not in force, whatever the rules say: {states}.")
+
+
+def _public(found: Verified, clients: Clients) -> None:
+    found.public = clients.cloudflare.public_access(clients.bucket)
+    if found.public:
+        found.findings.append("Everybody may read the bucket; run the site playbook.")
+
+
+def _repository(found: Verified, clients: Clients, record_dir: str | None, now: datetime, max_age: float) -> None:
+    outcome = ensure(clients, record_dir=record_dir, check_mode=True)
+    found.findings += outcome.warnings
+    if outcome.created:
+        found.findings.append("There is no repository; run site first.")
+        return
+    uploads = stored_times(clients.s3, clients.prefix)
+    times = [uploads[one["id"]] for one in clients.restic(outcome.key_id).snapshots() if one["id"] in uploads]
+    found.snapshots = len(times)
+    if not times:
+        found.findings.append("There is no snapshot.")
+        return
+    newest = max(times)
+    found.newest = format_date(newest.replace(microsecond=0))
+    found.age_hours = round((now - newest).total_seconds() / 3600, 1)
+    if found.age_hours > max_age:
+        hours = f"{found.age_hours:.1f} hours ago, more than {max_age:g}"
+        found.findings.append(f"The newest snapshot was uploaded {hours}.")

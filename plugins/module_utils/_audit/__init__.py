@@ -1,0 +1,10 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Safety checks of what a host wrote: listing, index, contents, snapshots, the baseline; and the gate that maintenance passes.
+
+May import: all above but `_windows`. Callers use `Gate`, `Finding`.
+
+Private to holdfast.restic_r2; may change at any time.
+"""

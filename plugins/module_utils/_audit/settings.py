@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a look at a repository is to compare with, and how far it may go. Pure.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Optional
+
+from .._common.record import Record
+from .._restic.retention import Policy
+from .snapshot_checks import Expected
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the maintenance is to do, and what it may rely upon.
+
+    Args:
+        policy: Which snapshots to keep.
+        expected: What snapshots should be like, and by which of their times to decide.
+        max_remove: How many snapshots may go at once, as a number or a percentage.
+        read_duplicates: When data is there twice, read all of it before going on; else refuse.
+        repository_id: The id that the repository must have.
+        record: What was recorded about the repository.
+        copies: The recorded content of objects, by name ("config", "keys/…").
+        folder: Where the record and the baseline are; empty when nothing is remembered.
+        rebuild: Read everything and make a new baseline, whatever the old one says.
+        first_read: How many bytes of data to read unasked when there is no baseline yet.
+        scratch_dir: Where packs are put while they are looked at.
+        time_limit: How many seconds all of it may take.
+        stop: Stop at the first findings that block; else go on and collect all.
+    """
+
+    policy: Policy = field(default_factory=Policy)
+    expected: Expected = field(default_factory=Expected)
+    max_remove: str = "95%"
+    read_duplicates: bool = True
+    repository_id: Optional[str] = None
+    record: Optional[Record] = None
+    copies: Mapping[str, bytes] = field(default_factory=dict)
+    folder: str = ""
+    rebuild: bool = False
+    first_read: int = 10 << 30
+    scratch_dir: Optional[str] = None
+    time_limit: Optional[float] = None
+    stop: bool = True

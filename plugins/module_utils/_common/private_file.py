@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Files of the maintenance node that nobody else may write, and that nobody else can have written.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from contextlib import suppress
+
+from .errors import HoldfastError
+
+_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+class NotPrivateError(HoldfastError):
+    """Others could have written a file."""
+
+
+def read_private(path: str) -> bytes:
+    """What is in a file.
+
+    Raises:
+        NotPrivateError: Another user owns it or its folder, or may write there.
+        OSError: It is not there, or cannot be read.
+    """
+    folder = os.path.dirname(path) or "."
+    with open(path, "rb") as stream:
+        for what, found in ((path, os.fstat(stream.fileno())), (folder, os.stat(folder))):
+            _check(what, found)
+        return stream.read()
+
+
+def _check(path: str, found: os.stat_result) -> None:
+    if found.st_uid not in (0, os.geteuid()):
+        raise NotPrivateError(
+            f"{path} belongs to another user (number {found.st_uid}), who could have changed what maintenance relies upon: "
+            "run as that user, or have it given to the one who runs this."
+        )
+    # In a folder such as /tmp, others can add files, but not replace one.
+    if found.st_mode & _OTHERS and not (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
+        raise NotPrivateError(
+            f"{path} can be written by other users, who could have changed what maintenance relies upon: look whether all is "
+            f"well in it, then run chmod go-w on it."
+        )
+
+
+def write_private(path: str, content: bytes) -> None:
+    """Replace a file in one step; only its owner can read it, and its folder when it has to be made. Raises OSError."""
+    parent = os.path.dirname(path)
+    _make_private(parent)
+    descriptor, temporary = tempfile.mkstemp(dir=parent, prefix=".", suffix=".part")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    with suppress(OSError):  # not every file system can
+        _sync_folder(parent)
+
+
+def _sync_folder(path: str) -> None:
+    """Make the new name survive a loss of power, too."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make_private(path: str) -> None:
+    """Make a folder and its parents with mode 0700; leave those that exist as they are."""
+    if not os.path.isdir(path):
+        _make_private(os.path.dirname(path) or ".")
+        with suppress(FileExistsError):  # another repository's record may be written at the same time
+            os.mkdir(path, 0o700)

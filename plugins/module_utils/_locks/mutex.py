@@ -1,0 +1,232 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Taking turns at the lock document of a bucket that several repositories share.
+
+The document is read, changed and written back as a whole and has no version, so of two who do that at once, one undoes
+the other. Whoever wants to write first creates an object, by a PUT that only works while there is none, and deletes it
+afterwards. An object older than its time to live belongs to somebody who died, and is replaced by a PUT that only works
+while it is still the same.
+
+Every host of the bucket can create and delete this object too. So nothing that matters for safety may rest on it: it
+keeps honest writers out of each other's way, and a hostile one can only make them wait.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import secrets
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
+from datetime import datetime
+from types import TracebackType
+
+from .._common.clock import elapsed, unlimited
+from .._common.errors import HoldfastError
+from .._r2.s3 import S3, S3Error
+from .rules import Rule, repositories
+
+# Below no prefix that a lock set covers, whatever the prefix of its repository.
+KEY = "holdfast/turn"
+# A turn is good for the beginning of a write for FRESH seconds. What was sent then without an answer may take effect
+# for some time; only after that may somebody else build upon the document.
+TIME_TO_LIVE = 45.0
+FRESH = 15.0
+# R2 takes one write of a key in a second, whoever it comes from: we never write it twice in less.
+_APART = 1.1
+
+
+class TurnTaken(HoldfastError):
+    """Somebody else had the turn for as long as we could wait."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(
+            f"Somebody else is at the lock document of bucket {bucket} all the time; if no maintenance runs there, a "
+            f"host of this bucket keeps writing the object {KEY}."
+        )
+
+
+class Turn:
+    """One participant's turn.
+
+    Args:
+        s3: Makes the client, when it is needed.
+        now: The time of the server, by which the age of the object is judged.
+        pause: How to wait.
+    """
+
+    def __init__(self, s3: Callable[[], S3], now: Callable[[], datetime], pause: Callable[[float], None]) -> None:
+        self._s3 = s3
+        self._now = now
+        self._pause = pause
+        self._etag: str | None = None
+        self._taken = 0.0
+        # Whether somebody else had it, who may have written something that takes effect only later.
+        self.contended = False
+        self._throttled = False
+        self._written: float | None = None
+        # The object of somebody else was there when we looked last; then it is read until it is gone, and not written at.
+        self._seen = False
+        self._doubted_until = 0.0
+        # The ETags of all objects that we may have left: R2 makes them as S3 does, from the content.
+        self._marks: set[str] = set()
+
+    @property
+    def ours(self) -> bool:
+        """Whether the turn is ours, and for long enough to begin a write."""
+        return self._etag is not None and elapsed() - self._taken < FRESH
+
+    def take(self, patience: float) -> bool:
+        """Wait for the turn, at most so long; returns whether it is ours now."""
+        deadline = elapsed() + patience
+        while not self.ours:
+            self._throttled = False
+            self._etag = self._try()
+            pause = random.uniform(0.1, 0.4) + (_APART if self._throttled else 0.0)
+            if self._etag is None:
+                if elapsed() + pause >= deadline:
+                    return False
+                self._pause(pause)
+        return True
+
+    def doubt(self) -> None:
+        """A write had no answer: keep the turn until it has either taken effect or never will."""
+        self._doubted_until = elapsed() + TIME_TO_LIVE
+
+    def give_back(self) -> None:
+        """Let the next one have it. Left to grow old when it may be somebody else's by now, or cannot be deleted."""
+        etag, fresh = self._etag, self.ours
+        self._etag = None
+        if not fresh or elapsed() < self._doubted_until:
+            return
+        for pause in (_APART, 0.0):
+            try:
+                found = self._s3().head(KEY)
+                if found is not None and found.etag == etag:
+                    self._s3().delete(KEY)
+                self._marks.clear()
+                return
+            except S3Error as error:
+                if not (error.too_often and pause):
+                    return
+                self._pause(pause)
+
+    def _try(self) -> str | None:
+        """One try; who is told that the key is written too often was not the only one, and has no turn."""
+        try:
+            return self._put()
+        except S3Error as error:
+            if not error.too_often:
+                raise
+            self.contended = self._throttled = True
+            return None
+
+    def _put(self) -> str | None:
+        if not self._seen:
+            etag = self._write()
+            if etag is not None:
+                return etag
+        found = self._s3().head(KEY)
+        mine = found is not None and found.etag in self._marks
+        self.contended = self.contended or not mine
+        self._seen = found is not None and not mine and not self._old(found.last_modified)
+        if self._seen or found is None:
+            return None
+        return self._write(found.etag)
+
+    def _write(self, etag: str | None = None) -> str | None:
+        """Write the object, if there is none or that one; a second after we have tried that last."""
+        early = 0.0 if self._written is None else self._written + _APART - elapsed()
+        if early > 0:
+            self._pause(early)
+        body = secrets.token_bytes(16)  # never the same, so that an ETag stands for one turn
+        self._marks.add(hashlib.md5(body, usedforsecurity=False).hexdigest())
+        self._written = moment = elapsed()
+        found = self._s3().put_if(KEY, body, etag=etag)
+        if found is not None:
+            self._taken = moment
+        return found
+
+    def _old(self, stored: datetime) -> bool:
+        return (self._now() - stored).total_seconds() > TIME_TO_LIVE
+
+
+class InTurn:
+    """A change of a lock document for which the turn is taken if it is needed: asked before every write.
+
+    Args:
+        bucket: The bucket, for sentences.
+        make: Makes the turn, once it is needed; a bucket with one repository needs none.
+        patience: Seconds to wait for it.
+        insist: Raise TurnTaken when it is not to be had. Otherwise go on without: what locks must not wait for long.
+        limited: Bounds the seconds that all requests for it may take.
+
+    Set unanswered when a write had no answer, so that the turn is kept until it has either taken effect or never will.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        make: Callable[[], Turn],
+        patience: float,
+        *,
+        insist: bool,
+        limited: Callable[[float], AbstractContextManager[None]] = unlimited,
+    ) -> None:
+        self.bucket = bucket
+        self.patience = patience
+        self.insist = insist
+        self.alone: Exception | None = None
+        self.unanswered = False
+        self._make = make
+        self._limited = limited
+        self._turn: Turn | None = None
+        self._writes = 0
+
+    def __enter__(self) -> InTurn:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if self._turn is not None:
+            if self.unanswered or (self._writes and error is not None):
+                self._turn.doubt()
+            with suppress(OSError), self._limited(2 * self.patience):
+                self._turn.give_back()
+
+    def ready(self, rules: Iterable[Rule]) -> bool:
+        """Whether the document may be written as it was read. If not, it has to be read again."""
+        if any(repositories(rules)) and not self.alone and not self._ours():
+            self.take()
+            return False
+        self._writes += 1
+        return True
+
+    def _ours(self) -> bool:
+        return self._turn is not None and self._turn.ours
+
+    @property
+    def contended(self) -> bool:
+        """Whether somebody else had the turn when we asked for it."""
+        return self._turn is not None and self._turn.contended
+
+    def take(self) -> None:
+        """Take the turn if it is not ours."""
+        if self.alone or self._ours():
+            return
+        problem: Exception = TurnTaken(self.bucket)
+        try:
+            self._turn = self._turn or self._make()
+            with self._limited(2 * self.patience):
+                if self._turn.take(self.patience):
+                    return
+        except (HoldfastError, OSError) as error:
+            problem = error
+        if self.insist:
+            raise problem
+        self.alone = problem
