@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.running import Ansible
 from tools.stage import ROOT, stage
@@ -61,8 +63,28 @@ def test_the_archive_holds_what_is_used_and_nothing_else(installed: Ansible) -> 
         "FILES.json",
     }
     assert needed <= top
-    assert top - needed <= {"docs", "changelogs"}
+    assert top - needed <= {"docs", "changelogs", "CONTRIBUTING.md"}
     assert not list(folder.rglob("*.pyc"))
+
+
+def test_links_of_the_documents_lead_to_what_is_there(installed: Ansible) -> None:
+    folder = installed.collections / "ansible_collections" / "holdfast" / "restic_r2"
+    broken, repository = [], yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["repository"]
+    for document in sorted(folder.rglob("*.md")):
+        for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+            place, _hash, heading = link.partition("#")
+            here = re.fullmatch(re.escape(repository) + r"/(?:blob|tree)/main/(.+)", place)
+            file = ROOT / here.group(1) if here else document.parent / place if place else document
+            elsewhere = place.startswith("http") and not here
+            if not elsewhere and (not file.exists() or (heading and heading not in headings(file))):
+                broken.append(f"{document.relative_to(folder)}: {link}")
+    assert broken == []
+
+
+def headings(document: Path) -> set[str]:
+    """The anchors that GitHub makes of a document's headings."""
+    found = re.findall(r"^#+ +(.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
 def test_every_module_is_documented(installed: Ansible) -> None:
