@@ -62,6 +62,7 @@ def test_before_site_every_playbook_says_so(
     ("settings", "told"),
     [
         ({"holdfast_restic_path": "old"}, "The maintenance node needs restic 0.19.0 or later, but"),
+        ({"holdfast_password": "seven77"}, "holdfast_password has fewer than 8 characters: write a longer one"),
         one_more({"holdfast_node_python": "bare"}, "boto3 is not installed for the Python that runs this module"),
         one_more({"restic_file": "/nowhere/restic"}, "/nowhere/restic is no file on the controller"),
         (
@@ -81,7 +82,8 @@ def test_what_site_lacks_is_told_before_anything_is_made(
 ) -> None:
     made = {"old": lambda: old(tmp_path, restic_path), "bare": lambda: without_boto3(tmp_path)}
     settings = {name: made.get(str(value), lambda value=value: value)() for name, value in settings.items()}
-    fleet.common.update(settings, restic_controller_cache=str(tmp_path / "cache"))
+    fleet.common["restic_controller_cache"] = str(tmp_path / "cache")
+    fleet.inventory["holdfast"]["hosts"]["web1"].update(settings)
     since = fleet.stand_in.last_request()
     run = ansible.playbook("holdfast.restic_r2.site", fleet.inventory, environment={"ANSIBLE_ANY_ERRORS_FATAL": "1"})
     assert run.exit_code == 2, run.output

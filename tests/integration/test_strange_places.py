@@ -46,7 +46,7 @@ def test_the_story_in_a_strange_place(stand_in: StandIn, restic_path: str, tmp_p
         return run.output
 
     run("site")
-    for _ in range(2):
+    for _each in range(2):
         done = fleet.backup("web1")
         assert done.returncode == 0, done.stderr
     fleet.common["holdfast_retention"] = {"keep_last": 1}

@@ -123,7 +123,7 @@ def way(behind: str, certificate: Path | None = None) -> Iterator[Way]:
 
 def authority(folder: Path) -> tuple[Path, Path]:
     """A private authority's certificate, and one that it gave to these names, with its key."""
-    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _each in range(2)]
     names = [
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("A private authority", "localhost")
     ]

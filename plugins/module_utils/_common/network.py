@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from typing import Any, Optional
 
 from .errors import HoldfastError
 
@@ -31,8 +31,9 @@ class NetworkError(HoldfastError):
     """The way to Cloudflare cannot be used."""
 
 
-def use(params: Mapping[str, Any], environment: MutableMapping[str, str] = os.environ) -> None:
+def use(params: Mapping[str, Any], environment: Optional[MutableMapping[str, str]] = None) -> None:
     """Go the way that the options of the doc fragment cloudflare say; without any, the environment of the module says it."""
+    environment = os.environ if environment is None else environment
     proxy, around, authorities = (params.get(name) for name in ("proxy", "no_proxy", "ca_file"))
     if proxy:
         environment.update(dict.fromkeys(PROXIES, proxy))

@@ -108,7 +108,7 @@ class Transfers:
                 raise
             found = self.head(key)
             if found is None or (found.size, found.etag) != (size, md5):
-                raise S3Error(f"There is another {key} in bucket {self.bucket}.", status=412) from error
+                raise S3Error(f"There is another {key} in bucket {self.bucket}.", status=412) from None
             return found.etag
         return str(answer["ETag"]).strip('"')
 
@@ -164,7 +164,7 @@ class Transfers:
         except S3Error as error:
             # "500" is how botocore tells of an answer that is no XML.
             if error.status in (405, 501) or error.code in (*NOT_UNDERSTOOD, STRANGE, "500"):
-                raise _NotUnderstood from error
+                raise _NotUnderstood from None
             return dict.fromkeys(keys, error)
         deleted = {item.get("Key") for item in answer.get("Deleted", [])}
         told = {item.get("Key"): item for item in answer.get("Errors", [])}
