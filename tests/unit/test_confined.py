@@ -26,11 +26,11 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.confine
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.syscall_filter import TABLES, calls
 
 from tests.stand_in.client import StandIn
+from tests.support.repositories import program
 from tests.support.ways import way
 
 HEADERS = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
-TRIES = """#!{python}
-import ctypes, json, os, socket, sys
+TRIES = """import ctypes, json, os, socket, sys
 from urllib.parse import urlsplit
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -72,12 +72,11 @@ def can_be_confined() -> None:
 
 
 def tried(folder: Path, endpoint: str, here: int, other: int, *tunnels: str) -> dict[str, Any]:
-    program = folder / "restic"
-    table = calls()
-    program.write_text(TRIES.format(python=sys.executable, clone=table.clone if table else 0))
-    program.chmod(0o700)
-    restic = Restic(Repository(endpoint, "backup", "", "id", "secret", None, "password"), path=str(program))
-    done = Confined(restic, [str(folder)], special=False).run([json.dumps([here, other, tunnels]), str(program)])
+    tries, table = folder / "tries.py", calls()
+    tries.write_text(TRIES.format(clone=table.clone if table else 0), encoding="utf-8")
+    path = program(folder / "restic", f"exec '{sys.executable}' '{tries}' \"$@\"")
+    restic = Restic(Repository(endpoint, "backup", "", "id", "secret", None, "password"), path=path)
+    done = Confined(restic, [str(folder)], special=False).run([json.dumps([here, other, tunnels]), str(tries)])
     assert done.exit_code == 0, done.stderr
     return dict(json.loads(done.stdout))
 
