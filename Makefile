@@ -69,10 +69,11 @@ lint: env shellcheck  ## ruff, yamllint, ansible-lint (production), shellcheck, 
 	@antsibull-changelog lint && antsibull-changelog lint-changelog-yaml changelogs/changelog.yaml
 	@ansible-lint --offline -q
 
-types: env  ## mypy
+types: env  ## mypy; and every file of tests can be imported
 	@mypy -p ansible_collections.holdfast.restic_r2.plugins
 	@mypy tools tests/support tests/matrix tests/attacks tests/conftest.py
 	@MYPYPATH=roles/backup/files mypy roles/backup/files/*.py
+	@$(PYTEST) --quiet --collect-only tests >$(CACHE)/collected || { cat $(CACHE)/collected; exit 1; }
 
 unit: env restic  ## unit tests
 	@$(PYTEST) -q --numprocesses 4 tests/unit

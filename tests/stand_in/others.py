@@ -12,7 +12,7 @@ from typing import Any, Optional
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from cloudflare import CloudflareLocks
+from cloudflare import Cloudflare
 
 from tests.stand_in.client import StandIn
 
@@ -42,7 +42,7 @@ def s3_client(
 
 def cloudflare_client(stand_in: StandIn, value: Optional[str] = None) -> Any:
     """Cloudflare's own SDK."""
-    return CloudflareLocks(api_token=value or stand_in.api_token, base_url=stand_in.api_url, max_retries=0)
+    return Cloudflare(api_token=value or stand_in.api_token, base_url=stand_in.api_url, max_retries=0)
 
 
 def rule(prefix: str, *, name: Optional[str] = None, enabled: bool = True, **condition: Any) -> dict[str, Any]:
