@@ -73,7 +73,7 @@ types: env  ## mypy; and every file of tests can be imported
 	@mypy -p ansible_collections.holdfast.restic_r2.plugins
 	@mypy tools tests/support tests/matrix tests/attacks tests/conftest.py
 	@MYPYPATH=roles/backup/files mypy roles/backup/files/*.py
-	@$(PYTEST) --quiet --collect-only tests >$(CACHE)/collected || { cat $(CACHE)/collected; exit 1; }
+	@$(PYTHON) -m pytest --quiet --collect-only tests >$(CACHE)/collected || { cat $(CACHE)/collected; exit 1; }
 
 unit: env restic  ## unit tests
 	@$(PYTEST) -q --numprocesses 4 tests/unit
