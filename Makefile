@@ -46,7 +46,8 @@ test:  ## what a change has to pass: every part, with a sample of what proof doe
 proof:  ## everything there is, whole; goes on after a failure, leaves out what is proved of this tree (unless FORCE=1); PARTS=…
 	@$(RUN_PARTS) proof $(PARTS)
 
-quick: lint types unit  ## lint, types and unit tests: under two minutes
+quick:  ## lint, types and unit tests, side by side: under two minutes
+	@$(RUN_PARTS) test lint types unit
 
 bench: env restic  ## measure exposure, API calls and memory; writes bench/results.json
 	@$(PYTHON) -m bench
