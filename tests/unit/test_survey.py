@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -64,3 +65,15 @@ def test_the_file_of_a_baseline_tells_how_many_may_be_known(tmp_path: Path) -> N
     packs = {f"{number:064x}": Pack(1 << 24, 1_700_000_000, Held("f" * 64, b"12345678")) for number in range(1000)}
     _baseline.save(str(tmp_path), Baseline("id", "key", packs=packs))
     assert 1000 <= _baseline.most_known(str(tmp_path)) <= 2000
+
+
+def test_nothing_of_a_bucket_is_listed_without_a_bound() -> None:
+    """What removes planted objects has to find them all, and a person has asked for it."""
+    may = {"_r2/s3.py", "_audit/survey.py", "_restic/view.py", "_actions/remove_objects.py"}
+    utils = Path(_baseline.__file__).parents[1]
+    lists = {
+        str(path.relative_to(utils))
+        for path in utils.rglob("*.py")
+        if re.search(r"s3\.(iterate|list)\(", path.read_text(encoding="utf-8"))
+    }
+    assert lists - may == set()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from .._audit.survey import at_most
 from .._clients import Clients
 from .._common.record import Record, folder, load, recorded_as, save, stored
 from .._r2.s3 import S3
@@ -112,7 +113,7 @@ def _name(clients: Clients) -> str:
 
 def _has_config(s3: S3, prefix: str) -> bool:
     # a listing, because a HEAD that is refused or that a proxy answers looks like an object that is not there
-    return any(item.key == f"{prefix}config" for item in s3.list(f"{prefix}config"))
+    return s3.first_key(f"{prefix}config") == f"{prefix}config"
 
 
 def _refuse_to_make(clients: Clients, expected: str | None) -> None:
@@ -144,7 +145,7 @@ def _refuse_to_make(clients: Clients, expected: str | None) -> None:
 def _record(clients: Clients, outcome: Outcome, old: Record | None, check_mode: bool) -> None:
     """Write the record if there is none; compare with it if there is one; complete its copies."""
     folder_of_keys = f"{clients.prefix}keys/"
-    names = [item.key[len(folder_of_keys) :] for item in clients.s3.list(folder_of_keys)]
+    names = [item.key[len(folder_of_keys) :] for item in at_most(clients.s3, folder_of_keys)]
     names = [name for name in names if re.fullmatch(r"[0-9a-f]{64}", name)]  # restic ignores all others
     wanted = old or Record(
         bucket=clients.bucket,

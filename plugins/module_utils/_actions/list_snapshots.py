@@ -12,6 +12,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
+from .._audit.survey import at_most
 from .._clients import Clients
 from .._common.errors import HoldfastError
 from .._locks.rules import parse_date
@@ -26,7 +27,7 @@ _BEGINNING = datetime.min.replace(tzinfo=timezone.utc)
 def stored_times(s3: S3, prefix: str) -> dict[str, datetime]:
     """When each snapshot object was stored, by snapshot id."""
     folder = f"{prefix}snapshots/"
-    return {item.key[len(folder) :]: item.last_modified for item in s3.list(folder)}
+    return {item.key[len(folder) :]: item.last_modified for item in at_most(s3, folder)}
 
 
 def listed(

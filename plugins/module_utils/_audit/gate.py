@@ -41,7 +41,7 @@ from .duplicates import duplicates
 from .new_packs import pack_key
 from .pending import Pending
 from .settings import Wanted
-from .survey import MOST_LISTED, Survey, survey
+from .survey import MOST_LISTED, Survey, at_most, survey
 
 Objects = Mapping[str, S3Object]
 # How many paths of a snapshot are told: a host could name thousands in each.
@@ -116,7 +116,7 @@ class Gate:
 
     def objects(self, part: str) -> dict[str, S3Object]:
         """What is below one part, by key."""
-        return {item.key: item for item in self.s3.iterate(f"{self.prefix}{part}/")}
+        return {item.key: item for item in at_most(self.s3, f"{self.prefix}{part}/", self._most_listed())}
 
     def _locked(self) -> None:
         """The rules as they are written: all there, all enabled."""

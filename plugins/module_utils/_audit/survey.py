@@ -110,7 +110,7 @@ def _many(
     """The same where one answer does not hold all keys."""
 
     def listed(*prefixes: str) -> dict[str, S3Object]:
-        return {item.key: item for one in prefixes for item in _at_most(s3, one, most)}
+        return {item.key: item for one in prefixes for item in at_most(s3, one, most)}
 
     in_turn = [prefix + name for name in _IN_TURN]
     work: dict[str, Callable[[], Any]] = {
@@ -123,7 +123,8 @@ def _many(
     return {**found["data"], **found["rest"]}, found["locks"], found["top"]
 
 
-def _at_most(s3: S3, prefix: str, most: Optional[int]) -> Iterator[S3Object]:
+def at_most(s3: S3, prefix: str, most: Optional[int] = MOST_LISTED) -> Iterator[S3Object]:
+    """What is below a prefix, as long as it is no more than so many objects; raises TooManyObjectsError then."""
     for number, item in enumerate(s3.iterate(prefix)):
         if most is not None and number >= most:
             raise TooManyObjectsError(
