@@ -9,6 +9,7 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -60,6 +61,8 @@ class Commit:
         """Delete these keys of each part; returns the packs that could not be deleted, of which nothing is needed."""
         parts = tuple(part for part in PARTS if keys.get(part))
         window = self.open_window(parts, sum(len(keys[part]) for part in parts))
+        # Python looking through all that was judged would take its time while something is unlocked.
+        gc.disable()
         try:
             with window:
                 left: dict[str, S3Error] = {}
@@ -67,6 +70,7 @@ class Commit:
                     left = self._delete(window, part, keys[part])
                 return sorted(left)
         finally:
+            gc.enable()
             if window.report.get("opened"):
                 self.windows.append(window.report)
 

@@ -30,6 +30,8 @@ from .settings import WindowSpec
 
 # How long the last lines of the journal may take, in seconds.
 _LAST_WORDS = 2.0
+# For how long, in seconds, the work that a window was opened for goes ahead of the look that closing builds upon.
+_HEAD_START = 0.01
 
 
 class Keeper(Closer):
@@ -122,6 +124,8 @@ class Keeper(Closer):
         self.report["opened"] = format_date(cloudflare.server_time().replace(microsecond=0))
         self.begun = True
         self._tell("opened")
+        # The look at the document, which only closing needs, is not to compete with the first delete.
+        self._pause(_HEAD_START)
 
     def _lease(self, cloudflare: LockStore) -> datetime:
         """The lease that a write may carry now: never past the cap."""
