@@ -13,6 +13,7 @@ import os
 import stat
 import tempfile
 from contextlib import suppress
+from typing import BinaryIO
 
 from .errors import HoldfastError
 
@@ -30,11 +31,21 @@ def read_private(path: str) -> bytes:
         NotPrivateError: Another user owns it or its folder, or may write there.
         OSError: It is not there, or cannot be read.
     """
+    with open_private(path) as stream:
+        return stream.read()
+
+
+def open_private(path: str) -> BinaryIO:
+    """The file, to be read. Raises as read_private does."""
     folder = os.path.dirname(path) or "."
-    with open(path, "rb") as stream:
+    stream = open(path, "rb")  # noqa: SIM115 - the caller closes it
+    try:
         for what, found in ((path, os.fstat(stream.fileno())), (folder, os.stat(folder))):
             _check(what, found)
-        return stream.read()
+    except BaseException:
+        stream.close()
+        raise
+    return stream
 
 
 def _check(path: str, found: os.stat_result) -> None:
@@ -54,7 +65,7 @@ def _check(path: str, found: os.stat_result) -> None:
 def write_private(path: str, content: bytes) -> None:
     """Replace a file in one step; only its owner can read it, and its folder when it has to be made. Raises OSError."""
     parent = os.path.dirname(path)
-    _make_private(parent)
+    make_private(parent)
     descriptor, temporary = tempfile.mkstemp(dir=parent, prefix=".", suffix=".part")  # mode 0600
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -78,9 +89,9 @@ def _sync_folder(path: str) -> None:
         os.close(descriptor)
 
 
-def _make_private(path: str) -> None:
+def make_private(path: str) -> None:
     """Make a folder and its parents with mode 0700; leave those that exist as they are."""
     if not os.path.isdir(path):
-        _make_private(os.path.dirname(path) or ".")
+        make_private(os.path.dirname(path) or ".")
         with suppress(FileExistsError):  # another repository's record may be written at the same time
             os.mkdir(path, 0o700)

@@ -1,0 +1,10 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What happened, and what is so now: the journal of runs, the state that follows from it, and what others make of that.
+
+May import: `_common`. Callers use `RunJournal`, `cleaned`, `state_after`.
+
+Private to holdfast.restic_r2; may change at any time.
+"""

@@ -1,0 +1,150 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What one run did with one repository, as the journal keeps it. Pure.
+
+Every text may come from a host, by way of a name or a message: each goes through `shown`, and is bounded, as lists are. What is
+no field of an entry is left out, so that nothing gets into the journal that was not meant to: no secret is a field.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .._common.dates import format_date, parse_date
+from .._common.untrusted import shown
+
+RUNS = ("site", "maintenance", "verify", "check", "drill", "rotate", "unlock", "recover", "guard")
+# The length of a name, of a sentence; and how many of a kind an entry holds.
+NAME, TEXT, MOST, MOST_JOBS = 120, 400, 30, 60
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
+_RUN_ID = re.compile(r"[0-9a-f-]{8,36}")
+
+Entry = dict[str, Any]
+Clean = Callable[[Any], Any]
+
+
+def name(value: Any) -> str | None:
+    return None if value is None else shown(value, NAME)
+
+
+def text(value: Any) -> str | None:
+    return None if value is None else shown(value, TEXT)
+
+
+def instant(value: Any) -> str | None:
+    """A time in UTC, to the second; None for what is no time."""
+    moment = parse_date(value)
+    return None if moment is None else format_date(moment.replace(microsecond=0))
+
+
+def number(value: Any) -> float | int | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+        return None
+    return value if isinstance(value, int) else round(value, 3)
+
+
+def truth(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def code(value: Any) -> str | None:
+    return value if isinstance(value, str) and _CODE.fullmatch(value) else None
+
+
+def listed(each: Clean, most: int = MOST) -> Clean:
+    """A list of such values, at most so many of them."""
+
+    def clean(value: Any) -> Any:
+        return [each(one) for one in value[:most]] if isinstance(value, (list, tuple)) else None
+
+    return clean
+
+
+def fields(known: Mapping[str, Clean]) -> Clean:
+    """An object with these fields; those that have no value are left out."""
+
+    def clean(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return None
+        found = {key: each(value[key]) for key, each in known.items() if key in value}
+        return {key: one for key, one in found.items() if one is not None}
+
+    return clean
+
+
+def named(each: Clean, most: int = MOST) -> Clean:
+    """An object whose names are not known before."""
+
+    def clean(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return None
+        return {shown(key, NAME): each(one) for key, one in list(value.items())[:most]}
+
+    return clean
+
+
+_WINDOW: dict[str, Clean] = {
+    "reason": text, "parts": listed(name, 5), "opened": instant, "closed": instant, "lease": instant, "seconds": number,
+    "ended_by": text, "in_force": truth, "state": code,
+}  # fmt: skip
+_FINDING: dict[str, Clean] = {"code": code, "severity": code, "job": name, "evidence": text, "what_to_do": text}
+_JOB: dict[str, Clean] = {
+    "name": name, "state": code, "newest": instant, "snapshots": number, "bytes": number, "text": text, "max_age": number,
+}  # fmt: skip
+_DRILL: dict[str, Clean] = {
+    "job": name, "snapshot": name, "result": code, "files": number, "bytes": number, "seconds": number, "text": text,
+}  # fmt: skip
+_SIGNAL: dict[str, Clean] = {"code": code, "job": name, "snapshot": name, "since": instant, "evidence": text}
+_HOLD: dict[str, Clean] = {"name": name, "until": instant, "reason": text, "snapshots": number}
+_FIELDS: dict[str, Clean] = {
+    "at": instant,
+    "run": lambda value: value if value in RUNS else None,
+    "id": lambda value: value if isinstance(value, str) and _RUN_ID.fullmatch(value) else None,
+    "by": name,
+    "host": name,
+    "bucket": lambda value: value if isinstance(value, str) and _BUCKET.fullmatch(value) else None,
+    "prefix": name,
+    "result": lambda value: value if value in ("ok", "failed") else None,
+    "step": code,
+    "text": text,
+    "seconds": number,
+    "locks": fields({"proved": truth, "by": code, "prefixes": named(code, 10)}),
+    "open": fields(_WINDOW),
+    "windows": listed(fields(_WINDOW), 5),
+    "unfenced": text,
+    "snapshots": number,
+    "newest": instant,
+    "bytes": number,
+    "packs": number,
+    "removed": number,
+    "bytes_removed": number,
+    "read": fields({"share": number, "bytes": number, "through": instant, "seconds": number}),
+    "jobs": listed(fields(_JOB), MOST_JOBS),
+    "drills": listed(fields(_DRILL), MOST_JOBS),
+    "signals": listed(fields(_SIGNAL)),
+    "holds": listed(fields(_HOLD)),
+    "findings": listed(fields(_FINDING)),
+    "calls_left": number,
+}
+
+
+def cleaned(entry: Mapping[str, Any]) -> Entry:
+    """The entry with known fields of known form only. Raises ValueError for one without run or result."""
+    found: Entry = fields(_FIELDS)(entry) or {}
+    missing = [key for key in ("run", "result") if key not in found]
+    if missing:
+        raise ValueError(f"An entry of the journal has no valid {' and no valid '.join(missing)}.")
+    return found
+
+
+def repository(entry: Mapping[str, Any]) -> str:
+    """The name of the repository that an entry is about; empty for one about none."""
+    return f"{entry['bucket']}/{entry.get('prefix') or ''}".rstrip("/") if entry.get("bucket") else ""
