@@ -20,6 +20,7 @@ from typing import Any
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.untrusted import shown
 from ..module_utils._locks.rules import normalise_prefix
+from ..module_utils._restic.jobs import TAG
 from ..module_utils._restic.retention import COUNTED, parse_duration
 from ._calendar import is_event, nearest
 
@@ -157,6 +158,9 @@ def absolute(text: str) -> None:
 def tag(text: str) -> None:
     if "," in text:
         raise ValueError(f"has {_said(text)}, and restic splits tags at commas: write an entry for each tag")
+    # restic leaves out white space around a tag.
+    if text.strip().startswith(TAG):
+        raise ValueError(f"has {_said(text)}, and {TAG} begins the tag that each job sets itself: write another tag")
 
 
 def bucket(text: str) -> None:

@@ -247,7 +247,7 @@ def test_options_of_a_job_reach_restic(jobs: Jobs) -> None:
     listed = jobs.restic("ls", "latest", "--recursive", str(data))
     assert not any(name in listed for name in ("large", "note.tmp", "lost"))
     snapshot = json.loads(jobs.restic("snapshots", "--json"))[0]
-    assert snapshot["tags"] == ["one", "two"]
+    assert snapshot["tags"] == ["job:data", "one", "two"]
 
 
 def words_of(job: dict[str, Any], mounts: Path) -> list[str]:

@@ -117,6 +117,7 @@ def test_what_is_empty_in_a_job_is_as_if_it_was_not_written() -> None:
         ("paths", True, "a list"),
         ("tags", [True], "it in quotes"),
         ("tags", "web,db", "an entry for each tag"),
+        ("tags", ["web", " job:other"], "write another tag"),
         ("exclude_caches", "flase", "true or false"),
         ("limit_upload", "4 MiB", "digits alone"),
         ("limit_upload", 0.5, "digits alone"),

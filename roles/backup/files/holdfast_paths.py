@@ -39,7 +39,9 @@ _SINGLE = {
 
 def options_of(job: Mapping[str, Any]) -> list[str]:
     """restic backup's options for a job, whether it has paths or a command."""
-    found = [f"--{word}={value}" for name, word in _REPEATED.items() for value in job.get(name) or []]
+    # What makes snapshots those of the job, whatever becomes of its paths.
+    found = [f"--tag=job:{job['name']}"]
+    found += [f"--{word}={value}" for name, word in _REPEATED.items() for value in job.get(name) or []]
     found += [f"--{word}={job[name]}" for name, word in _SINGLE.items() if job.get(name)]
     found += ["--one-file-system"] if job.get("one_file_system") else []
     return [*found, *(job.get("extra_args") or [])]
