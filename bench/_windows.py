@@ -17,7 +17,7 @@ from pathlib import Path
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import WindowSpec, open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import WindowSession, WindowSpec
 
 from bench._scene import LATENCY
 from tests.stand_in.client import StandIn
@@ -56,7 +56,7 @@ class Rig:
 
 @contextmanager
 def rig() -> Iterator[Rig]:
-    """A stand-in without buckets. The calls to its API are paced as ever, in a folder of their own."""
+    """A stand-in without buckets. The rate limit of its API counts as ever, in a file of its own."""
     before = os.environ.get("ANSIBLE_HOME")
     with tempfile.TemporaryDirectory() as folder, StandIn.start(latency=LATENCY) as stand_in:
         os.environ["ANSIBLE_HOME"] = folder
@@ -72,5 +72,5 @@ def rig() -> Iterator[Rig]:
 def hold(spec: WindowSpec, times: int = 1) -> None:
     """Open a window and close it at once, so many times."""
     for _time in range(times):
-        with open_window(spec):
+        with WindowSession(spec):
             pass

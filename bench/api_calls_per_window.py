@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Calls to Cloudflare's API for opening and closing one window, and S3 requests, which are probes and turns, apart."""
+"""Calls to Cloudflare's API for opening and closing one window, and S3 requests, which are probes and the mutex, apart."""
 
 from __future__ import annotations
 

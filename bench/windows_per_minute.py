@@ -4,7 +4,7 @@
 
 """How many windows a node opens and closes in a minute, several processes at a time, as several forks of Ansible do.
 
-Nothing happens in the windows, so this is what the keepers themselves and their turns at a shared lock document allow.
+Nothing happens in the windows, so this is what the keepers and the mutex of a shared lock document allow.
 In the long run Cloudflare's limit of API calls allows less, which is told beside it.
 """
 

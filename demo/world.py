@@ -29,7 +29,7 @@ INVENTORY = ROOT / "demo" / "inventory.yml"
 # Real files: parts of Python's standard library, different ones on each host.
 HOSTS = {"web1": ("email", "http", "json"), "web2": ("asyncio", "logging"), "db1": ("sqlite3", "xml", "unittest")}
 # How long one playbook may take, in seconds.
-PATIENCE = 600
+TIMEOUT = 600
 
 
 class Broken(Exception):
@@ -156,7 +156,7 @@ class World:
         log = DEMO / "logs" / log_name
         process, record = self.start(playbook, log, *arguments)
         try:
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT)
         except BaseException as error:
             kill_ansible(process)
             if isinstance(error, subprocess.TimeoutExpired):

@@ -17,8 +17,9 @@ description:
     the service has. If somebody else wrote at the same time, it plans again with what is there, and fails when that
     does not come to an end.
   - Rules that were not asked for are written back exactly as they were read.
-  - In a bucket that several repositories share, it takes its turn with all other writers before it writes, for which it
-    uses the S3 API and needs boto3. When the turn is not to be had, it fails and has changed nothing.
+  - In a bucket that several repositories share, it takes a mutex before it writes, so that no two writers change the lock
+    document at the same time. For that it uses the S3 API and needs boto3. If another writer keeps the mutex, the module
+    fails and has changed nothing.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
@@ -229,7 +230,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._common.arguments import CLOUDFLARE, S3
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.redaction import hider
-from ..module_utils._locks.change import change_rules, turns_of
+from ..module_utils._locks.change import change_rules, mutex_factory
 from ..module_utils._locks.desired import plan, wanted_rules
 from ..module_utils._locks.rules import Rule, normalise, same
 from ..module_utils._locks.store import cloudflare_client
@@ -283,9 +284,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         )
 
     may_empty = params["state"] == "absent" or params["purge"]
-    turns = turns_of(params, hider(module))
+    mutex_for = mutex_factory(params, hider(module))
     write = not module.check_mode
-    update = change_rules(client, params["bucket"], change, turns, allow_empty=may_empty, write=write)
+    update = change_rules(client, params["bucket"], change, mutex_for, allow_empty=may_empty, write=write)
     before, after = normalise(update.before), normalise(update.after)
     shown = [{"rules": sorted(rules, key=lambda rule: str(rule["id"]))} for rules in (before, after)]
     return {

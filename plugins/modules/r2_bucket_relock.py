@@ -22,9 +22,9 @@ description:
     left alone, and so is a window of a repository whose rules make no sense; all others are still looked after.
   - Costs one call of the API per bucket when nothing is open, and two more for a bucket in which something has to be
     closed.
-  - In a bucket that several repositories share, it takes its turn with all other writers before it closes something,
-    for which it uses the S3 API. When the turn is not to be had within some seconds, because somebody keeps it, boto3
-    is missing or the S3 API is out of reach, it warns and closes without.
+  - In a bucket that several repositories share, it takes a mutex before it closes a window, for which it uses the S3 API.
+    If it cannot have the mutex within some seconds, because another writer keeps it, boto3 is missing or the S3 API is
+    out of reach, it warns and closes the window without the mutex.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
@@ -64,7 +64,7 @@ options:
         at says so.
     type: bool
     default: false
-  patience:
+  timeout:
     description:
       - How long to try against failures of the API, for all buckets together, in seconds.
       - The default outlasts the five minutes for which Cloudflare refuses every call after too many of them.
@@ -203,7 +203,7 @@ from ..module_utils._common.arguments import CLOUDFLARE, S3
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.redaction import hider
 from ..module_utils._common.untrusted import shown_all
-from ..module_utils._locks.change import turns_of
+from ..module_utils._locks.change import mutex_factory
 from ..module_utils._locks.rules import normalise
 from ..module_utils._locks.store import cloudflare_client
 from ..module_utils._windows.guard import BucketResult, relock_all, sentence
@@ -233,10 +233,10 @@ def guarded(module: AnsibleModule) -> tuple[list[BucketResult], dict[str, Any]]:
     results = relock_all(
         [cloudflare_client(dict(params, jurisdiction=name)) for name in names],
         params["buckets"],
-        turns_of(params, hider(module)),
+        mutex_factory(params, hider(module)),
         force=params["force"],
         write=not module.check_mode,
-        patience=params["patience"],
+        timeout=params["timeout"],
         unseen=unseen if everywhere else None,
     )
     looked_at = [name for name in names if name not in unseen]
@@ -252,7 +252,7 @@ def main() -> None:
             jurisdictions={"type": "list", "elements": "str"},
             force={"type": "bool", "default": False},
             fail_when_closed={"type": "bool", "default": False},
-            patience={"type": "int", "default": 900},
+            timeout={"type": "int", "default": 900},
         ),
         mutually_exclusive=[("buckets", "jurisdictions")],
         supports_check_mode=True,
@@ -263,7 +263,7 @@ def main() -> None:
         module.fail_json(msg=str(error), **error.details)
     for result in results:
         if result.alone:
-            module.warn(f"Bucket {result.bucket} was written without taking turns: {result.alone}")
+            module.warn(f"Bucket {result.bucket} was written without the mutex: {result.alone}")
     returned = {**told(results), **places}
     message = sentence(results)
     if returned["changed"] and module.params["fail_when_closed"]:

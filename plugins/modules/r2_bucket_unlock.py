@@ -62,7 +62,7 @@ options:
       - For how long, at most. From 10 seconds to 4 hours.
     type: int
     default: 900
-  open_patience:
+  open_timeout:
     description:
       - How long to wait until the lock is really lifted, in seconds, before the window is closed again.
     type: int
@@ -166,7 +166,7 @@ def unlock(clients: Clients, *, write: bool) -> dict[str, Any]:
         reason=params["reason"],
         lease_seconds=seconds,
         cap_seconds=seconds,
-        open_patience=params["open_patience"],
+        open_timeout=params["open_timeout"],
     )
     report = leave_window_open(spec)
     return {"window": {name: report[name] for name in ("repository", "prefixes", "opened", "lease", "holder")}}
@@ -182,7 +182,7 @@ def main() -> None:
             parts={"type": "list", "elements": "str", "choices": list(PARTS), "required": True},
             reason={"type": "str", "required": True},
             seconds={"type": "int", "default": 900},
-            open_patience={"type": "int", "default": 60},
+            open_timeout={"type": "int", "default": 60},
         ),
         supports_check_mode=True,
     )

@@ -74,13 +74,13 @@ options:
         At most 86400.
     type: int
     default: 3600
-  open_patience:
+  open_timeout:
     description:
       - How many seconds to try to open the window, and to repeat deletes that are refused, as they are until R2 no longer
         enforces the lock, before giving up.
     type: int
     default: 60
-  close_patience:
+  close_timeout:
     description:
       - How many seconds to try to close a window before giving up with a loud message. At least 60.
     type: int
@@ -323,8 +323,8 @@ OPTIONS = {
     "prune_timeout": {"type": "int"},
     "lease_seconds": {"type": "int", "default": 300},
     "window_seconds": {"type": "int", "default": 3600},
-    "open_patience": {"type": "int", "default": 60},
-    "close_patience": {"type": "int", "default": 1800},
+    "open_timeout": {"type": "int", "default": 60},
+    "close_timeout": {"type": "int", "default": 1800},
     "fence": {"type": "str", "choices": ["auto", "never"], "default": "auto"},
     "fence_seconds": {"type": "int", "default": 60},
     "fence_api_token": {"type": "str", "no_log": True},

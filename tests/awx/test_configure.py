@@ -152,7 +152,7 @@ def test_nobody_can_launch_a_job_so_that_it_does_harm(configured: Configured) ->
 
 def test_one_at_a_time_unsliced_and_with_time_to_close(configured: Configured) -> None:
     spec = WindowSpec.__dataclass_fields__
-    longest = spec["cap_seconds"].default + spec["close_patience"].default
+    longest = spec["cap_seconds"].default + spec["close_timeout"].default
     for name in TEMPLATES:
         template = configured.template(name)
         assert template["allow_simultaneous"] is False

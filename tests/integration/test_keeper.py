@@ -26,8 +26,11 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules im
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import close_window, open_window
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import WindowError, WindowSpec
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import open_window as hold_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import (
+    WindowError,
+    WindowSession,
+    WindowSpec,
+)
 
 from tests.stand_in.client import StandIn
 from tests.stand_in.settings import Settings
@@ -43,7 +46,9 @@ class Scene:
         self.stand_in = stand_in
         self.folder = folder
         self.bucket = f"backup-{secrets.token_hex(4)}"
-        self.cloudflare = CloudflareLocks(stand_in.api_token, stand_in.account_id, url=stand_in.api_url, patience=5)
+        self.cloudflare = CloudflareLocks(
+            stand_in.api_token, stand_in.account_id, url=stand_in.api_url, retry_timeout=5
+        )
         self.cloudflare.create_bucket(self.bucket)
         for rule in lock_set(""):
             self.s3()._call("put_object", Key=rule["prefix"].replace("/", "/0123"), Body=b"x")
@@ -61,8 +66,8 @@ class Scene:
             "parts": ("index", "data"),
             "cloudflare": partial(CloudflareLocks, *account, url=self.stand_in.api_url, timeout=2),
             "s3": self.s3,
-            "open_patience": 10.0,
-            "close_patience": 60.0,
+            "open_timeout": 10.0,
+            "close_timeout": 60.0,
             "log_path": str(self.folder / "log"),
         }
         return WindowSpec(**{**values, **changes})
@@ -113,7 +118,7 @@ def wait(condition: Callable[[], bool], seconds: float = 60) -> float:
 
 def test_only_what_was_asked_for_is_open_and_only_for_the_block(scene: Scene, stand_in: StandIn) -> None:
     before = len(scene.lock_calls())
-    with hold_window(scene.spec()) as window:
+    with WindowSession(scene.spec()) as window:
         scene.s3().delete("data/0123")
     assert scene.lock_calls()[before:] == ["GET", "PUT", "GET"] * 2
     exposures = scene.exposures()
@@ -128,14 +133,17 @@ def test_lock_changes_that_take_effect_late(
     scene: Scene, stand_in: StandIn, unlock_delay: float, lock_delay: float
 ) -> None:
     stand_in.settings(unlock_delay=unlock_delay, lock_delay=lock_delay)
-    with hold_window(scene.spec()):
+    with WindowSession(scene.spec()):
         scene.s3().delete("data/0123")  # would be refused if the window were believed before it is proved
     assert scene.locked()
 
 
 def test_opening_gives_up_and_closes(scene: Scene, stand_in: StandIn) -> None:
     stand_in.settings(unlock_delay=600.0, lock_delay=0.0)
-    with pytest.raises(WindowError, match="still enforced after 2 seconds"), hold_window(scene.spec(open_patience=2.0)):
+    with (
+        pytest.raises(WindowError, match="still enforced after 2 seconds"),
+        WindowSession(scene.spec(open_timeout=2.0)),
+    ):
         pytest.fail("the block must not run")
     assert scene.rules == lock_set("")
 
@@ -144,7 +152,7 @@ def test_opening_gives_up_and_closes(scene: Scene, stand_in: StandIn) -> None:
 def test_node_an_hour_off_neither_extends_nor_cuts_a_window(scene: Scene, stand_in: StandIn, offset: float) -> None:
     # Signatures tell the time too, which is another matter.
     stand_in.settings(clock_offset=offset, max_skew=100000.0)
-    with hold_window(scene.spec(lease_seconds=120)) as window:
+    with WindowSession(scene.spec(lease_seconds=120)) as window:
         lease = scene.rules[-1]["condition"]["date"]
         scene.cloudflare.lock_rules(scene.bucket)  # tells the server's time
         left = parse_date(lease) - scene.cloudflare.server_time()
@@ -160,13 +168,13 @@ def test_window_of_somebody_else_is_respected(scene: Scene) -> None:
         scene.cloudflare.lock_rules(scene.bucket), "", ["data"], lease=lease, holder="0123456789abcdef"
     )
     scene.cloudflare.replace_lock_rules(scene.bucket, opened)
-    with pytest.raises(WindowError, match="held by 0123456789abcdef"), hold_window(scene.spec()):
+    with pytest.raises(WindowError, match="held by 0123456789abcdef"), WindowSession(scene.spec()):
         pytest.fail("the block must not run")
     assert scene.rules == opened
 
 
 def test_guard_that_closes_meanwhile_is_noticed_at_the_end(scene: Scene) -> None:
-    with hold_window(scene.spec()) as window:
+    with WindowSession(scene.spec()) as window:
         scene.cloudflare.replace_lock_rules(scene.bucket, close_window(scene.cloudflare.lock_rules(scene.bucket), ""))
     assert window.report["closed_by_other"] is True and window.report["in_force"] is True
 
@@ -192,7 +200,7 @@ def test_any_call_may_fail_once(
         "ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.closer._AFTERSHOCKS", (1.0, 3.0)
     )
     stand_in.fault(path="/lock", skip=number, **FAULTS[fault])
-    with hold_window(scene.spec()):
+    with WindowSession(scene.spec()):
         scene.s3().delete("data/0123")
     assert scene.locked()
 
@@ -201,7 +209,7 @@ def test_block_of_the_api_is_outlasted(scene: Scene, stand_in: StandIn) -> None:
     stand_in.settings(rate_limit=3, rate_period=300.0, block_seconds=6.0)
     # Three calls open the window; the limit then blocks the closing ones, for less than five minutes here.
     stand_in.clear_faults()  # forgets the calls that made the bucket
-    with hold_window(scene.spec()) as window:
+    with WindowSession(scene.spec()) as window:
         pass
     assert scene.locked() and window.report["in_force"] is True
     assert window.report["seconds"] >= 6
@@ -210,7 +218,10 @@ def test_block_of_the_api_is_outlasted(scene: Scene, stand_in: StandIn) -> None:
 def test_token_that_may_not_write_changes_nothing(scene: Scene, stand_in: StandIn) -> None:
     token = stand_in.create_token("reader", write=False)
     client = partial(CloudflareLocks, token["value"], stand_in.account_id, url=stand_in.api_url)
-    with pytest.raises(WindowError, match="lacks the permission") as caught, hold_window(scene.spec(cloudflare=client)):
+    with (
+        pytest.raises(WindowError, match="lacks the permission") as caught,
+        WindowSession(scene.spec(cloudflare=client)),
+    ):
         pytest.fail("the block must not run")
     assert token["value"] not in str(caught.value)
     assert scene.rules == lock_set("")
@@ -219,7 +230,7 @@ def test_token_that_may_not_write_changes_nothing(scene: Scene, stand_in: StandI
 # --- below ansible-playbook ------------------------------------------------------------------------------------------
 
 
-class Held:
+class ModuleWindow:
     """An ansible-playbook whose module holds a window open."""
 
     def __init__(self, ansible: Ansible, scene: Scene, *, without_code: bool = False, **settings: Any) -> None:
@@ -263,7 +274,7 @@ def alive(pid: int) -> bool:
 
 
 def test_module_that_is_killed_with_its_code_removed_leaves_it_locked(ansible: Ansible, scene: Scene) -> None:
-    held = Held(ansible, scene, without_code=True, lease_seconds=4)
+    held = ModuleWindow(ansible, scene, without_code=True, lease_seconds=4)
     assert not scene.locked()
     # What Ansible copied for the module goes away with the module; the keeper must have all it needs in memory.
     assert held.told["zips"] and not any(os.path.exists(path) for path in held.told["zips"])
@@ -281,7 +292,7 @@ def test_module_that_is_killed_with_its_code_removed_leaves_it_locked(ansible: A
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_signal_to_the_process_group_of_ansible(ansible: Ansible, scene: Scene, number: signal.Signals) -> None:
-    held = Held(ansible, scene)
+    held = ModuleWindow(ansible, scene)
     os.killpg(held.process.pid, number)
     os.kill(held.told["module"], signal.SIGKILL)  # not in that group with every version of Ansible
     wait(scene.locked)
@@ -290,7 +301,7 @@ def test_signal_to_the_process_group_of_ansible(ansible: Ansible, scene: Scene, 
 
 
 def test_keeper_does_not_hold_up_ansible_and_its_end_is_reported(ansible: Ansible, scene: Scene) -> None:
-    held = Held(ansible, scene)
+    held = ModuleWindow(ansible, scene)
     command = Path(f"/proc/{held.told['keeper']}/cmdline").read_bytes()
     assert scene.stand_in.api_token.encode() not in command and scene.stand_in.secret_access_key.encode() not in command
     (held.folder / "done").touch()

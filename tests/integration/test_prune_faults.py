@@ -25,7 +25,7 @@ from tests.support.waiting import wait_for
 
 def test_a_window_that_does_not_open_leaves_everything(site: Site) -> None:
     site.bed.stand_in.settings(unlock_delay=3600.0)
-    result = site.prune(open_patience=2)
+    result = site.prune(open_timeout=2)
     assert "could not be deleted for 2 seconds" in result["msg"] and result["failed"] and not result["changed"]
     assert set(site.snapshots()) == set(site.ids) and site.destroyed() == []
     assert not [key for key in site.bed.stand_in.objects(site.bed.bucket) if "/locks/" in key]
@@ -44,7 +44,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_opening_that_failed_is_never_taken_for_a_success(site: Site, answer: str) -> None:
     site.bed.stand_in.fault(method="PUT", path=f".*/buckets/{site.bed.bucket}/lock", **ANSWERS[answer])
-    result = site.prune(open_patience=2)
+    result = site.prune(open_timeout=2)
     assert result["failed"] and result["msg"] and not result["changed"] and result["removed"] == []
     assert set(site.snapshots()) == set(site.ids) and site.destroyed() == []
     assert site.exposed() == []
@@ -55,7 +55,7 @@ def test_what_was_prepared_is_known_to_the_next_maintenance(site: Site) -> None:
     put = f".*/buckets/{site.bed.bucket}/lock"
     before = set(site.bed.keys())
     site.bed.stand_in.fault(method="PUT", path=put, status=403, code=10000, times=1)
-    result = site.prune(open_patience=2)
+    result = site.prune(open_timeout=2)
     assert result["failed"] and not result["changed"] and site.destroyed() == []
     assert before < set(site.bed.keys())
     assert not [key for key in site.bed.stand_in.objects(site.bed.bucket) if "/locks/" in key]
@@ -84,7 +84,7 @@ def test_deletes_that_stay_refused_are_told(site: Site, part: str) -> None:
     """What comes after them stays as well, so that the repository is whole; nothing needs a pack that is left."""
     skip = ["snapshots", "index", "data"].index(part)
     site.bed.stand_in.fault(kind="DeleteObjects", status=403, code="AccessDenied", skip=skip, times=0)
-    result = site.prune(open_patience=1)
+    result = site.prune(open_timeout=1)
     gone = {entry["key"].removeprefix(PREFIX).partition("/")[0] for entry in site.destroyed()}
     assert gone == set(["snapshots", "index", "data"][:skip])
     if part == "data":

@@ -25,7 +25,7 @@ FOREIGN = {"id": "logs", "enabled": False, "prefix": "logs/", "condition": {"typ
 
 @pytest.fixture
 def cloudflare(stand_in: StandIn) -> CloudflareLocks:
-    return CloudflareLocks(stand_in.api_token, stand_in.account_id, url=stand_in.api_url, patience=5)
+    return CloudflareLocks(stand_in.api_token, stand_in.account_id, url=stand_in.api_url, retry_timeout=5)
 
 
 class Guard:
@@ -91,7 +91,7 @@ def test_overdue_window_is_closed_once_and_foreign_rules_stay(
     assert "PUT" not in calls(stand_in, since)
     since = stand_in.last_request()
     result = guard(buckets=["shared"])
-    # Its turn costs a look for the keys, and another look at the document after it.
+    # The mutex costs a look for the keys, and another look at the document after it.
     assert calls(stand_in, since) == ["GET", "GET", "GET", "PUT", "GET"]
     assert KEY not in stand_in.objects("shared") and "warnings" not in result
     assert result["changed"] is True and result["closed"] == 1
@@ -216,7 +216,7 @@ def test_missing_bucket_does_not_stop_the_others(guard: Guard, stand_in: StandIn
 
 def test_buckets_of_all_jurisdictions(guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks) -> None:
     european = CloudflareLocks(
-        stand_in.api_token, stand_in.account_id, url=stand_in.api_url, patience=5, jurisdiction="eu"
+        stand_in.api_token, stand_in.account_id, url=stand_in.api_url, retry_timeout=5, jurisdiction="eu"
     )
     for client in (cloudflare, european):
         make_bucket(client, "backup-web1", "")
@@ -260,7 +260,7 @@ def test_bucket_that_fails_for_long_does_not_hold_up_the_others(
     open_for(cloudflare, "b-overdue", "", -5)
     stand_in.fault(method="GET", path="a-failing/lock", status=500, times=100)
     since = len(stand_in.requests())
-    result = guard(patience=12)
+    result = guard(timeout=12)
     assert result["failed"] is True and "a-failing" in result["msg"] and result["closed"] == 1
     order = [found["path"].split("/")[-2] for found in stand_in.requests(since) if found["path"].endswith("/lock")]
     # Back to the one that fails when all others are locked.

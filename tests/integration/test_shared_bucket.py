@@ -14,14 +14,14 @@ from functools import partial
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import KEY, Turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import KEY, Mutex
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import (
     WindowError,
+    WindowSession,
     WindowSpec,
-    open_window,
 )
 
 from tests.stand_in.client import StandIn
@@ -40,7 +40,9 @@ class Shared:
     def __init__(self, stand_in: StandIn) -> None:
         self.stand_in = stand_in
         self.bucket = f"shared-{secrets.token_hex(4)}"
-        self.cloudflare = CloudflareLocks(stand_in.api_token, stand_in.account_id, url=stand_in.api_url, patience=5)
+        self.cloudflare = CloudflareLocks(
+            stand_in.api_token, stand_in.account_id, url=stand_in.api_url, retry_timeout=5
+        )
         self.cloudflare.create_bucket(self.bucket)
         client = self.s3()
         for rule in WHOLE:
@@ -58,7 +60,7 @@ class Shared:
     def spec(self, prefix: str, **changes: Any) -> WindowSpec:
         account = (self.stand_in.api_token, self.stand_in.account_id)
         client = partial(CloudflareLocks, *account, url=self.stand_in.api_url)
-        values: dict[str, Any] = {"open_patience": 30.0, "close_patience": 60.0}
+        values: dict[str, Any] = {"open_timeout": 30.0, "close_timeout": 60.0}
         return WindowSpec(self.bucket, prefix, ("index", "data"), client, self.s3, **{**values, **changes})
 
 
@@ -81,7 +83,7 @@ def maintain(shared: Shared, prefix: str, times: int) -> int:
     status = 1
     try:
         for number in range(times):
-            with open_window(shared.spec(prefix)) as window:
+            with WindowSession(shared.spec(prefix)) as window:
                 shared.s3()._call("put_object", Key=f"{prefix}data/{number}", Body=b"y")
             status = 0 if window.report["in_force"] else 1
     finally:
@@ -100,82 +102,82 @@ def test_nobody_undoes_the_window_of_another(shared: Shared) -> None:
     assert KEY not in shared.stand_in.objects(shared.bucket)
 
 
-def turn_of(shared: Shared) -> Turn:
+def mutex_of(shared: Shared) -> Mutex:
     client = shared.s3()
-    return Turn(lambda: client, shared.cloudflare.server_time, time.sleep)
+    return Mutex(lambda: client, shared.cloudflare.server_time, time.sleep)
 
 
 def test_turn_is_had_by_one_at_a_time(shared: Shared) -> None:
-    first, second = turn_of(shared), turn_of(shared)
-    assert first.take(60) and first.ours
-    assert not second.take(0.5) and not second.ours
-    first.give_back()
-    assert second.take(60)
-    first.give_back()  # again, by mistake: it must not give back the turn of another
-    assert not turn_of(shared).take(0.3)
+    first, second = mutex_of(shared), mutex_of(shared)
+    assert first.acquire(60) and first.ours
+    assert not second.acquire(0.5) and not second.ours
+    first.release()
+    assert second.acquire(60)
+    first.release()  # again, by mistake: it must not release the mutex of another
+    assert not mutex_of(shared).acquire(0.3)
 
 
 def puts(shared: Shared, since: int) -> list[tuple[float, int]]:
-    """When the turn was written, and how that ended."""
+    """When the mutex was written, and how that ended."""
     found = [one for one in shared.stand_in.requests(since) if (one["kind"], one["key"]) == ("PutObject", KEY)]
     return [(one["time"], one["status"]) for one in found if one["bucket"] == shared.bucket]
 
 
 def test_one_node_writes_the_turn_a_second_apart_and_waits_by_reading(shared: Shared) -> None:
-    since, turn = shared.stand_in.last_request(), turn_of(shared)
+    since, mutex = shared.stand_in.last_request(), mutex_of(shared)
     for _again in range(2):
-        assert turn.take(60)
-        turn.give_back()
+        assert mutex.acquire(60)
+        mutex.release()
     (first, status), (second, then) = puts(shared, since)
     assert (status, then) == (200, 200) and second - first >= 1.0
-    assert turn.take(60)
+    assert mutex.acquire(60)
     since = shared.stand_in.last_request()
-    assert not turn_of(shared).take(2.0)
+    assert not mutex_of(shared).acquire(2.0)
     assert len(puts(shared, since)) == 1
 
 
 def test_a_key_that_is_written_too_often_is_a_turn_that_is_taken(shared: Shared) -> None:
     client = shared.s3(attempts=1)
-    turn = Turn(lambda: client, shared.cloudflare.server_time, time.sleep)
+    mutex = Mutex(lambda: client, shared.cloudflare.server_time, time.sleep)
     shared.stand_in.fault(kind="PutObject", path=KEY, status=429, code="TooManyRequests", times=2)
-    assert turn.take(60) and turn.contended
+    assert mutex.acquire(60) and mutex.contended
     shared.stand_in.fault(kind="DeleteObject", path=KEY, status=429, code="TooManyRequests")
-    turn.give_back()
+    mutex.release()
     assert KEY not in shared.stand_in.objects(shared.bucket)
 
 
 def test_turn_of_the_dead_is_taken_over_by_one(shared: Shared) -> None:
-    dead, heir, late = (turn_of(shared) for _turn in range(3))
-    assert dead.take(60)
-    assert not heir.take(0.3)
+    dead, heir, late = (mutex_of(shared) for _mutex in range(3))
+    assert dead.acquire(60)
+    assert not heir.acquire(0.3)
     shared.stand_in.set_upload_time(shared.bucket, KEY, "2026-01-01T00:00:00Z")
-    assert heir.take(60)
-    assert not late.take(0.3)
-    dead.give_back()  # it was only slow, and wakes up
-    assert not late.take(0.3)
-    heir.give_back()
-    assert late.take(60)
+    assert heir.acquire(60)
+    assert not late.acquire(0.3)
+    dead.release()  # it was only slow, and wakes up
+    assert not late.acquire(0.3)
+    heir.release()
+    assert late.acquire(60)
 
 
-def test_hostile_turn_delays_opening_and_does_not_stop_closing(shared: Shared) -> None:
-    with open_window(shared.spec("web1/")):
+def test_hostile_mutex_delays_opening_and_does_not_stop_closing(shared: Shared) -> None:
+    with WindowSession(shared.spec("web1/")):
         shared.s3()._call("put_object", Key=KEY, Body=b"mine for ever")
     assert shared.stand_in.rules(shared.bucket) == WHOLE
     # Again: closing looks for late changes for half a minute, and one of three quarters of a minute is too old to count.
     shared.s3()._call("put_object", Key=KEY, Body=b"mine for ever")
     with pytest.raises(WindowError, match="a host of this bucket keeps writing the object holdfast/turn"):
-        with open_window(shared.spec("web1/", open_patience=5.0)):
+        with WindowSession(shared.spec("web1/", open_timeout=5.0)):
             pytest.fail("the block must not run")
     assert shared.stand_in.rules(shared.bucket) == WHOLE
 
 
 def test_stale_copy_of_another_writer_is_undone(shared: Shared) -> None:
-    with open_window(shared.spec("web1/")) as window:
+    with WindowSession(shared.spec("web1/")) as window:
         stale = shared.cloudflare.lock_rules(shared.bucket)
         os.write(window._command, b"close\n")
         shared.stand_in.wait_for_request(
             method="PUT", path=f"{shared.bucket}/lock", since=shared.stand_in.last_request()
         )
-        shared.cloudflare.replace_lock_rules(shared.bucket, stale)  # by somebody who takes no turns
+        shared.cloudflare.replace_lock_rules(shared.bucket, stale)  # by a writer that takes no mutex
     assert window.report["in_force"] is True
     assert shared.stand_in.rules(shared.bucket) == WHOLE

@@ -28,19 +28,19 @@ from tests.stand_in.client import StandIn
 from tests.support.repositories import Bed
 from tests.support.running import Ansible
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 class Client(http.client.HTTPConnection):
     """A connection through the socket of a view."""
 
     def __init__(self, address: str) -> None:
-        super().__init__("localhost", timeout=PATIENCE)
+        super().__init__("localhost", timeout=TIMEOUT)
         self.path = socket_of(address)
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE)
+        self.sock.settimeout(TIMEOUT)
         self.sock.connect(self.path)
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
@@ -55,7 +55,7 @@ def socket_of(address: str) -> str:
 
 def until(condition: Callable[[], bool]) -> None:
     """Wait for what is to happen soon."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -294,7 +294,7 @@ def test_garbage_ends_nothing(bed: Bed) -> None:
     with client(seen) as there:
         for garbage in GARBAGE:
             with contextlib.suppress(OSError), contextlib.closing(socket.socket(socket.AF_UNIX)) as raw:
-                raw.settimeout(PATIENCE)
+                raw.settimeout(TIMEOUT)
                 raw.connect(there.path)
                 raw.sendall(garbage)
                 raw.shutdown(socket.SHUT_WR)
@@ -322,7 +322,7 @@ def test_a_client_that_stalls_is_let_go(bed: Bed) -> None:
     with client(seen, threads=1, stalled=0.2, waiting=0.2) as there:
         for begin in (b"", b"GET /conf", b"POST /config HTTP/1.1\r\nContent-Length: 10\r\n\r\nxx"):
             with contextlib.closing(socket.socket(socket.AF_UNIX)) as raw:
-                raw.settimeout(PATIENCE)
+                raw.settimeout(TIMEOUT)
                 raw.connect(there.path)
                 raw.sendall(begin)
                 while raw.recv(1000):
@@ -335,10 +335,10 @@ def test_a_client_that_only_just_moves_is_let_go(bed: Bed) -> None:
     seen = view(bed)
     with client(seen, threads=1, longest=3) as there:
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as raw, contextlib.suppress(OSError):
-            raw.settimeout(PATIENCE)
+            raw.settimeout(TIMEOUT)
             raw.connect(there.path)
             raw.sendall(f"POST /index/{'0' * 64} HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n".encode())
-            end = time.monotonic() + PATIENCE
+            end = time.monotonic() + TIMEOUT
             while time.monotonic() < end:
                 raw.sendall(b"x")
                 time.sleep(0.01)

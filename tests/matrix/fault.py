@@ -31,7 +31,7 @@ STUBBORN = 20
 
 def prune(case: Case, **more: Any) -> tuple[int, dict[str, Any], str]:
     """Run the module: its exit status, its result, and what it wrote besides."""
-    process = case.start_module(api_timeout=API_TIMEOUT, open_patience=20, **more)
+    process = case.start_module(api_timeout=API_TIMEOUT, open_timeout=20, **more)
     status = process.wait(LONGEST)
     process.send_signal(signal.SIGKILL)
     output = case.told()

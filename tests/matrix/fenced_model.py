@@ -22,7 +22,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.change import change_rules
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.desired import plan
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.fences import fence_of
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import Turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import Mutex
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import LockStore
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens.api import Tokens
@@ -90,7 +90,7 @@ def maintenance(world: FencedWorld, prefix: str, seconds: float, reason: str) ->
 def _reaching(world: FencedWorld, prefix: str) -> list[str]:
     """The tokens that work, and those that are disabled for a maintenance that died."""
     with suppress(HoldfastError):
-        account = world.client(patience=30)
+        account = world.client(retry_timeout=30)
         left = fence_of(account.lock_rules(BUCKET), prefix)
         states = {token["id"]: token["status"] for token in Tokens(account).all()}
         return [one for one in HOSTS if states[one] == "active" or (left and one in left.tokens)]
@@ -153,14 +153,14 @@ def guard(world: FencedWorld, rounds: int, force: bool = False) -> Work:
         number = 0
         while number < rounds or others_at_work():
             actor.sleep(60.0 if number else 0.0)
-            relock(world.client(patience=30), BUCKET, turns(world), force=force)
+            relock(world.client(retry_timeout=30), BUCKET, mutex_for(world), force=force)
             number += 1
 
     return work
 
 
-def turns(world: FencedWorld) -> Callable[[LockStore, str], Turn]:
-    return lambda cloudflare, _name: Turn(world.objects, cloudflare.server_time, world.sleep)
+def mutex_for(world: FencedWorld) -> Callable[[LockStore, str], Mutex]:
+    return lambda cloudflare, _name: Mutex(world.objects, cloudflare.server_time, world.sleep)
 
 
 def site(world: FencedWorld) -> Work:
@@ -168,13 +168,13 @@ def site(world: FencedWorld) -> Work:
     rules = [LOGS] if world.prefixes == ("",) else lock_set("d/")
 
     def work(_actor: Actor) -> None:
-        account = world.client(patience=30)
+        account = world.client(retry_timeout=30)
 
         def change(current: list[dict[str, Any]]) -> list[dict[str, Any]]:
             return plan(current, rules, state="present", now=account.server_time())
 
         with suppress(HoldfastError):
-            change_rules(account, BUCKET, change, turns(world))
+            change_rules(account, BUCKET, change, mutex_for(world))
             world.need({str(rule["id"]) for rule in rules})
 
     return work

@@ -20,11 +20,11 @@ from typing import Any, Protocol
 from unittest import mock
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import mutex as _turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import mutex as _mutex
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import probe as _prober
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.change import change_rules
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.desired import plan
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import KEY, Turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import KEY, Mutex
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import is_ours, lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks, LockStore
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import closer as _closer
@@ -49,9 +49,9 @@ def client(world: World, **more: Any) -> CloudflareLocks:
     return CloudflareLocks("token", ACCOUNT, url="https://api.example", open_url=world.open_url, **more)
 
 
-def turns(world: World) -> Callable[[LockStore, str], Turn]:
+def mutex_for(world: World) -> Callable[[LockStore, str], Mutex]:
     bucket: Any = Bucket(world)
-    return lambda cloudflare, _name: Turn(lambda: bucket, cloudflare.server_time, world.sleep)
+    return lambda cloudflare, _name: Mutex(lambda: bucket, cloudflare.server_time, world.sleep)
 
 
 def maintainer(
@@ -66,8 +66,8 @@ def maintainer(
             lambda **_settings: Bucket(world),  # type: ignore[arg-type]
             lease_seconds=60,
             cap_seconds=150,
-            open_patience=20,
-            close_patience=900,
+            open_timeout=20,
+            close_timeout=900,
             # Deletes are the proof in the window of a commit, which is over soon after it has begun.
             proved=parts != COMMIT,
         )
@@ -92,7 +92,7 @@ def maintainer(
 def guard(world: World, rounds: int, pause: float) -> Callable[[Actor], None]:
     def work(actor: Actor) -> None:
         for _round in range(rounds):
-            relock(client(world, patience=30), "shared", turns(world))
+            relock(client(world, retry_timeout=30), "shared", mutex_for(world))
             actor.sleep(pause)
 
     return work
@@ -102,21 +102,21 @@ def site(world: World, prefix: str) -> Callable[[Actor], None]:
     """Adds the rules of one more repository. Once they are there, they are never lost."""
 
     def work(actor: Actor) -> None:
-        account = client(world, patience=30)
+        account = client(world, retry_timeout=30)
         rules = lock_set(prefix)
 
         def change(current: list[dict[str, Any]]) -> list[dict[str, Any]]:
             return plan(current, rules, state="present", now=account.server_time())
 
         with suppress(HoldfastError):
-            change_rules(account, "shared", change, turns(world))
+            change_rules(account, "shared", change, mutex_for(world))
             world.need(actor, {rule["id"] for rule in rules})
 
     return work
 
 
 def hostile(world: World, moments: list[float]) -> Callable[[Actor], None]:
-    """A host that deletes the turn or makes it its own; all that it can do to the lock document."""
+    """A host that deletes the mutex or takes it; all that it can do to the lock document."""
 
     def work(actor: Actor) -> None:
         bucket = Bucket(world)
@@ -152,7 +152,7 @@ def play(decisions: bytes) -> World:
     random.seed(0)  # pauses are random
     world = World(decisions, PREFIXES)
     quiet = mock.Mock()
-    clocks = [mock.patch.object(module, "elapsed", world.clock) for module in (_keeper, _closer, _prober, _turn)]
+    clocks = [mock.patch.object(module, "elapsed", world.clock) for module in (_keeper, _closer, _prober, _mutex)]
     with mock.patch.object(_closer, "Journal", quiet), mock.patch.object(_closer.time, "sleep", world.sleep):
         for clock in clocks:
             clock.start()

@@ -188,7 +188,7 @@ class World(Schedule):
     def put(self, rules: list[Rule], writer: str, late_and_alone: bool = False) -> None:
         """Take over a document, and look whether it may be so.
 
-        A write without its turn, as whoever closes may make one, that takes effect long after its answer was lost, or
+        A write without the mutex, which closing may make, that takes effect long after its answer was lost, or
         whose process stood still after it had read, can undo anything: nobody can know of it. Windows that it opens have
         a lease and are for the guard, lost rules are for verify.
         """
@@ -211,7 +211,7 @@ class World(Schedule):
         self.rules = [dict(rule) for rule in rules]
 
     def has_turn(self, actor: Actor) -> bool:
-        """Whether the turn is the actor's, and fresh: whoever stood still with it since may not begin a write any more."""
+        """Whether the actor has the mutex, still fresh: an actor that stood still since may begin no write."""
         taken = self.turn_object[1] if self.turn_object else self.now - 2 * FRESH
         return self.turn_owner == actor.name and self.now - taken <= FRESH
 
@@ -247,7 +247,7 @@ class World(Schedule):
             foreign = [rule for rule in actor.seen if not is_ours(rule)]
             if [rule for rule in rules if not is_ours(rule)] != foreign:
                 self.violations.append(f"{actor.name} changed a foreign rule")
-            # A hostile host may take the turn away while a write is on its way, which is the same as having none.
+            # A hostile host may take the mutex away while a write is on its way, which is the same as having none.
             alone = self.hostile or not self.has_turn(actor)
             if fault < 200 or 210 <= fault < 220:
                 self.put(rules, actor.name, alone and self.now - actor.seen_at > STALLED)
@@ -295,7 +295,7 @@ class Answer:
 
 
 class Bucket:
-    """The S3 side: an object below every prefix, and the turn."""
+    """The S3 side: an object below every prefix, and the mutex."""
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -28,7 +28,7 @@ from unittest import mock
 from urllib.error import HTTPError
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import change as _lock_change
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import mutex as _turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import mutex as _mutex
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import probe as _prober
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3Error, S3Object
@@ -93,7 +93,7 @@ class Account:
         self.later: list[tuple[float, Callable[[], object]]] = []
         self.enforced = 0.0
         self.disabled_at: dict[str, float] = {}
-        self.turn: tuple[str, float] | None = None
+        self.mutex: tuple[str, float] | None = None
         self.empty = False
         self.told: dict[str, dict[str, Any]] = {}
 
@@ -218,7 +218,7 @@ class Answer:
 
 
 class Objects:
-    """The bucket as S3 shows it: an object below every prefix, and the turn."""
+    """The bucket as S3 shows it: an object below every prefix, and the mutex."""
 
     def __init__(self, account: Account, token_id: str = "", **_settings: Any) -> None:
         self.account = account
@@ -238,18 +238,18 @@ class Objects:
         return "locked" if held else "open"
 
     def put_if(self, _key: str, body: bytes, *, etag: str | None = None) -> str | None:
-        found = self.account.turn
+        found = self.account.mutex
         if (found[0] if found else None) != etag:
             return None
-        self.account.turn = (hashlib.md5(body).hexdigest(), self.account.now)
-        return self.account.turn[0]
+        self.account.mutex = (hashlib.md5(body).hexdigest(), self.account.now)
+        return self.account.mutex[0]
 
     def head(self, key: str) -> S3Object | None:
-        found = self.account.turn
+        found = self.account.mutex
         return S3Object(key, 16, EPOCH + timedelta(seconds=found[1]), found[0]) if found else None
 
     def delete(self, _key: str) -> None:
-        self.account.turn = None
+        self.account.mutex = None
 
 
 class Clock(Protocol):
@@ -268,7 +268,7 @@ class Parent(Control):
         self.account = account
         self.moment = moment
         self.wanted = reason
-        self.guarded = {}
+        self.workers = {}
 
     def wait(self, seconds: float) -> str | None:
         if self.account.now < self.moment:
@@ -286,17 +286,17 @@ class Parent(Control):
     def limited(self, seconds: float) -> Iterator[None]:
         yield
 
-    def interrupt_guarded(self) -> None:
+    def interrupt_workers(self) -> None:
         pass
 
-    def end_guarded(self, seconds: float) -> None:
+    def end_workers(self, seconds: float) -> None:
         pass
 
 
 @contextmanager
 def clocks_of(account: Account) -> Iterator[None]:
     """Everything of a keeper goes by the account's time."""
-    modules = (_keeper, _closer, _prober, _turn, _fence, _control, _lock_change, _relock)
+    modules = (_keeper, _closer, _prober, _mutex, _fence, _control, _lock_change, _relock)
     patches: list[Any] = [
         mock.patch.object(module, "elapsed", account.clock) for module in modules if hasattr(module, "elapsed")
     ]
@@ -321,8 +321,8 @@ def spec_of(account: Account, kind: type[WindowSpec] = WindowSpec, **changes: An
         "parts": ("index", "data"),
         "cloudflare": account.client,
         "s3": partial(Objects, account),
-        "open_patience": 60.0,
-        "close_patience": 900.0,
+        "open_timeout": 60.0,
+        "close_timeout": 900.0,
     }
     return kind(**{**values, **changes})
 

@@ -13,13 +13,13 @@ from typing import Any
 
 from tests.stand_in.client import StandIn
 
-PATIENCE = 120.0
+TIMEOUT = 120.0
 
 
 def await_request(stand_in: StandIn, skip: int = 0, since: int = 0, **wanted: Any) -> int:
     """Wait until a request has come in, after so many others of its kind; its number."""
     for _time in range(skip + 1):
-        since = stand_in.wait_for_request(timeout=PATIENCE, since=since, arrived=True, **wanted)["n"]
+        since = stand_in.wait_for_request(timeout=TIMEOUT, since=since, arrived=True, **wanted)["n"]
     return since
 
 
@@ -48,5 +48,5 @@ def at(stand_in: StandIn, moment: dict[str, Any], work: Callable[[], Any]) -> It
     try:
         yield
     finally:
-        thread.join(timeout=2 * PATIENCE)
+        thread.join(timeout=2 * TIMEOUT)
     assert not failures and not thread.is_alive(), failures

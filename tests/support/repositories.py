@@ -45,7 +45,7 @@ class Bed:
     @property
     def cloudflare(self) -> CloudflareLocks:
         return CloudflareLocks(
-            self.stand_in.api_token, self.stand_in.account_id, url=self.stand_in.api_url, timeout=30, patience=5
+            self.stand_in.api_token, self.stand_in.account_id, url=self.stand_in.api_url, timeout=30, retry_timeout=5
         )
 
     @property

@@ -21,7 +21,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules im
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import LockUpdate
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.api import Denied, Unreachable
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3Object
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import Window, WindowSpec, open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import WindowSession, WindowSpec
 
 from tests.support.fork import Fork
 from tests.support.waiting import happens
@@ -72,7 +72,7 @@ class FakeCloudflare:
 
     def __init__(self, world: World, **settings: Any) -> None:
         self.world = world
-        self.patience = settings["patience"]
+        self.retry_timeout = settings["retry_timeout"]
         self.priority = 0
 
     def server_time(self) -> datetime:
@@ -90,7 +90,7 @@ class FakeCloudflare:
         if happens == "denied":
             raise Denied("The token may not do this.")
 
-    def lock_rules(self, bucket: str, *, patience: float | None = None) -> list[dict[str, Any]]:
+    def lock_rules(self, bucket: str, *, retry_timeout: float | None = None) -> list[dict[str, Any]]:
         self._call("GET")
         return self.world.state["rules"]
 
@@ -105,7 +105,7 @@ class FakeCloudflare:
         return self.lock_rules(bucket)
 
     def update_lock_rules(
-        self, bucket: str, change: Any, *, ready: Any, always: Any = None, known: Any = None, **_patience: Any
+        self, bucket: str, change: Any, *, ready: Any, always: Any = None, known: Any = None, **_settings: Any
     ) -> LockUpdate:
         before = self.lock_rules(bucket) if known is None else known
         after = change(before)
@@ -126,19 +126,19 @@ class FakeS3:
 
     def put_if(self, key: str, body: bytes, *, etag: str | None = None) -> str | None:
         with self.world.change() as state:
-            if state.get("turn") != etag:
+            if state.get("mutex") != etag:
                 return None
-            state["turn"], state["turn_time"] = hashlib.md5(body).hexdigest(), time.time()
-            return str(state["turn"])
+            state["mutex"], state["mutex_time"] = hashlib.md5(body).hexdigest(), time.time()
+            return str(state["mutex"])
 
     def head(self, key: str) -> S3Object | None:
         state = self.world.state
-        moment = datetime.fromtimestamp(state.get("turn_time", 0), timezone.utc) + timedelta(hours=5)
-        return S3Object(key, 16, moment, state["turn"]) if state.get("turn") else None
+        moment = datetime.fromtimestamp(state.get("mutex_time", 0), timezone.utc) + timedelta(hours=5)
+        return S3Object(key, 16, moment, state["mutex"]) if state.get("mutex") else None
 
     def delete(self, key: str) -> None:
         with self.world.change() as state:
-            state["turn"] = None
+            state["mutex"] = None
 
     def probe(self, key: str, *, present: bool = False) -> str:
         state = self.world.state
@@ -156,20 +156,20 @@ def spec_of(world: World, **changes: Any) -> WindowSpec:
         "cloudflare": lambda **settings: FakeCloudflare(world, **settings),
         "s3": lambda **settings: FakeS3(world),
         # A minute, so that a busy machine is not taken for a failure; who waits for a failure sets less.
-        "open_patience": 60.0,
-        "close_patience": 60.0,
+        "open_timeout": 60.0,
+        "close_timeout": 60.0,
         "grace_seconds": 60.0,
         "log_path": str(world.path.with_suffix(".log")),
     }
     return WindowSpec(**{**values, **changes})
 
 
-def in_child(spec: WindowSpec, work: Callable[[Window], None]) -> tuple[int, int]:
+def in_child(spec: WindowSpec, work: Callable[[WindowSession], None]) -> tuple[int, int]:
     """Run a window in a process of its own, as a module would; returns its pid and a pipe that tells the holder."""
     reading, writing = os.pipe()
 
     def hold() -> int:
-        with open_window(spec) as window:
+        with WindowSession(spec) as window:
             os.write(writing, f"{window._pid}\n".encode())
             work(window)
         return 0

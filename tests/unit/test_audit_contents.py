@@ -15,13 +15,17 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.baseline
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.checks import Finding
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.contents import MOST_NEW, Contents
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.contents_checks import Listing, listing
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.index_claims import UNKNOWN, Held, short_id
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.index_claims import (
+    UNKNOWN,
+    PackContents,
+    short_id,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.new_packs import LARGEST, PackFile, batches
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3Object
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Repository, Restic
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
-HELD, OTHER = Held("1" * 64, short_id(A) + short_id(B)), Held("2" * 64, short_id(C))
+HELD, OTHER = PackContents("1" * 64, short_id(A) + short_id(B)), PackContents("2" * 64, short_id(C))
 BASELINE = Baseline(A, A, {A: 1}, frozenset([A]), {A: Pack(10, 1, HELD)})
 SAME = Listing({A: 1}, {A}, {A: PackFile(10, 1)})
 

@@ -19,7 +19,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.baseline
     load,
     save,
 )
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.index_claims import Held
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.index_claims import PackContents
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.record import RecordError
 
 ID = "ab" * 32
@@ -28,7 +28,7 @@ BASELINE = Baseline(
     "cd" * 32,
     {"1" * 64: 1_790_000_000},
     frozenset(["2" * 64]),
-    {"3" * 64: Pack(1234, 1_790_000_001, Held("4" * 64, b"\x00\xff" * 8))},
+    {"3" * 64: Pack(1234, 1_790_000_001, PackContents("4" * 64, b"\x00\xff" * 8))},
     frozenset([("web1 é", ("/etc", "/srv"))]),
 )
 

@@ -133,7 +133,7 @@ def test_options_that_cannot_work_are_refused_in_one_sentence(settings: dict[str
 def test_redirect_does_not_take_the_token_elsewhere() -> None:
     with ScriptedApi() as elsewhere:
         with ScriptedApi(Answer("", 302, {"Location": elsewhere.url})) as api, pytest.raises(CloudflareError):
-            client(api, patience=0).lock_rules("backup-web1")
+            client(api, retry_timeout=0).lock_rules("backup-web1")
         assert elsewhere.asked == []
 
 
@@ -158,7 +158,7 @@ SENTENCES = [
 @pytest.mark.parametrize(("status", "code", "kind", "sentence"), SENTENCES)
 def test_each_refusal_has_a_sentence_of_its_own(status: int, code: int, kind: type, sentence: str) -> None:
     with ScriptedApi(failure(status, code)) as api, pytest.raises(kind, match=sentence) as caught:
-        client(api, patience=0).lock_rules("backup-web1")
+        client(api, retry_timeout=0).lock_rules("backup-web1")
     assert caught.type is kind
     assert (caught.value.status, caught.value.code) == (status, code)
     assert "said the API" in str(caught.value)
@@ -181,7 +181,7 @@ def test_each_refusal_has_a_sentence_of_its_own(status: int, code: int, kind: ty
 )
 def test_answer_that_is_no_envelope_is_no_answer(answer: Answer) -> None:
     with ScriptedApi(answer) as api, pytest.raises(Unreachable, match="given up after 1 try"):
-        client(api, patience=0).lock_rules("backup-web1")
+        client(api, retry_timeout=0).lock_rules("backup-web1")
 
 
 @pytest.mark.parametrize("url", ["https://" + "a" * 70 + ".invalid", "http://127.0.0.1:1/pfäd"])
@@ -215,7 +215,7 @@ def test_nothing_listens() -> None:
     with ScriptedApi() as api:
         url = api.url
     with pytest.raises(Unreachable, match=r"No answer from http://127.*refused"):
-        client(url, patience=1).buckets()
+        client(url, retry_timeout=1).buckets()
 
 
 # --- when it tries again
@@ -232,24 +232,24 @@ def test_lost_answers_are_asked_for_again_with_growing_waits(clock: Clock) -> No
 @pytest.mark.parametrize(("told", "waited"), [("7", 7), ("0", 1), ("3600", 300)])
 def test_wait_that_the_api_asks_for_is_kept_within_reason(clock: Clock, told: str, waited: float) -> None:
     with ScriptedApi(failure(429, 971, retry_after=told), locked()) as api:
-        client(api, clock, patience=900).lock_rules("backup-web1")
+        client(api, clock, retry_timeout=900).lock_rules("backup-web1")
     assert clock.slept == [waited]
 
 
-def test_short_patience_gives_up_at_once_and_long_patience_outlasts_a_block(clock: Clock) -> None:
+def test_short_timeout_gives_up_at_once_and_long_timeout_outlasts_a_block(clock: Clock) -> None:
     with ScriptedApi(failure(429, 971, retry_after="300")) as api, pytest.raises(Throttled):
-        client(api, clock, patience=60).lock_rules("backup-web1")
+        client(api, clock, retry_timeout=60).lock_rules("backup-web1")
     assert clock.slept == []
     with ScriptedApi(*[Answer("<html>", 429)] * 24, locked(RULE)) as api:
-        assert client(api, clock, patience=900).lock_rules("backup-web1") == [RULE]
+        assert client(api, clock, retry_timeout=900).lock_rules("backup-web1") == [RULE]
     assert clock.now - 1000 > 250
 
 
 def test_modules_outlast_a_block_but_not_a_dead_address(clock: Clock) -> None:
     with ScriptedApi(failure(429, 971, retry_after="300"), locked(RULE)) as api:
-        assert client(api, clock, patience=60, block_patience=400).lock_rules("backup-web1") == [RULE]
+        assert client(api, clock, retry_timeout=60, block_timeout=400).lock_rules("backup-web1") == [RULE]
     with ScriptedApi(*[failure(500, 1)] * 50) as api, pytest.raises(Unreachable):
-        client(api, Clock(), patience=60, block_patience=400).lock_rules("backup-web1")
+        client(api, Clock(), retry_timeout=60, block_timeout=400).lock_rules("backup-web1")
     assert len(api.asked) < 15
 
 
@@ -259,15 +259,15 @@ def test_refusal_is_not_tried_again() -> None:
     assert len(api.asked) == 1
 
 
-def test_pace_is_asked_before_every_try_with_the_priority() -> None:
+def test_rate_limit_is_asked_before_every_try_with_the_priority() -> None:
     asked = []
 
-    class Pace:
+    class RateLimit:
         def before_call(self, priority: int) -> None:
             asked.append(priority)
 
     with ScriptedApi(failure(500, 1), locked()) as api:
-        cloudflare = client(api, pace=Pace())
+        cloudflare = client(api, rate_limit=RateLimit())
         cloudflare.priority = CLOSING
         cloudflare.lock_rules("backup-web1")
     assert asked == [CLOSING, CLOSING]
@@ -276,12 +276,12 @@ def test_pace_is_asked_before_every_try_with_the_priority() -> None:
 def test_what_was_read_does_not_grow_old_before_it_is_written() -> None:
     asked = []
 
-    class Pace:
+    class RateLimit:
         def before_call(self, priority: int) -> None:
             asked.append(priority)
 
     with ScriptedApi(locked(), DONE, locked(RULE)) as api:
-        client(api, pace=Pace()).update_lock_rules("backup-web1", add(RULE))
+        client(api, rate_limit=RateLimit()).update_lock_rules("backup-web1", add(RULE))
     assert asked == [NORMAL, AT_ONCE, NORMAL]
 
 
@@ -357,18 +357,18 @@ def test_empty_document_is_not_written_by_accident() -> None:
     assert api.asked[1]["body"] == {"rules": []}
 
 
-def test_failing_put_gives_up_when_patience_is_over(clock: Clock) -> None:
+def test_failing_put_gives_up_when_the_timeout_is_over(clock: Clock) -> None:
     answers = [locked(), *[failure(500, 1), locked(), locked()] * 30]
     with ScriptedApi(*answers) as api, pytest.raises(Unreachable, match="given up"):
-        client(api, clock).update_lock_rules("backup-web1", add(RULE), patience=30)
+        client(api, clock).update_lock_rules("backup-web1", add(RULE), retry_timeout=30)
     assert clock.now - 1000 <= 31
     with ScriptedApi(locked(), failure(429, 971, retry_after="300")) as api, pytest.raises(Throttled):
-        client(api, clock).update_lock_rules("backup-web1", add(RULE), patience=30)
+        client(api, clock).update_lock_rules("backup-web1", add(RULE), retry_timeout=30)
 
 
 def test_throttled_put_is_planned_again_after_the_block(clock: Clock) -> None:
     script = [locked(), failure(429, 971, retry_after="300"), locked(OTHER), DONE, locked(OTHER, RULE)]
     with ScriptedApi(*script) as api:
-        client(api, clock).update_lock_rules("backup-web1", add(RULE), patience=900)
+        client(api, clock).update_lock_rules("backup-web1", add(RULE), retry_timeout=900)
     assert clock.slept == [300]
     assert api.asked[3]["body"] == {"rules": [OTHER, RULE]}

@@ -46,14 +46,14 @@ class Window:
         self.report["in_force"] = True
 
 
-def commit(bucket: Bucket, window: Window | None = None, patience: float = 60.0) -> tuple[Commit, list[Any]]:
+def commit(bucket: Bucket, window: Window | None = None, timeout: float = 60.0) -> tuple[Commit, list[Any]]:
     asked: list[Any] = []
 
     def opened(parts: tuple[str, ...], count: int) -> Any:
         asked.append((parts, count))
         return window or Window()
 
-    return Commit(bucket, "bed", opened, patience, sleep=lambda seconds: None), asked  # type: ignore[arg-type]
+    return Commit(bucket, "bed", opened, timeout, sleep=lambda seconds: None), asked  # type: ignore[arg-type]
 
 
 def test_all_goes_in_one_window_over_what_is_needed_in_the_order_that_keeps_it_whole() -> None:
@@ -77,14 +77,14 @@ def test_only_what_was_refused_is_asked_for_again() -> None:
 def test_what_cannot_be_deleted_keeps_what_comes_after_it(part: str) -> None:
     refused = [[], []] if part == "index" else []
     bucket = Bucket(*refused[:1], *[KEYS[part]] * 9)
-    made, _opened = commit(bucket, patience=0.0)
+    made, _opened = commit(bucket, timeout=0.0)
     with pytest.raises(HoldfastError, match=r"1 objects of bed could not be deleted for 0 seconds.*It is locked"):
         made.run(KEYS)
     assert bucket.asked[-1] == KEYS[part] and made.windows == [{"opened": "now", "in_force": True}]
 
 
 def test_packs_that_cannot_be_deleted_are_told() -> None:
-    made, _opened = commit(Bucket([], [], ["data/2"]), patience=0.0)
+    made, _opened = commit(Bucket([], [], ["data/2"]), timeout=0.0)
     assert made.run(KEYS) == ["data/2"]
 
 
@@ -131,7 +131,7 @@ def test_nothing_more_is_asked_for_when_the_fence_is_lost() -> None:
     assert bucket.asked == [["snapshots/1"]]
 
 
-def test_patience_counts_no_time_in_which_the_node_was_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timeout_counts_no_time_in_which_the_node_was_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10**6, 3600))
     monkeypatch.setattr(_commit, "elapsed", lambda: float(next(clock)), raising=False)
     monkeypatch.setattr(_commit, "awake", lambda: 0.0, raising=False)

@@ -33,11 +33,11 @@ def index(*blobs: dict[str, Any], pack: str = P) -> dict[str, Any]:
 
 def test_the_order_does_not_matter_and_everything_else_does() -> None:
     first, second = blob(), blob(B, offset=40, uncompressed_length=9)
-    held = claims(json.dumps(index(first, second)))[P]
-    assert held == claims(json.dumps({**index(second, first), "supersedes": [Q]}))[P]
-    assert list(held.short_ids()) == [short_id(A), short_id(B)] and len(short_id(A)) == SHORT
+    contents = claims(json.dumps(index(first, second)))[P]
+    assert contents == claims(json.dumps({**index(second, first), "supersedes": [Q]}))[P]
+    assert list(contents.short_ids()) == [short_id(A), short_id(B)] and len(short_id(A)) == SHORT
     for change in ({"offset": 41}, {"length": 41}, {"type": "tree"}, {"uncompressed_length": 8}, {"id": "c" * 64}):
-        assert claims(json.dumps(index(first, {**second, **change})))[P].digest != held.digest
+        assert claims(json.dumps(index(first, {**second, **change})))[P].digest != contents.digest
     assert claims('{"packs": []}') == {}
 
 

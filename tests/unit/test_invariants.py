@@ -23,7 +23,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.fence 
     FenceSpec,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.guard import relock
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import Window, WindowError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import WindowError, WindowSession
 
 from tests.support.account_world import BUCKET, Account, Lost, Objects, Refused, clocks_of, keep, spec_of, token
 
@@ -63,7 +63,7 @@ def fence(account: Account, moment: float = 300.0, **changes: Any) -> dict[str, 
 
 def guard(account: Account, **settings: Any) -> Any:
     with clocks_of(account):
-        return relock(account.client(patience=30), BUCKET, None, **settings)
+        return relock(account.client(retry_timeout=30), BUCKET, None, **settings)
 
 
 # --- the guard -------------------------------------------------------------------------------------------------------
@@ -290,9 +290,9 @@ def test_fence_that_ended_before_its_parent_was_done_fails_the_run(
     spec = spec_of(account_of(), FenceSpec, parts=())
     assert isinstance(spec, FenceSpec)
     holder = FenceHolder(spec)
-    monkeypatch.setattr(Window, "held", True)
-    monkeypatch.setattr(Window, "over", lambda _window: None)
-    monkeypatch.setattr(Window, "__exit__", lambda _window, *_error: None)
+    monkeypatch.setattr(WindowSession, "running", True)
+    monkeypatch.setattr(WindowSession, "over", lambda _window: None)
+    monkeypatch.setattr(WindowSession, "__exit__", lambda _window, *_error: None)
     holder.report = {"ended_by": ended_by}
     with (
         nullcontext() if ended_by == Control.CLOSE else pytest.raises(WindowError, match="ended before maintenance did")
@@ -337,11 +337,11 @@ def test_window_whose_opening_could_not_be_read_back_is_closed_by_writing(refuse
         account.stale = [locked]
 
     account.script["PUT lock"] = [stale]
-    report = keep(account, spec_of(account, open_patience=2.0), 5.0)
+    report = keep(account, spec_of(account, open_timeout=2.0), 5.0)
     assert not windows(account.rules) and report["in_force"] is True, report
 
 
-def test_patience_counts_no_time_in_which_the_node_was_suspended() -> None:
+def test_timeout_counts_no_time_in_which_the_node_was_suspended() -> None:
     account = account_of()
     account.script["PUT lock"] = [None, *[Lost(None)] * 4]
     account.at(8.0, lambda: account.suspend(3600.0))

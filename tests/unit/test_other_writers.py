@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.change import change_rules
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.desired import plan
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import Turn
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import Mutex
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import open_window, windows
 
@@ -34,17 +34,17 @@ def opened(account: Account, seconds: float) -> None:
 
 
 def lock(account: Account, rules: list[dict[str, Any]]) -> None:
-    client = account.client(patience=30)
+    client = account.client(retry_timeout=30)
 
     def change(current: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return plan(current, rules, state="present", now=client.server_time())
 
-    def turns(_cloudflare: object, _name: str) -> Turn:
+    def mutex_for(_cloudflare: object, _name: str) -> Mutex:
         bucket: Any = Objects(account)
-        return Turn(lambda: bucket, client.server_time, account.sleep)
+        return Mutex(lambda: bucket, client.server_time, account.sleep)
 
     with clocks_of(account):
-        change_rules(client, BUCKET, change, turns)
+        change_rules(client, BUCKET, change, mutex_for)
 
 
 def closed_meanwhile(account: Account, moment: float) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ def test_deletes_begin_with_the_answer_and_closing_builds_upon_what_was_read_bac
     calls = account.told["opened"]["calls"]
     assert calls[-1] == "PUT lock" and windows(account.told["opened"]["rules"])
     assert account.calls[len(calls) :] == ["GET lock", "PUT lock", "GET lock", *["GET lock"] * bool(prefix)]
-    assert report["in_force"] is True and report["closed_by_other"] is False and account.turn is None
+    assert report["in_force"] is True and report["closed_by_other"] is False and account.mutex is None
 
 
 @pytest.mark.parametrize("prefix", ["", "web1/"])
@@ -43,11 +43,11 @@ def test_closing_builds_upon_nothing_that_is_older_than_a_second(prefix: str) ->
     account = account_of(prefix)
     account.at(1.6, lambda: account.rules.append(LOGS))
     if prefix:
-        account.at(1.55, lambda: turns.append(account.turn))
-    turns: list[object] = []
+        account.at(1.55, lambda: seen.append(account.mutex))
+    seen: list[object] = []
     report = short(account, 1.8, prefix)
     assert LOGS in account.rules and not windows(account.rules) and report["in_force"] is True
-    assert turns == [None] * bool(prefix)
+    assert seen == [None] * bool(prefix)
 
 
 def test_window_that_somebody_wrote_away_at_once_is_opened_again_and_told_once() -> None:

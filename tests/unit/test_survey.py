@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import baseline as _baseline
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.baseline import Baseline, Held, Pack
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.baseline import Baseline, Pack, PackContents
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.survey import TooManyObjectsError, survey
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3, S3Object
 
@@ -62,7 +62,9 @@ def test_what_may_be_listed_is() -> None:
 
 def test_the_file_of_a_baseline_tells_how_many_may_be_known(tmp_path: Path) -> None:
     assert _baseline.most_known(str(tmp_path)) == 0 == _baseline.most_known("")
-    packs = {f"{number:064x}": Pack(1 << 24, 1_700_000_000, Held("f" * 64, b"12345678")) for number in range(1000)}
+    packs = {
+        f"{number:064x}": Pack(1 << 24, 1_700_000_000, PackContents("f" * 64, b"12345678")) for number in range(1000)
+    }
     _baseline.save(str(tmp_path), Baseline("id", "key", packs=packs))
     assert 1000 <= _baseline.most_known(str(tmp_path)) <= 2000
 

@@ -22,9 +22,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import closer as _closer
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import session as _window
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import (
-    Window,
     WindowError,
-    open_window,
+    WindowSession,
 )
 
 from tests.support.processes import gone
@@ -39,7 +38,7 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture(autouse=True)
 def quick_aftershocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever closes without a turn looks again for half a minute; what it looks for is in test_window_ends.py."""
+    """A keeper that closes without the mutex looks again for half a minute; what it looks for is in test_window_ends.py."""
     monkeypatch.setattr(_closer, "_AFTERSHOCKS", (0.1, 0.5))
 
 
@@ -47,7 +46,7 @@ def quick_aftershocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_window_is_open_inside_the_block_and_locked_after_it(world: World) -> None:
-    with open_window(spec_of(world)) as window:
+    with WindowSession(spec_of(world)) as window:
         assert world.disabled == ["web1/data/", "web1/index/", f"web1/window/{window.holder}"]
         (found,) = windows(world.state["rules"])
         assert found.holder == window.holder
@@ -61,20 +60,20 @@ def test_window_is_open_inside_the_block_and_locked_after_it(world: World) -> No
 def test_a_window_costs_six_calls(world: World) -> None:
     with world.change() as state:
         state["rules"] = lock_set("")
-    with open_window(spec_of(world, prefix="")):
+    with WindowSession(spec_of(world, prefix="")):
         pass
     calls = [call for call in world.state["calls"] if call != "after PUT"]
     assert calls == ["GET", "PUT", "GET"] * 2
 
 
 def test_window_in_a_shared_bucket_takes_its_turn_and_gives_it_back(world: World) -> None:
-    with open_window(spec_of(world)):
-        world.wait(lambda: world.state["turn"] is None)
-    assert world.state["turn"] is None and world.state["turn_time"] > 0
+    with WindowSession(spec_of(world)):
+        world.wait(lambda: world.state["mutex"] is None)
+    assert world.state["mutex"] is None and world.state["mutex_time"] > 0
 
 
 def test_lease_is_of_the_server_clock(world: World) -> None:
-    with open_window(spec_of(world, lease_seconds=100)):
+    with WindowSession(spec_of(world, lease_seconds=100)):
         (found,) = windows(world.state["rules"])
         assert found.lease is not None
         left = found.lease - datetime.now(timezone.utc) - timedelta(hours=5)
@@ -83,7 +82,7 @@ def test_lease_is_of_the_server_clock(world: World) -> None:
 
 def test_no_zombie_no_pipe_and_no_process_is_left(world: World) -> None:
     before = os.listdir("/proc/self/fd")
-    with open_window(spec_of(world)) as window:
+    with WindowSession(spec_of(world)) as window:
         keeper = window._pid
         assert os.getsid(keeper) == keeper != os.getsid(0)
     assert os.listdir("/proc/self/fd") == before
@@ -106,27 +105,27 @@ def open_files(pid: int) -> list[str]:
 def test_keeper_holds_nothing_but_its_pipes(world: World) -> None:
     # Both ends of the pipe that wakes it up at signals, and one each of those that lead to the parent.
     wanted = ["/dev/null"] * 3 + ["pipe"] * 4
-    with open(os.devnull, encoding="utf-8"), open_window(spec_of(world)) as window:
+    with open(os.devnull, encoding="utf-8"), WindowSession(spec_of(world)) as window:
         # Whatever it opens to play its turn in this world is closed again; what it inherited would stay.
         world.wait(lambda: open_files(window._pid) == wanted)
 
 
 def test_child_of_the_module_does_not_keep_the_window_open(world: World) -> None:
-    with open_window(spec_of(world)):
+    with WindowSession(spec_of(world)):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert child.poll() is None  # had it inherited the pipe, the block would still be waiting
     child.communicate(b"\n")
 
 
 def test_exception_in_the_block_closes_and_goes_on(world: World) -> None:
-    with pytest.raises(ZeroDivisionError), open_window(spec_of(world)) as window:
+    with pytest.raises(ZeroDivisionError), WindowSession(spec_of(world)) as window:
         raise ZeroDivisionError
     assert world.disabled == [] and window.report["in_force"] is True
 
 
 def test_every_step_is_logged(world: World) -> None:
     spec = spec_of(world, reason="prune of web1")
-    with open_window(spec) as window:
+    with WindowSession(spec) as window:
         pass
     path = Path(str(spec.log_path))
     text = path.read_text(encoding="utf-8")
@@ -144,7 +143,7 @@ def test_every_step_is_logged(world: World) -> None:
 
 @pytest.mark.parametrize("path", ["no\0path", "\ud800", "/nowhere/at/all"])
 def test_what_cannot_be_logged_stops_nothing(world: World, path: str) -> None:
-    with open_window(spec_of(world, reason="half a character: \ud800", log_path=path)) as window:
+    with WindowSession(spec_of(world, reason="half a character: \ud800", log_path=path)) as window:
         pass
     assert window.report["in_force"] is True and world.disabled == []
 
@@ -184,14 +183,14 @@ def test_death_of_the_parent_closes_within_a_second(world: World, number: signal
 
 
 def test_death_of_the_whole_process_group_closes(world: World) -> None:
-    def work(window: Window) -> None:
+    def work(window: WindowSession) -> None:
         time.sleep(600)
 
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.setpgid(0, 0)
-        with open_window(spec_of(world)) as window:
+        with WindowSession(spec_of(world)) as window:
             os.write(writing, b"open\n")
             work(window)
         os._exit(0)
@@ -205,7 +204,7 @@ def test_death_of_the_whole_process_group_closes(world: World) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signal_to_the_keeper_closes_and_the_parent_learns_it(world: World, number: signal.Signals) -> None:
-    with open_window(spec_of(world)) as window:
+    with WindowSession(spec_of(world)) as window:
         assert window.over() is None
         os.kill(window._pid, number)
         world.wait(lambda: world.disabled == [])
@@ -215,7 +214,7 @@ def test_signal_to_the_keeper_closes_and_the_parent_learns_it(world: World, numb
 
 
 def test_window_of_a_killed_keeper_is_closed_by_another(world: World) -> None:
-    with open_window(spec_of(world)) as window:
+    with WindowSession(spec_of(world)) as window:
         os.kill(window._pid, signal.SIGKILL)
         assert select.select([window], [], [], DEADLINE)[0]
         assert window.over() == "the keeper died"
@@ -231,9 +230,9 @@ def held_for_ever(*_arguments: object) -> int:
 
 
 def test_window_of_a_keeper_that_is_held_is_closed_by_another(world: World) -> None:
-    with open_window(spec_of(world)) as window:
+    with WindowSession(spec_of(world)) as window:
         keeper = window._pid
-        world.wait(lambda: world.state["turn"] is None)
+        world.wait(lambda: world.state["mutex"] is None)
         os.kill(keeper, signal.SIGSTOP)
         world.wait(lambda: window.over() == "the keeper was stopped")
         assert world.disabled != []
@@ -248,7 +247,7 @@ def test_keeper_that_is_held_while_it_opens_fails_the_opening(world: World) -> N
     script = (
         rf"until grep -qs ' opening ' {log}; do sleep 0.05; done; kill -STOP $(sed -n '1s/.*\[\(.*\)\]:.*/\1/p' {log})"
     )
-    window = open_window(spec_of(world, open_patience=60.0))
+    window = WindowSession(spec_of(world, open_timeout=60.0))
     with subprocess.Popen(["sh", "-c", script]), pytest.raises(WindowError), window:
         pytest.fail("the block must not run")
     assert world.disabled == [] and window.report["in_force"] is True
@@ -257,13 +256,13 @@ def test_keeper_that_is_held_while_it_opens_fails_the_opening(world: World) -> N
 def test_keepers_that_are_all_held_hang_nobody_and_are_no_success(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hold(window: Window) -> None:
-        world.wait(lambda: world.state["turn"] is None)
+    def hold(window: WindowSession) -> None:
+        world.wait(lambda: world.state["mutex"] is None)
         os.kill(window._pid, signal.SIGSTOP)
         monkeypatch.setattr(_window, "keep", held_for_ever)
 
     with pytest.raises(WindowError, match=r"keepers of backup-web1/web1 died: run the guard now"):
-        with open_window(spec_of(world)) as window:
+        with WindowSession(spec_of(world)) as window:
             hold(window)
     assert world.disabled != []
 
@@ -272,7 +271,7 @@ def test_keepers_that_are_all_held_hang_nobody_and_are_no_success(
 def test_parent_dying_while_a_request_waits_for_its_answer_closes(world: World, call: str) -> None:
     with world.change() as state:
         state["faults"][call] = ["slow"]
-    pid, told = in_child(spec_of(world, open_patience=60.0), lambda window: None)
+    pid, told = in_child(spec_of(world, open_timeout=60.0), lambda window: None)
     world.wait(lambda: not world.state["faults"][call])
     os.kill(pid, signal.SIGKILL)
     log = world.path.with_suffix(".log")
@@ -296,16 +295,16 @@ def test_signal_that_comes_with_the_keeper_closes_before_it_is_told(
 
     def opened_under_a_signal() -> None:
         monkeypatch.setattr(os, "fork", signalled_fork)
-        window = open_window(spec_of(world))
+        window = WindowSession(spec_of(world))
         with pytest.raises(Interrupted), signals_raise(), window:
             pytest.fail("the block must not run")
-        assert world.disabled == [] and not window.held
+        assert world.disabled == [] and not window.running
 
     in_a_process_of_one_thread(opened_under_a_signal)
 
 
 def test_signal_while_it_closes_does_not_hide_that_it_did_not_close(world: World) -> None:
-    window = open_window(spec_of(world, close_patience=2.0))
+    window = WindowSession(spec_of(world, close_timeout=2.0))
     log = world.path.with_suffix(".log")
 
     def lose_a_rule() -> None:
@@ -327,7 +326,7 @@ def test_no_process_for_the_keeper_is_one_sentence(world: World, monkeypatch: py
 
     before = os.listdir("/proc/self/fd")
     monkeypatch.setattr(os, "fork", no_fork)
-    with pytest.raises(WindowError, match="could be started: Resource temporarily"), open_window(spec_of(world)):
+    with pytest.raises(WindowError, match="could be started: Resource temporarily"), WindowSession(spec_of(world)):
         pytest.fail("the block must not run")
     assert os.listdir("/proc/self/fd") == before
 
@@ -335,7 +334,7 @@ def test_no_process_for_the_keeper_is_one_sentence(world: World, monkeypatch: py
 def test_parent_dying_while_the_window_opens_closes_it(world: World) -> None:
     with world.change() as state:
         state["never_open"] = ["web1/data/"]  # so that the keeper goes on probing
-    pid, told = in_child(spec_of(world, open_patience=60.0), lambda window: None)
+    pid, told = in_child(spec_of(world, open_timeout=60.0), lambda window: None)
     world.wait(lambda: world.disabled != [])
     os.kill(pid, signal.SIGKILL)
     world.wait(lambda: world.disabled == [])

@@ -23,9 +23,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules im
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import close_window, windows
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import closer as _closer
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import (
-    Window,
     WindowError,
-    open_window,
+    WindowSession,
 )
 
 from tests.support.processes import gone
@@ -41,7 +40,7 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture(autouse=True)
 def quick_aftershocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_closer, "_AFTERSHOCKS", (0.01, 0.2))
-    monkeypatch.setattr(_closer, "_STUBBORN_PATIENCE", 0.3)
+    monkeypatch.setattr(_closer, "_REFUSED_TIMEOUT", 0.3)
     monkeypatch.setattr(_closer, "_SHARED_AFTERSHOCKS", ())
 
 
@@ -72,8 +71,8 @@ def child_of(code: str, world: World) -> subprocess.Popen[bytes]:
 
 @pytest.mark.parametrize(("code", "status", "grace"), [(POLITE, 130, 60), (STUBBORN, -signal.SIGKILL, 0.5)])
 def test_work_is_ended_at_the_cap_before_the_window_closes(world: World, code: str, status: int, grace: float) -> None:
-    with child_of(code, world) as child, open_window(spec_of(world, cap_seconds=5, grace_seconds=grace)) as window:
-        window.guards(child.pid)
+    with child_of(code, world) as child, WindowSession(spec_of(world, cap_seconds=5, grace_seconds=grace)) as window:
+        window.add_worker(child.pid)
         assert child.wait(DEADLINE) == status
     assert window.report["ended_by"] == "the longest time that was allowed is over"
     assert world.disabled == []
@@ -82,9 +81,9 @@ def test_work_is_ended_at_the_cap_before_the_window_closes(world: World, code: s
 def test_work_is_interrupted_when_the_parent_is_killed(world: World) -> None:
     reading, writing = os.pipe()
 
-    def work(window: Window) -> None:
+    def work(window: WindowSession) -> None:
         child = child_of(POLITE, world)
-        window.guards(child.pid)
+        window.add_worker(child.pid)
         os.write(writing, f"{child.pid}\n".encode())
         time.sleep(600)
 
@@ -100,8 +99,8 @@ def test_work_is_interrupted_when_the_parent_is_killed(world: World) -> None:
 
 def test_work_that_is_done_is_not_signalled(world: World) -> None:
     with child_of(POLITE, world) as child:
-        with open_window(spec_of(world)) as window:
-            window.guards(child.pid)
+        with WindowSession(spec_of(world)) as window:
+            window.add_worker(child.pid)
         assert child.poll() is None
         child.kill()
 
@@ -111,7 +110,7 @@ def test_work_that_is_done_is_not_signalled(world: World) -> None:
 
 def test_lease_is_extended_while_the_work_goes_on_but_not_past_the_cap(world: World) -> None:
     leases = set()
-    with open_window(spec_of(world, lease_seconds=6, cap_seconds=9)) as window:
+    with WindowSession(spec_of(world, lease_seconds=6, cap_seconds=9)) as window:
         last = datetime.now(timezone.utc) + timedelta(hours=5, seconds=9)
         while window.over() is None:
             leases |= {found.lease for found in windows(world.state["rules"]) if found.lease}
@@ -123,14 +122,14 @@ def test_lease_is_extended_while_the_work_goes_on_but_not_past_the_cap(world: Wo
 
 
 def test_lease_is_never_longer_than_the_cap(world: World) -> None:
-    with open_window(spec_of(world, lease_seconds=300, cap_seconds=10)):
+    with WindowSession(spec_of(world, lease_seconds=300, cap_seconds=10)):
         (found,) = windows(world.state["rules"])
     assert found.lease is not None
     assert found.lease <= datetime.now(timezone.utc) + timedelta(hours=5, seconds=10)
 
 
 def test_window_closes_at_its_lease_when_it_cannot_be_extended(world: World) -> None:
-    with open_window(spec_of(world, lease_seconds=5)) as window:
+    with WindowSession(spec_of(world, lease_seconds=5)) as window:
         with world.change() as state:
             state["faults"]["GET"] = ["lost"] * 7
         assert select.select([window], [], [], DEADLINE)[0]
@@ -139,7 +138,7 @@ def test_window_closes_at_its_lease_when_it_cannot_be_extended(world: World) -> 
 
 
 def test_window_closes_at_its_lease_while_a_request_waits_for_its_answer(world: World) -> None:
-    with open_window(spec_of(world, lease_seconds=5)) as window:
+    with WindowSession(spec_of(world, lease_seconds=5)) as window:
         with world.change() as state:
             state["faults"]["GET"] = ["slow"]  # that of the extension
         world.wait(lambda: not world.state["faults"]["GET"])
@@ -151,13 +150,13 @@ def test_window_that_is_not_open_by_its_lease_is_given_up(world: World) -> None:
     with world.change() as state:
         state["never_open"] = ["web1/data/"]
     with pytest.raises(WindowError, match="the lease ran out"):
-        with open_window(spec_of(world, lease_seconds=5)):
+        with WindowSession(spec_of(world, lease_seconds=5)):
             pytest.fail("the block must not run")
     assert world.disabled == []
 
 
 def test_window_that_a_guard_closed_is_not_opened_again(world: World) -> None:
-    with open_window(spec_of(world, lease_seconds=5)) as window:
+    with WindowSession(spec_of(world, lease_seconds=5)) as window:
         with world.change() as state:
             state["rules"] = close_window(state["rules"], "web1/")
         assert select.select([window], [], [], DEADLINE)[0]
@@ -173,7 +172,7 @@ def test_lock_that_stays_in_force_ends_the_attempt(world: World) -> None:
     with world.change() as state:
         state["never_open"] = ["web1/data/"]
     with pytest.raises(WindowError, match=r"web1/data/ in bucket backup-web1 was lifted but is still enforced"):
-        with open_window(spec_of(world, open_patience=1.0)):
+        with WindowSession(spec_of(world, open_timeout=1.0)):
             pytest.fail("the block must not run")
     assert world.disabled == []
 
@@ -181,7 +180,7 @@ def test_lock_that_stays_in_force_ends_the_attempt(world: World) -> None:
 def test_nothing_is_changed_when_the_lock_set_is_incomplete(world: World) -> None:
     with world.change() as state:
         del state["rules"][0]
-    with pytest.raises(WindowError, match="not complete"), open_window(spec_of(world)):
+    with pytest.raises(WindowError, match="not complete"), WindowSession(spec_of(world)):
         pytest.fail("the block must not run")
     assert "PUT" not in world.state["calls"]
 
@@ -190,7 +189,7 @@ def test_nothing_is_changed_when_the_lock_set_is_incomplete(world: World) -> Non
 def test_lost_answer_to_the_opening_write_ends_locked(world: World, when: str) -> None:
     with world.change() as state:
         state["faults"][when] = ["lost"] * 2
-    with pytest.raises(WindowError, match="No answer"), open_window(spec_of(world, open_patience=0.4)):
+    with pytest.raises(WindowError, match="No answer"), WindowSession(spec_of(world, open_timeout=0.4)):
         pytest.fail("the block must not run")
     assert world.disabled == []
 
@@ -204,7 +203,7 @@ def test_opening_write_that_failed_is_no_success_where_no_probe_can_tell(
     with world.change() as state:
         state["faults"] = {"PUT": ["denied"]} if when == "denied" else {when: ["lost"] * 2}
     with pytest.raises(WindowError, match="may not" if when == "denied" else "No answer"):
-        with open_window(spec_of(world, open_patience=0.4)):
+        with WindowSession(spec_of(world, open_timeout=0.4)):
             pytest.fail("the block must not run")
     assert world.disabled == []
 
@@ -213,7 +212,7 @@ def test_unlock_that_takes_effect_after_all_is_closed_again(world: World, monkey
     monkeypatch.setattr(_closer, "_AFTERSHOCKS", (3.0, 3.0))
     with world.change() as state:
         state["faults"]["PUT"] = ["lost"]
-    spec = spec_of(world, open_patience=0.1)
+    spec = spec_of(world, open_timeout=0.1)
     pid, told = in_child(spec, lambda window: None)
     log = Path(str(spec.log_path))
     world.wait(lambda: log.exists() and "closed, in force" in log.read_text(encoding="utf-8"))
@@ -225,14 +224,14 @@ def test_unlock_that_takes_effect_after_all_is_closed_again(world: World, monkey
 
 
 def test_closing_outlasts_failures(world: World) -> None:
-    with open_window(spec_of(world)) as window:
+    with WindowSession(spec_of(world)) as window:
         with world.change() as state:
             state["faults"] = {"GET": ["lost", "lost"], "PUT": ["lost"]}
     assert world.disabled == [] and window.report["in_force"] is True
 
 
 def test_closing_that_never_works_is_said_with_what_to_run(world: World) -> None:
-    with pytest.raises(WindowError) as caught, open_window(spec_of(world, close_patience=0.5)) as window:
+    with pytest.raises(WindowError) as caught, WindowSession(spec_of(world, close_timeout=0.5)) as window:
         with world.change() as state:
             state["faults"]["GET"] = ["lost"] * 50
     text = str(caught.value)
@@ -243,7 +242,7 @@ def test_closing_that_never_works_is_said_with_what_to_run(world: World) -> None
 
 
 def test_rule_that_somebody_removed_meanwhile_is_reported(world: World) -> None:
-    with pytest.raises(WindowError, match="no enabled lock rule for web1/data/"), open_window(spec_of(world)):
+    with pytest.raises(WindowError, match="no enabled lock rule for web1/data/"), WindowSession(spec_of(world)):
         with world.change() as state:
             state["rules"] = [rule for rule in state["rules"] if rule["id"] != "holdfast/web1/data"]
     assert world.disabled == []
@@ -253,7 +252,7 @@ def test_failing_keeper_never_runs_the_code_of_its_parent(world: World) -> None:
     def broken(**settings: Any) -> Any:
         raise RuntimeError("no client today")
 
-    with pytest.raises(WindowError, match="no client today"), open_window(spec_of(world, cloudflare=broken)):
+    with pytest.raises(WindowError, match="no client today"), WindowSession(spec_of(world, cloudflare=broken)):
         pytest.fail("the block must not run")
 
 
@@ -263,7 +262,7 @@ def test_error_of_the_work_is_kept_when_closing_fails_too(world: World) -> None:
             state["faults"]["GET"] = ["lost"] * 50
         raise HoldfastError("the work failed")
 
-    with pytest.raises(WindowError) as caught, open_window(spec_of(world, close_patience=0.3)):
+    with pytest.raises(WindowError) as caught, WindowSession(spec_of(world, close_timeout=0.3)):
         work()
     assert str(caught.value.__cause__) == "the work failed"
 
@@ -276,7 +275,7 @@ def test_log_that_takes_no_line_holds_up_nothing(world: World, monkeypatch: pyte
     hung = world.path.with_suffix(".hung")
     monkeypatch.setattr(_journal.syslog, "syslog", lambda *_line: time.sleep(60) if hung.exists() else None)
     spec = spec_of(world)
-    with open_window(spec) as window:
+    with WindowSession(spec) as window:
         hung.touch()
         os.rename(str(spec.log_path), f"{spec.log_path}.before")
         os.mkfifo(str(spec.log_path))

@@ -18,7 +18,7 @@ from typing import Any, Optional
 from .._common.clock import awake
 from .._common.errors import HoldfastError
 from .._r2.s3 import S3, S3Error
-from .._windows.session import Window
+from .._windows.session import WindowSession
 from .prepare import PARTS
 
 Parts = tuple[str, ...]
@@ -43,7 +43,7 @@ class Commit:
         s3: The bucket.
         name: What a person calls the repository.
         open_window: Makes a window over these parts, for so many objects.
-        patience: Seconds to repeat deletes that are refused; every one that succeeds begins them anew.
+        timeout: Seconds to repeat deletes that are refused; every one that succeeds begins them anew.
         windows: Gets the report of the window, if it was open.
         sleep: Waits for so many seconds.
         lost: Tells why the fence in front of the window is not there any more.
@@ -51,8 +51,8 @@ class Commit:
 
     s3: S3
     name: str
-    open_window: Callable[[Parts, int], Window]
-    patience: float
+    open_window: Callable[[Parts, int], WindowSession]
+    timeout: float
     windows: list[dict[str, Any]] = field(default_factory=list)
     sleep: Callable[[float], None] = time.sleep
     lost: Callable[[], Optional[str]] = lambda: None
@@ -74,15 +74,15 @@ class Commit:
             if window.report.get("opened"):
                 self.windows.append(window.report)
 
-    def _delete(self, window: Window, part: str, keys: Collection[str]) -> dict[str, S3Error]:
-        """Delete until nothing is left, or until nothing more is deleted for as long as patience goes."""
-        pause, deadline = _PAUSE, awake() + self.patience
+    def _delete(self, window: WindowSession, part: str, keys: Collection[str]) -> dict[str, S3Error]:
+        """Delete until nothing is left, or until no delete succeeds for the timeout."""
+        pause, deadline = _PAUSE, awake() + self.timeout
         left = dict.fromkeys(keys, S3Error(""))
         while left:
             self._stop_if_over(window)
             refused = self.s3.delete_many(left)
             if len(refused) < len(left):
-                pause, deadline = _PAUSE, awake() + self.patience
+                pause, deadline = _PAUSE, awake() + self.timeout
             left = refused
             if left and awake() + pause >= deadline:
                 return self._give_up(part, left)
@@ -91,7 +91,7 @@ class Commit:
                 pause = min(pause * 2, _LONGEST_PAUSE)
         return left
 
-    def _stop_if_over(self, window: Window) -> None:
+    def _stop_if_over(self, window: WindowSession) -> None:
         over = window.over()
         if over:
             raise HoldfastError(f"The window of {self.name} ended before all was deleted: {over}.")
@@ -104,6 +104,6 @@ class Commit:
             return left
         first = min(left)
         raise HoldfastError(
-            f"{len(left)} objects of {self.name} could not be deleted for {self.patience:g} seconds, so that nothing was "
+            f"{len(left)} objects of {self.name} could not be deleted for {self.timeout:g} seconds, so that nothing was "
             f"deleted after them; the repository is whole, run maintenance again. The first: {left[first]}"
         )

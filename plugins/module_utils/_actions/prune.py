@@ -33,7 +33,7 @@ from .._restic.process import ONE_OBJECT
 from .._restic.retention import Decision, policy_from
 from .._windows.fence import FenceHolder
 from .._windows.fence_tokens import NEVER, fence_for, fence_told
-from .._windows.session import Window, WindowSpec, open_window
+from .._windows.session import WindowSession, WindowSpec
 from .commit import Commit, Parts, lease_for
 from .figures import FIGURES
 from .prepare import DRY_RUN, PARTS, PREPARATION, Preparation, Prepared, kept_here
@@ -43,8 +43,8 @@ from .restic_lock import ResticLock
 _BOUNDS = {
     "lease_seconds": (1, 3600),
     "window_seconds": (1, 86400),
-    "open_patience": (1, 3600),
-    "close_patience": (60, 86400),
+    "open_timeout": (1, 3600),
+    "close_timeout": (60, 86400),
     "lock_wait": (0, 86400),
     "prune_timeout": (1, 31 * 86400),
     "fence_seconds": (0, 3600),
@@ -66,14 +66,14 @@ class Terms:
     Args:
         lock_wait: Seconds to wait for other restic processes to end.
         prune_timeout: Seconds that one restic command may take.
-        open_patience: Seconds to repeat deletes that are refused.
+        open_timeout: Seconds to repeat deletes that are refused.
         fence_seconds: Seconds that a fence takes to hold.
         dry_run: Only say what would be done.
     """
 
     lock_wait: float = 600.0
     prune_timeout: Optional[float] = None
-    open_patience: float = 60.0
+    open_timeout: float = 60.0
     fence_seconds: float = 0.0
     dry_run: bool = False
 
@@ -94,7 +94,7 @@ class Maintenance:
         self,
         gate: Gate,
         terms: Terms,
-        open_window: Callable[[Parts, int], Window],
+        open_window: Callable[[Parts, int], WindowSession],
         lock: Callable[[bytes], ResticLock],
         sleep: Callable[[float], None] = time.sleep,
         fence: Callable[[Callable[[str], object]], AbstractContextManager[object]] = lambda warn: nullcontext(),
@@ -113,7 +113,7 @@ class Maintenance:
         self.snapshots: dict[str, list[dict[str, Any]]] = {"removed": [], "kept": []}
         self.figures = dict.fromkeys(FIGURES, 0)
         self.preparation = Preparation(gate, terms.prune_timeout, remembered=not terms.dry_run)
-        self.commit = Commit(gate.s3, gate.name, open_window, terms.open_patience, sleep=sleep, lost=self._lost)
+        self.commit = Commit(gate.s3, gate.name, open_window, terms.open_timeout, sleep=sleep, lost=self._lost)
 
     @property
     def behind(self) -> str | None:
@@ -348,8 +348,8 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
 
     make = partial(S3, endpoint(params), *clients.keys, bucket=clients.bucket)
 
-    def window(parts: Parts, count: int) -> Window:
-        return open_window(
+    def window(parts: Parts, count: int) -> WindowSession:
+        return WindowSession(
             WindowSpec(
                 clients.bucket,
                 clients.prefix,
@@ -359,8 +359,8 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
                 reason=f"maintenance deletes {count} objects",
                 lease_seconds=lease_for(count, params["lease_seconds"]),
                 cap_seconds=params["window_seconds"],
-                open_patience=params["open_patience"],
-                close_patience=params["close_patience"],
+                open_timeout=params["open_timeout"],
+                close_timeout=params["close_timeout"],
                 log_path=params["log_path"],
                 proved=False,
                 behind=maintenance.behind,
@@ -371,7 +371,7 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
         return ResticLock(clients.s3, make, clients.prefix, body)
 
     fence_seconds = 0.0 if params["fence"] == NEVER else params["fence_seconds"]
-    terms = Terms(params["lock_wait"], params["prune_timeout"], params["open_patience"], fence_seconds, dry_run)
+    terms = Terms(params["lock_wait"], params["prune_timeout"], params["open_timeout"], fence_seconds, dry_run)
     gate = Gate(restic, clients.s3, clients.cloudflare, wanted, clients.lock_probe)
     maintenance = Maintenance(gate, terms, window, lock, fence=partial(fence_for, clients))
     return maintenance

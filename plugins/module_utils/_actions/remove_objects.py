@@ -25,7 +25,7 @@ from .._common.signals import Interrupted, signals_raise
 from .._locks.rules import PARTS, lock_set
 from .._locks.store import cloudflare_client
 from .._r2.s3 import S3, S3Object, endpoint
-from .._windows.session import Window, WindowSpec, open_window
+from .._windows.session import WindowSession, WindowSpec
 
 WINDOW_FIELDS = ("repository", "prefixes", "opened", "closed", "seconds", "ended_by", "in_force")
 Objects = dict[str, S3Object]
@@ -54,7 +54,7 @@ class Removal:
     keys: list[str]
     stored_since: datetime
     protected: frozenset[str]
-    open_window: Callable[[tuple[str, ...]], Window]
+    open_window: Callable[[tuple[str, ...]], WindowSession]
     check_mode: bool = False
 
     removed: list[str] = field(default_factory=list)
@@ -160,8 +160,8 @@ def removal_for(clients: Clients, check_mode: bool) -> Removal:
             raise no_record(params["record_dir"], clients.bucket, clients.prefix)
         protected |= {f"{clients.prefix}keys/{name}" for name in record.keys}
 
-    def window(parts: tuple[str, ...]) -> Window:
-        return open_window(
+    def window(parts: tuple[str, ...]) -> WindowSession:
+        return WindowSession(
             WindowSpec(
                 clients.bucket,
                 clients.prefix,

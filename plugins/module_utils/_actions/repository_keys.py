@@ -37,7 +37,7 @@ from .._restic.view_server import serve
 from .._tokens.key_file import refuse_frozen
 from .._windows.fence import FenceHolder
 from .._windows.fence_tokens import fence_for, fence_told
-from .._windows.session import Window, WindowSpec, open_window
+from .._windows.session import WindowSession, WindowSpec
 from .init import SHORTEST_PASSWORD, RepositoryError
 from .remove_objects import WINDOW_FIELDS, Removal
 
@@ -54,7 +54,7 @@ _MOST_UNKNOWN = 3
 _BOUNDS = {"lock_wait": (0, 86400), "fence_seconds": (0, 3600)}
 # What maintenance has options for: here it is a few requests.
 _WINDOW_SECONDS = 600.0
-_OPEN_PATIENCE, _CLOSE_PATIENCE = 60.0, 1800.0
+_OPEN_TIMEOUT, _CLOSE_TIMEOUT = 60.0, 1800.0
 
 
 @dataclass
@@ -71,7 +71,7 @@ class RepositoryKeys:
     """
 
     gate: Gate
-    open_window: Callable[[tuple[str, ...], str | None], Window]
+    open_window: Callable[[tuple[str, ...], str | None], WindowSession]
     fence: Callable[[Callable[[str], object]], AbstractContextManager[object]]
     lock_wait: float = 600.0
     check_mode: bool = False
@@ -303,8 +303,8 @@ def keys_for(clients: Clients, check_mode: bool) -> RepositoryKeys:
     restic = clients.restic(record.key_id if record else None)
     gate = Gate(restic, clients.s3, clients.cloudflare, wanted, clients.lock_probe)
 
-    def window(parts: tuple[str, ...], behind: str | None) -> Window:
-        return open_window(
+    def window(parts: tuple[str, ...], behind: str | None) -> WindowSession:
+        return WindowSession(
             WindowSpec(
                 clients.bucket,
                 clients.prefix,
@@ -313,14 +313,14 @@ def keys_for(clients: Clients, check_mode: bool) -> RepositoryKeys:
                 partial(S3, endpoint(params), *clients.keys, bucket=clients.bucket),
                 reason="remove keys of a former password",
                 cap_seconds=_WINDOW_SECONDS,
-                open_patience=_OPEN_PATIENCE,
-                close_patience=_CLOSE_PATIENCE,
+                open_timeout=_OPEN_TIMEOUT,
+                close_timeout=_CLOSE_TIMEOUT,
                 behind=behind,
             )
         )
 
-    patience = {"open_patience": _OPEN_PATIENCE, "close_patience": _CLOSE_PATIENCE, "log_path": None}
-    clients.params = {**params, **patience}
+    timeouts = {"open_timeout": _OPEN_TIMEOUT, "close_timeout": _CLOSE_TIMEOUT, "log_path": None}
+    clients.params = {**params, **timeouts}
     return RepositoryKeys(gate, window, partial(fence_for, clients), params["lock_wait"], check_mode)
 
 

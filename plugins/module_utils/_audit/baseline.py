@@ -24,7 +24,7 @@ from typing import Any, Optional
 from .._common.errors import HoldfastError
 from .._common.private_file import write_private
 from .._common.record import RecordError, stored
-from .index_claims import Held
+from .index_claims import PackContents
 
 NAME = "baseline"
 VERSION = 1
@@ -45,12 +45,12 @@ class Pack:
     Args:
         size: In bytes.
         stored: When the service stored it, in seconds since 1970.
-        held: What it holds.
+        contents: The blobs that it holds.
     """
 
     size: int
     stored: int
-    held: Held
+    contents: PackContents
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _as_json(baseline: Baseline) -> dict[str, Any]:
         "snapshots": baseline.snapshots,
         "indexes": sorted(baseline.indexes),
         "packs": {
-            name: [pack.size, pack.stored, pack.held.digest, base64.b64encode(pack.held.blobs).decode()]
+            name: [pack.size, pack.stored, pack.contents.digest, base64.b64encode(pack.contents.blobs).decode()]
             for name, pack in baseline.packs.items()
         },
         "groups": sorted([host, list(paths)] for host, paths in baseline.groups),
@@ -156,7 +156,7 @@ def _from_json(data: dict[str, Any]) -> Baseline:
         snapshots=dict(data["snapshots"]),
         indexes=frozenset(data["indexes"]),
         packs={
-            name: Pack(size, stored_at, Held(digest, base64.b64decode(blobs, validate=True)))
+            name: Pack(size, stored_at, PackContents(digest, base64.b64decode(blobs, validate=True)))
             for name, (size, stored_at, digest, blobs) in data["packs"].items()
         },
         groups=frozenset((host, tuple(paths)) for host, paths in data["groups"]),

@@ -29,7 +29,7 @@ from . import contents_checks as audit
 from .baseline import Baseline, Pack
 from .checks import Finding
 from .contents_checks import Claims, Listing
-from .index_claims import ClaimsError, Held, longest_text, short_id
+from .index_claims import ClaimsError, PackContents, longest_text, short_id
 from .new_packs import Figures, contents, pack_key
 from .scratch import Scratch
 
@@ -54,8 +54,8 @@ class _Said:
         known: What the packs of the baseline hold.
     """
 
-    known: Mapping[str, Held]
-    together: dict[str, Held] = field(default_factory=dict)
+    known: Mapping[str, PackContents]
+    together: dict[str, PackContents] = field(default_factory=dict)
     own: Claims = field(default_factory=dict)
     liars: set[str] = field(default_factory=set)
     errors: dict[str, str] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class _Said:
     def broken(self) -> int:
         return len(self.errors) + len(self.liars)
 
-    def add(self, name: str, answer: dict[str, Held] | str, *, ours: bool) -> None:
+    def add(self, name: str, answer: dict[str, PackContents] | str, *, ours: bool) -> None:
         """Take in what one says, or why it cannot be read; only of those of maintenance is it kept which says what."""
         with self._mutex:
             self.read += 1
@@ -125,7 +125,7 @@ class Contents:
             trusted: All packs have been read just now, by other means.
         """
         found = audit.shrunk(listed, baseline, deletes)
-        known = {name: pack.held for name, pack in baseline.packs.items()}
+        known = {name: pack.contents for name, pack in baseline.packs.items()}
         with ExitStack() as stack:
             new = listed.indexes - baseline.indexes
             if len(new) > MOST_NEW and not trusted:
@@ -142,15 +142,15 @@ class Contents:
                 ours = {name for name in listed.packs if pack_key(name) in own}
                 found += audit.unreferenced(known.keys() | fresh.keys() | ours, listed)
             if not trusted:
-                strange = {name: held for name, held in fresh.items() if pack_key(name) not in own}
+                strange = {name: contents for name, contents in fresh.items() if pack_key(name) not in own}
                 found += self._new_packs(scratch, listed, baseline, strange)
-        packs = {name: Pack(*listed.packs[name], held) for name, held in fresh.items() if name in listed.packs}
+        packs = {name: Pack(*listed.packs[name], contents) for name, contents in fresh.items() if name in listed.packs}
         verified = replace(baseline, snapshots=listed.snapshots, indexes=frozenset(listed.indexes))
         kept = {name: pack for name, pack in baseline.packs.items() if name in listed.packs}
         return Inspected(found, replace(verified, packs={**kept, **packs}))
 
     def _new_packs(
-        self, scratch: Optional[Scratch], listed: Listing, baseline: Baseline, fresh: Mapping[str, Held]
+        self, scratch: Optional[Scratch], listed: Listing, baseline: Baseline, fresh: Mapping[str, PackContents]
     ) -> list[Finding]:
         again = audit.known_again(fresh, baseline)
         if again and not self.read_duplicates:
@@ -172,7 +172,7 @@ class Contents:
 
         in_parallel(look, sorted(names))
 
-    def _read_index(self, scratch: Scratch, name: str, sizes: Mapping[str, int]) -> dict[str, Held] | str:
+    def _read_index(self, scratch: Scratch, name: str, sizes: Mapping[str, int]) -> dict[str, PackContents] | str:
         """What an index object claims, or why it cannot be read."""
         content = self.s3.get(f"{self.prefix}index/{name}")
         self.figures.indexes += 1
@@ -200,5 +200,5 @@ def has_blob(baseline: Baseline, wanted: set[str]) -> set[str]:
     short = {short_id(name): name for name in wanted if re.fullmatch(r"[0-9a-f]{64}", name)}
     found: set[str] = set()
     for pack in baseline.packs.values():
-        found.update(short[blob] for blob in pack.held.short_ids() if blob in short)
+        found.update(short[blob] for blob in pack.contents.short_ids() if blob in short)
     return found

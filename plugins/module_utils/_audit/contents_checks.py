@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from .._r2.s3 import S3Object
 from .baseline import Baseline
 from .checks import BLOCK, WARN, Finding, below
-from .index_claims import Held
+from .index_claims import PackContents
 from .new_packs import PackFile, pack_key
 
-Claims = dict[str, dict[str, Held]]
+Claims = dict[str, dict[str, PackContents]]
 
 _PACK = re.compile(r"data/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 _OTHER = re.compile(r"(keys|index|snapshots)/([0-9a-f]{64})")
@@ -214,20 +214,20 @@ def unreadable(errors: Mapping[str, str]) -> list[Finding]:
     ]
 
 
-def merged(claimed: Claims, known: Mapping[str, Held]) -> tuple[dict[str, Held], set[str]]:
+def merged(claimed: Claims, known: Mapping[str, PackContents]) -> tuple[dict[str, PackContents], set[str]]:
     """What index objects together claim of packs that are not known, and which of them tell something else than is known.
 
     Args:
         claimed: What index objects that are not in the baseline claim, by their ids.
         known: What is known of packs.
     """
-    together: dict[str, Held] = {}
+    together: dict[str, PackContents] = {}
     liars = set()
     for index, packs in claimed.items():
-        for pack, held in packs.items():
-            other = known.get(pack) or together.setdefault(pack, held)
+        for pack, contents in packs.items():
+            other = known.get(pack) or together.setdefault(pack, contents)
             # Of a pack that is not there, nothing is kept that could be compared.
-            if held.digest and other.digest != held.digest:
+            if contents.digest and other.digest != contents.digest:
                 liars.add(index)
     return together, liars
 
@@ -264,16 +264,16 @@ def unreferenced(claimed: Collection[str], listed: Listing) -> list[Finding]:
     ]
 
 
-def known_again(new: Mapping[str, Held], baseline: Baseline) -> int:
+def known_again(new: Mapping[str, PackContents], baseline: Baseline) -> int:
     """How many blobs new packs are said to hold that other packs have, too."""
     total, seen = 0, set()
-    for held in new.values():
-        for blob in held.short_ids():
+    for contents in new.values():
+        for blob in contents.short_ids():
             total += 1
             seen.add(blob)
     again = total - len(seen)
     for pack in baseline.packs.values():
-        again += sum(blob in seen for blob in pack.held.short_ids())
+        again += sum(blob in seen for blob in pack.contents.short_ids())
     return again
 
 
@@ -292,9 +292,9 @@ def claims_known(count: int, read: bool) -> list[Finding]:
     ]
 
 
-def bogus(claimed: Mapping[str, Held], real: Mapping[str, Held]) -> list[Finding]:
+def bogus(claimed: Mapping[str, PackContents], real: Mapping[str, PackContents]) -> list[Finding]:
     """Packs that were read and are not what index objects say."""
-    false = {name for name, held in claimed.items() if name not in real or real[name].digest != held.digest}
+    false = {name for name, contents in claimed.items() if name not in real or real[name].digest != contents.digest}
     if not false:
         return []
     evidence = f"{some(false, 'new packs were read and are not what the index says')}."

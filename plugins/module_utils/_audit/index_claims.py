@@ -59,7 +59,7 @@ class ClaimsError(HoldfastError):
 
 
 @dataclass(frozen=True)
-class Held:
+class PackContents:
     """What a pack holds.
 
     Args:
@@ -75,7 +75,7 @@ class Held:
 
 
 # What is known of a pack that is not there.
-UNKNOWN = Held("", b"")
+UNKNOWN = PackContents("", b"")
 
 
 def short_id(name: str) -> bytes:
@@ -127,7 +127,7 @@ class _Reader:
         return there
 
 
-def claims(text: str, sizes: Optional[Mapping[str, int]] = None) -> dict[str, Held]:
+def claims(text: str, sizes: Optional[Mapping[str, int]] = None) -> dict[str, PackContents]:
     """What each pack holds, by its id, as `restic cat index` prints it.
 
     Args:
@@ -143,7 +143,7 @@ def claims(text: str, sizes: Optional[Mapping[str, int]] = None) -> dict[str, He
     if superseding:
         reader.must(_COMMA)
     reader.must(_PACKS)
-    found: dict[str, Held] = {}
+    found: dict[str, PackContents] = {}
     absent = 0
     for pack in reader.items(_PACK):
         if pack[1] in found:
@@ -160,11 +160,11 @@ def claims(text: str, sizes: Optional[Mapping[str, int]] = None) -> dict[str, He
     return found
 
 
-def _claimed(pack: str, blobs: Iterable[re.Match[str]], sizes: Optional[Mapping[str, int]]) -> Held:
+def _claimed(pack: str, blobs: Iterable[re.Match[str]], sizes: Optional[Mapping[str, int]]) -> PackContents:
     if sizes is None:
-        return _held(blobs)
+        return _contents(blobs)
     if pack in sizes:
-        return _held(_fitting(pack, blobs, sizes[pack]))
+        return _contents(_fitting(pack, blobs, sizes[pack]))
     for _blob in blobs:
         pass
     return UNKNOWN
@@ -177,9 +177,9 @@ def _fitting(pack: str, blobs: Iterable[re.Match[str]], size: int) -> Iterator[r
         yield blob
 
 
-def _held(blobs: Iterable[re.Match[str]]) -> Held:
+def _contents(blobs: Iterable[re.Match[str]]) -> PackContents:
     lines = sorted(f"{blob[1]} {blob[2]} {blob[3]} {blob[4]} {blob[5] or 0}" for blob in blobs)
     digest = hashlib.sha256()
     for number, line in enumerate(lines):
         digest.update(f"\n{line}".encode() if number else line.encode())
-    return Held(digest.hexdigest(), b"".join(short_id(line[:64]) for line in lines))
+    return PackContents(digest.hexdigest(), b"".join(short_id(line[:64]) for line in lines))

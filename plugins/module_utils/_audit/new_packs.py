@@ -16,7 +16,7 @@ from typing import NamedTuple
 from .._common.parallel import in_parallel
 from .._r2.s3 import S3, S3Error
 from .._restic.cli import TooLargeError
-from .index_claims import Held
+from .index_claims import PackContents
 from .scratch import Scratch
 
 # What is on the disk at a time, in bytes: so much, or one pack.
@@ -56,7 +56,7 @@ def pack_key(name: str) -> str:
 
 def contents(
     s3: S3, prefix: str, scratch: Scratch, packs: Mapping[str, PackFile], figures: Figures, batch: int = BATCH
-) -> dict[str, Held]:
+) -> dict[str, PackContents]:
     """What these packs really hold; those that are not intact, or too large to be restic's, are left out.
 
     Args:
@@ -79,7 +79,7 @@ def contents(
                 raise
             download(name, attempts - 1)
 
-    found: dict[str, Held] = {}
+    found: dict[str, PackContents] = {}
     for names in batches({name: pack.size for name, pack in packs.items()}, batch):
         try:
             in_parallel(download, names, _DOWNLOADS)

@@ -22,7 +22,7 @@ from typing import Optional
 from .._common.errors import HoldfastError
 from .._restic.cli import Repository, Restic
 from .._restic.process import SOME_OBJECTS, memory_for
-from .index_claims import LARGEST_TEXT, Held, claims
+from .index_claims import LARGEST_TEXT, PackContents, claims
 
 FOLDERS = ("data", "index", "keys", "locks", "snapshots")
 _PREFIX = "holdfast-gate-"
@@ -99,7 +99,9 @@ class Scratch:
 
     # What restic says of the objects that were added -----------------------------------------------------------------
 
-    def index(self, name: str, most: int = LARGEST_TEXT, sizes: Optional[Mapping[str, int]] = None) -> dict[str, Held]:
+    def index(
+        self, name: str, most: int = LARGEST_TEXT, sizes: Optional[Mapping[str, int]] = None
+    ) -> dict[str, PackContents]:
         """What an index object claims.
 
         Args:
@@ -115,7 +117,7 @@ class Scratch:
         command = ["cat", "index", name, "--no-lock", "--no-cache"]
         return claims(self.restic.succeed(command, memory=memory_for(most), most=most).stdout, sizes)
 
-    def contents(self) -> dict[str, Held]:
+    def contents(self) -> dict[str, PackContents]:
         """What the packs really hold; those that are not intact are left out.
 
         Raises:
@@ -123,12 +125,12 @@ class Scratch:
         """
         self.restic.succeed(["repair", "index", "--no-cache"], memory=SOME_OBJECTS)
         names = os.listdir(self.folder / "index")
-        found: dict[str, Held] = {}
+        found: dict[str, PackContents] = {}
         for name in names:
             found.update(self.index(name))
         broken = self._broken() if found else set()
         self.remove(f"index/{name}" for name in names)
-        return {name: held for name, held in found.items() if name not in broken}
+        return {name: contents for name, contents in found.items() if name not in broken}
 
     def _broken(self) -> set[str]:
         command = ["check", "--read-data", "--json", "--no-lock", "--no-cache"]

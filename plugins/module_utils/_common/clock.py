@@ -22,7 +22,7 @@ def elapsed() -> float:
 
 
 def awake() -> float:
-    """Seconds of a clock that stands still while the machine sleeps: patience is the time in which something was tried."""
+    """Seconds of a clock that stands still while the machine sleeps: a timeout counts the time in which something was tried."""
     return time.monotonic()
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Changing a lock document in turn with everybody else who writes it.
+"""Changes a lock document while no other writer changes it.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -16,28 +16,28 @@ from typing import Any
 from .._common.clock import awake
 from .._common.dates import format_date
 from .._r2.s3 import S3, endpoint, key_pair
-from .mutex import InTurn, Turn
+from .mutex import Mutex, MutexScope
 from .rules import LockRulesError, Rule, repositories, same
 from .store import LockStore, LockUpdate
 from .windows import windows
 
-Turns = Callable[[LockStore, str], Turn]
+MutexFactory = Callable[[LockStore, str], Mutex]
 
-# How long to wait for the turn, in seconds: longer than one that died keeps it.
-_PATIENCE = 90.0
-# A writer whom a hostile host robbed of its turn may overwrite what was just read back; after this it has. When others
-# were at it, one of them may have closed a window without its turn, by a write that takes effect late.
+# How long to wait for the mutex, in seconds: longer than a dead writer keeps it.
+_TIMEOUT = 90.0
+# A hostile host can take the mutex from a writer, whose write then undoes ours within this time: look again after it.
+# When there were other writers, one may have closed a window without the mutex, by a write that takes effect late.
 _SECOND_LOOK = 2.0
 _LATE_LOOK = 31.0
 # How long to wait for a window to close, and between two looks; maintenance opens one for seconds.
-_WINDOW_PATIENCE = 60.0
+_WINDOW_TIMEOUT = 60.0
 _WINDOW_LOOK = 2.0
-# What may be spent on finding the keys of the turn's object.
-_KEYS_PATIENCE = 3.0
+# How long to look for the keys of the mutex object.
+_KEYS_TIMEOUT = 3.0
 
 
-def turns_of(params: Mapping[str, Any], hide: Callable[[str], Any] = lambda secret: None) -> Turns:
-    """What makes the turn of a bucket, with the S3 keys that the parameters name or the API token stands for.
+def mutex_factory(params: Mapping[str, Any], hide: Callable[[str], Any] = lambda secret: None) -> MutexFactory:
+    """Returns a function that makes the mutex of a bucket, with the S3 keys of the parameters or of the API token.
 
     Args:
         params: The parameters of a module, with the options of the fragments cloudflare and s3.
@@ -45,24 +45,24 @@ def turns_of(params: Mapping[str, Any], hide: Callable[[str], Any] = lambda secr
     """
     keys: list[tuple[str, str, str | None]] = []
 
-    def make(cloudflare: LockStore, bucket: str) -> Turn:
+    def make(cloudflare: LockStore, bucket: str) -> Mutex:
         if not keys:
             keys.append(_keys(params, cloudflare))
             hide(keys[0][1])
         address = endpoint(dict(params, jurisdiction=cloudflare.jurisdiction))
         s3 = S3(address, *keys[0], bucket=bucket, timeout=3, attempts=1)
-        return Turn(lambda: s3, cloudflare.server_time, time.sleep)
+        return Mutex(lambda: s3, cloudflare.server_time, time.sleep)
 
     return make
 
 
 def _keys(params: Mapping[str, Any], cloudflare: LockStore) -> tuple[str, str, str | None]:
-    before = cloudflare.patience, cloudflare.block_patience
-    cloudflare.patience, cloudflare.block_patience = _KEYS_PATIENCE, None
+    before = cloudflare.retry_timeout, cloudflare.block_timeout
+    cloudflare.retry_timeout, cloudflare.block_timeout = _KEYS_TIMEOUT, None
     try:
         return key_pair(params, cloudflare)
     finally:
-        cloudflare.patience, cloudflare.block_patience = before
+        cloudflare.retry_timeout, cloudflare.block_timeout = before
 
 
 class WindowLive(LockRulesError):
@@ -88,7 +88,7 @@ def _unless_open(
 
 
 def _once_closed(once: Callable[[], tuple[LockUpdate, bool]]) -> tuple[LockUpdate, bool]:
-    end = awake() + _WINDOW_PATIENCE
+    end = awake() + _WINDOW_TIMEOUT
     while True:
         try:
             return once()
@@ -102,7 +102,7 @@ def change_rules(
     cloudflare: LockStore,
     bucket: str,
     change: Callable[[list[Rule]], list[Rule]],
-    turns: Turns,
+    mutex_for: MutexFactory,
     *,
     allow_empty: bool = False,
     write: bool = True,
@@ -112,12 +112,12 @@ def change_rules(
     Nothing is written that was read while a window was open, whichever: written after its keeper has closed it, it would
     open it again. Such a window is waited for, then raises WindowLive.
 
-    Raises TurnTaken or S3Error when the bucket is shared and the turn is not to be had. Also when the second look fails:
+    Raises MutexBusy or S3Error when the bucket is shared and the mutex is busy. Also when the second look fails:
     then the change was there, and it is not known whether it stayed.
     """
 
     def once() -> tuple[LockUpdate, bool]:
-        with InTurn(bucket, lambda: turns(cloudflare, bucket), _PATIENCE, insist=True) as mine:
+        with MutexScope(bucket, lambda: mutex_for(cloudflare, bucket), _TIMEOUT, insist=True) as mine:
             settings: dict[str, Any] = {"allow_empty": allow_empty, "write": write, "ready": mine.ready}
             update = cloudflare.update_lock_rules(bucket, _unless_open(cloudflare, change), **settings)
             mine.unanswered = update.unanswered

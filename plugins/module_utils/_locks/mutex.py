@@ -2,15 +2,15 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Taking turns at the lock document of a bucket that several repositories share.
+"""A mutex for the lock document of a bucket that several repositories share.
 
-The document is read, changed and written back as a whole and has no version, so of two who do that at once, one undoes
-the other. Whoever wants to write first creates an object, by a PUT that only works while there is none, and deletes it
-afterwards. An object older than its time to live belongs to somebody who died, and is replaced by a PUT that only works
-while it is still the same.
+Writers read, change and write back the document as a whole, and it has no version: of two writers at the same time, one
+undoes the other. So a writer first creates an object, by a PUT that succeeds only while there is none, and deletes it
+afterwards. An object older than its time to live belongs to a dead writer; the next one replaces it by a PUT that succeeds
+only while the object is the same.
 
-Every host of the bucket can create and delete this object too. So nothing that matters for safety may rest on it: it
-keeps honest writers out of each other's way, and a hostile one can only make them wait.
+Every host of the bucket can create and delete this object, too. So safety may not rest on it: the mutex keeps honest
+writers apart, and a hostile host can only make them wait.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -32,26 +32,26 @@ from .rules import Rule, repositories
 
 # Below no prefix that a lock set covers, whatever the prefix of its repository.
 KEY = "holdfast/turn"
-# A turn is good for the beginning of a write for FRESH seconds. What was sent then without an answer may take effect
-# for some time; only after that may somebody else build upon the document.
+# A write may begin within FRESH seconds. If it gets no answer, it may take effect for some time; only after that may
+# another writer build upon the document.
 TIME_TO_LIVE = 45.0
 FRESH = 15.0
 # R2 takes one write of a key in a second, whoever it comes from: we never write it twice in less.
 _APART = 1.1
 
 
-class TurnTaken(HoldfastError):
-    """Somebody else had the turn for as long as we could wait."""
+class MutexBusy(HoldfastError):
+    """Another writer kept the mutex for as long as this one could wait."""
 
     def __init__(self, bucket: str) -> None:
         super().__init__(
-            f"Somebody else is at the lock document of bucket {bucket} all the time; if no maintenance runs there, a "
+            f"Other writers keep the lock document of bucket {bucket} busy all the time; if no maintenance runs there, a "
             f"host of this bucket keeps writing the object {KEY}."
         )
 
 
-class Turn:
-    """One participant's turn.
+class Mutex:
+    """One writer's side of the mutex.
 
     Args:
         s3: Makes the client, when it is needed.
@@ -65,24 +65,24 @@ class Turn:
         self._pause = pause
         self._etag: str | None = None
         self._taken = 0.0
-        # Whether somebody else had it, who may have written something that takes effect only later.
+        # Whether another writer had it: one of its writes may take effect only later.
         self.contended = False
         self._throttled = False
         self._written: float | None = None
-        # The object of somebody else was there when we looked last; then it is read until it is gone, and not written at.
+        # Whether another writer's object was there at the last look: then we only read until it is gone.
         self._seen = False
-        self._doubted_until = 0.0
+        self._kept_until = 0.0
         # The ETags of all objects that we may have left: R2 makes them as S3 does, from the content.
         self._marks: set[str] = set()
 
     @property
     def ours(self) -> bool:
-        """Whether the turn is ours, and for long enough to begin a write."""
+        """Whether we have the mutex, for long enough to begin a write."""
         return self._etag is not None and elapsed() - self._taken < FRESH
 
-    def take(self, patience: float) -> bool:
-        """Wait for the turn, at most so long; returns whether it is ours now."""
-        deadline = elapsed() + patience
+    def acquire(self, timeout: float) -> bool:
+        """Wait for the mutex, at most so many seconds; returns whether we have it."""
+        deadline = elapsed() + timeout
         while not self.ours:
             self._throttled = False
             self._etag = self._try()
@@ -93,15 +93,15 @@ class Turn:
                 self._pause(pause)
         return True
 
-    def doubt(self) -> None:
-        """A write had no answer: keep the turn until it has either taken effect or never will."""
-        self._doubted_until = elapsed() + TIME_TO_LIVE
+    def keep_until_stale(self) -> None:
+        """A write had no answer: keep the mutex until that write either took effect or never will."""
+        self._kept_until = elapsed() + TIME_TO_LIVE
 
-    def give_back(self) -> None:
-        """Let the next one have it. Left to grow old when it may be somebody else's by now, or cannot be deleted."""
+    def release(self) -> None:
+        """Delete the object. It is left to expire if another writer may own it by now, or if it cannot be deleted."""
         etag, fresh = self._etag, self.ours
         self._etag = None
-        if not fresh or elapsed() < self._doubted_until:
+        if not fresh or elapsed() < self._kept_until:
             return
         for pause in (_APART, 0.0):
             try:
@@ -116,7 +116,7 @@ class Turn:
                 self._pause(pause)
 
     def _try(self) -> str | None:
-        """One try; who is told that the key is written too often was not the only one, and has no turn."""
+        """One try. When R2 says that the key is written too often, another writer is there, and we have no mutex."""
         try:
             return self._put()
         except S3Error as error:
@@ -143,7 +143,7 @@ class Turn:
         early = 0.0 if self._written is None else self._written + _APART - elapsed()
         if early > 0:
             self._pause(early)
-        body = secrets.token_bytes(16)  # never the same, so that an ETag stands for one turn
+        body = secrets.token_bytes(16)  # never the same, so that an ETag stands for one holder
         self._marks.add(hashlib.md5(body, usedforsecurity=False).hexdigest())
         self._written = moment = elapsed()
         found = self._s3().put_if(KEY, body, etag=etag)
@@ -155,49 +155,49 @@ class Turn:
         return (self._now() - stored).total_seconds() > TIME_TO_LIVE
 
 
-class InTurn:
-    """A change of a lock document for which the turn is taken if it is needed: asked before every write.
+class MutexScope:
+    """A change of a lock document. It takes the mutex only if the bucket is shared; ask `ready` before every write.
 
     Args:
         bucket: The bucket, for sentences.
-        make: Makes the turn, once it is needed; a bucket with one repository needs none.
-        patience: Seconds to wait for it.
-        insist: Raise TurnTaken when it is not to be had. Otherwise go on without: what locks must not wait for long.
+        make: Makes the mutex once it is needed; a bucket with one repository needs none.
+        timeout: Seconds to wait for it.
+        insist: Raise MutexBusy when another writer keeps it. Otherwise go on without: a write that locks must not wait long.
         limited: Bounds the seconds that all requests for it may take.
 
-    Set unanswered when a write had no answer, so that the turn is kept until it has either taken effect or never will.
+    Set unanswered when a write had no answer: then the mutex stays until that write either took effect or never will.
     """
 
     def __init__(
         self,
         bucket: str,
-        make: Callable[[], Turn],
-        patience: float,
+        make: Callable[[], Mutex],
+        timeout: float,
         *,
         insist: bool,
         limited: Callable[[float], AbstractContextManager[None]] = unlimited,
     ) -> None:
         self.bucket = bucket
-        self.patience = patience
+        self.timeout = timeout
         self.insist = insist
         self.alone: Exception | None = None
         self.unanswered = False
         self._make = make
         self._limited = limited
-        self._turn: Turn | None = None
+        self._mutex: Mutex | None = None
         self._writes = 0
 
-    def __enter__(self) -> InTurn:
+    def __enter__(self) -> MutexScope:
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        if self._turn is not None:
+        if self._mutex is not None:
             if self.unanswered or (self._writes and error is not None):
-                self._turn.doubt()
-            with suppress(OSError), self._limited(2 * self.patience):
-                self._turn.give_back()
+                self._mutex.keep_until_stale()
+            with suppress(OSError), self._limited(2 * self.timeout):
+                self._mutex.release()
 
     def ready(self, rules: Iterable[Rule]) -> bool:
         """Whether the document may be written as it was read. If not, it has to be read again."""
@@ -208,22 +208,22 @@ class InTurn:
         return True
 
     def _ours(self) -> bool:
-        return self._turn is not None and self._turn.ours
+        return self._mutex is not None and self._mutex.ours
 
     @property
     def contended(self) -> bool:
-        """Whether somebody else had the turn when we asked for it."""
-        return self._turn is not None and self._turn.contended
+        """Whether another writer had the mutex when we asked for it."""
+        return self._mutex is not None and self._mutex.contended
 
     def take(self) -> None:
-        """Take the turn if it is not ours."""
+        """Take the mutex if we do not have it."""
         if self.alone or self._ours():
             return
-        problem: Exception = TurnTaken(self.bucket)
+        problem: Exception = MutexBusy(self.bucket)
         try:
-            self._turn = self._turn or self._make()
-            with self._limited(2 * self.patience):
-                if self._turn.take(self.patience):
+            self._mutex = self._mutex or self._make()
+            with self._limited(2 * self.timeout):
+                if self._mutex.acquire(self.timeout):
                     return
         except (HoldfastError, OSError) as error:
             problem = error

@@ -20,8 +20,8 @@ from typing import Any, Protocol
 
 from .._common.network import use
 from .._r2.api import AT_ONCE, Bucket, Cloudflare, CloudflareError, Throttled, Unreachable
-from .._r2.rate_limit import shared_pace
-from .._r2.transport import BLOCK_PATIENCE, given_up, wait_before_retry
+from .._r2.rate_limit import shared_rate_limit
+from .._r2.transport import BLOCK_TIMEOUT, given_up, wait_before_retry
 from .rules import MAX_RULES, LockRulesError, Rule, rules_of, same
 
 # How often a lock document is planned again because somebody else wrote it between our write and our reading it back.
@@ -54,15 +54,15 @@ class LockStore(Protocol):
 
     Args:
         jurisdiction: Of the buckets.
-        patience: Seconds that all tries of one call may take together, unless the call says otherwise.
-        block_patience: The same while the service refuses calls because there were too many.
+        retry_timeout: Seconds that all tries of one call may take together, unless the call says otherwise.
+        block_timeout: The same while the service refuses calls because there were too many.
         priority: How urgent calls are, for the rate limit that all processes of a node share.
         lost_answers: How many writes had no answer: each may have taken effect late.
     """
 
     jurisdiction: str
-    patience: float
-    block_patience: float | None
+    retry_timeout: float
+    block_timeout: float | None
     priority: int
     lost_answers: int
 
@@ -72,14 +72,14 @@ class LockStore(Protocol):
 
     def buckets(self) -> list[Bucket]: ...
 
-    def lock_rules(self, bucket: str, *, patience: float | None = None) -> list[Rule]: ...
+    def lock_rules(self, bucket: str, *, retry_timeout: float | None = None) -> list[Rule]: ...
 
     def replace_lock_rules(
         self,
         bucket: str,
         rules: list[Rule],
         *,
-        patience: float | None = None,
+        retry_timeout: float | None = None,
         allow_empty: bool = False,
         answered: Callable[[], object] = ...,
     ) -> list[Rule]: ...
@@ -89,7 +89,7 @@ class LockStore(Protocol):
         bucket: str,
         change: Callable[[list[Rule]], list[Rule]],
         *,
-        patience: float | None = None,
+        retry_timeout: float | None = None,
         allow_empty: bool = False,
         write: bool = True,
         ready: Callable[[list[Rule]], bool] = ...,
@@ -103,16 +103,16 @@ class CloudflareLocks(Cloudflare):
 
     lost_answers = 0
 
-    def lock_rules(self, bucket: str, *, patience: float | None = None) -> list[Rule]:
+    def lock_rules(self, bucket: str, *, retry_timeout: float | None = None) -> list[Rule]:
         """Return the rules of a bucket exactly as the API has them."""
-        return rules_of(self.call("GET", f"{self.bucket_path(bucket)}/lock", patience=patience), bucket)
+        return rules_of(self.call("GET", f"{self.bucket_path(bucket)}/lock", retry_timeout=retry_timeout), bucket)
 
     def replace_lock_rules(
         self,
         bucket: str,
         rules: list[Rule],
         *,
-        patience: float | None = None,
+        retry_timeout: float | None = None,
         allow_empty: bool = False,
         answered: Callable[[], object] = lambda: None,
     ) -> list[Rule]:
@@ -135,7 +135,7 @@ class CloudflareLocks(Cloudflare):
         else:
             answered()
         try:
-            found = self.lock_rules(bucket, patience=patience)
+            found = self.lock_rules(bucket, retry_timeout=retry_timeout)
         except CloudflareError as error:
             # That reading was refused says nothing about the write.
             error.after_write = failure is None
@@ -155,7 +155,7 @@ class CloudflareLocks(Cloudflare):
         bucket: str,
         change: Callable[[list[Rule]], list[Rule]],
         *,
-        patience: float | None = None,
+        retry_timeout: float | None = None,
         allow_empty: bool = False,
         write: bool = True,
         ready: Callable[[list[Rule]], bool] = lambda rules: True,
@@ -167,7 +167,7 @@ class CloudflareLocks(Cloudflare):
         Args:
             bucket: The bucket.
             change: Makes the new rules of the ones read; called again with what is there when somebody else wrote.
-            patience: Seconds that all of it may take, as far as retries go.
+            retry_timeout: Seconds that all of it may take, as far as retries go.
             allow_empty: Whether a document without any rule may be written.
             write: False for check mode: nothing is written, after is what would be.
             ready: Asked before every write, with the rules that there are and would be; False means to read again.
@@ -176,20 +176,20 @@ class CloudflareLocks(Cloudflare):
             known: What was read just now, which spares the first reading.
         """
         started, conflicts, failures, written, unanswered = self._awake(), 0, 0, False, False
-        before = current = self.lock_rules(bucket, patience=patience) if known is None else known
+        before = current = self.lock_rules(bucket, retry_timeout=retry_timeout) if known is None else known
         while True:
             wanted = change(current)
             if not write or (same(current, wanted) and not always(current)):
                 return LockUpdate(before, wanted, written, unanswered)
             is_ready = ready([*current, *wanted])
-            left = None if patience is None else max(started + patience - self._awake(), 0.0)
+            left = None if retry_timeout is None else max(started + retry_timeout - self._awake(), 0.0)
             if not is_ready:
-                current = self.lock_rules(bucket, patience=left)
+                current = self.lock_rules(bucket, retry_timeout=left)
                 before = before if written else current
                 continue
             written = True
             try:
-                after = self.replace_lock_rules(bucket, wanted, patience=left, allow_empty=allow_empty)
+                after = self.replace_lock_rules(bucket, wanted, retry_timeout=left, allow_empty=allow_empty)
                 return LockUpdate(before, after, True, unanswered)
             except LockConflict as conflict:
                 conflicts += 1
@@ -199,19 +199,19 @@ class CloudflareLocks(Cloudflare):
             except (Throttled, Unreachable) as error:
                 failures, unanswered = failures + 1, unanswered or isinstance(error, Unreachable)
                 wait = wait_before_retry(error, failures)
-                if self._awake() - started + wait > self._limit(error, patience):
+                if self._awake() - started + wait > self._limit(error, retry_timeout):
                     raise given_up(error, failures, self._awake() - started) from None
                 self._sleep(wait)
-            current = self.lock_rules(bucket, patience=left)
+            current = self.lock_rules(bucket, retry_timeout=left)
 
 
 def cloudflare_client(params: Mapping[str, Any], **settings: Any) -> CloudflareLocks:
-    """Build the client from the options of the doc fragment cloudflare; without a patience, it outlasts a block."""
+    """Build the client from the options of the doc fragment cloudflare; without a retry_timeout it outlasts a block."""
     use(params)
-    if "patience" not in settings:
-        settings["block_patience"] = BLOCK_PATIENCE
+    if "retry_timeout" not in settings:
+        settings["block_timeout"] = BLOCK_TIMEOUT
     sleep = settings.setdefault("sleep", time.sleep)
-    settings.setdefault("pace", shared_pace(params["api_url"], params["account_id"], sleep))
+    settings.setdefault("rate_limit", shared_rate_limit(params["api_url"], params["account_id"], sleep))
     return CloudflareLocks(
         params["api_token"],
         params["account_id"],

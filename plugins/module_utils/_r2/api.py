@@ -18,8 +18,8 @@ from .transport import (
     AT_ONCE,
     CLOSING,
     NORMAL,
-    RELOCK_PATIENCE,
-    Pace,
+    RELOCK_TIMEOUT,
+    RateLimit,
     Transport,
 )
 
@@ -27,13 +27,13 @@ __all__ = [
     "AT_ONCE",
     "CLOSING",
     "NORMAL",
-    "RELOCK_PATIENCE",
+    "RELOCK_TIMEOUT",
     "Bucket",
     "Cloudflare",
     "CloudflareError",
     "Denied",
     "NotFound",
-    "Pace",
+    "RateLimit",
     "Throttled",
     "Unreachable",
 ]

@@ -29,7 +29,7 @@ PERIOD = 300.0
 LIMITS = (900, 1100)
 
 
-class SharedPace:
+class SharedRateLimit:
     """Lets a call go, or holds it back until the oldest ones are forgotten.
 
     Args:
@@ -105,8 +105,8 @@ def _write(descriptor: int, calls: list[float]) -> None:
     os.pwrite(descriptor, data, 0)
 
 
-def shared_pace(url: str, account_id: str, sleep: Callable[[float], None] = time.sleep) -> SharedPace | None:
-    """The pace that all processes of this user share for an account; None when there is no safe place for its file."""
+def shared_rate_limit(url: str, account_id: str, sleep: Callable[[float], None] = time.sleep) -> SharedRateLimit | None:
+    """The limiter that all processes of this user share for an account; None when there is no safe place for its file."""
     folder = os.path.join(os.environ.get("ANSIBLE_HOME") or os.path.expanduser("~/.ansible"), "holdfast")
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -116,4 +116,4 @@ def shared_pace(url: str, account_id: str, sleep: Callable[[float], None] = time
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         return None
     name = hashlib.sha256(f"{url} {account_id}".encode()).hexdigest()[:16]
-    return SharedPace(os.path.join(folder, f"calls-{name}"), sleep)
+    return SharedRateLimit(os.path.join(folder, f"calls-{name}"), sleep)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Calls to Cloudflare's API: token, envelope, retries, pacing, and the server's clock.
+"""Calls to Cloudflare's API: token, envelope, retries, the rate limit, and the server's clock.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -29,11 +29,11 @@ from .._common.clock import unlimited
 from .errors import CloudflareError, Request, Throttled, Unreachable, error_of
 
 # What a caller waits for all tries of one call together, in seconds.
-PATIENCE = 30.0
+RETRY_TIMEOUT = 30.0
 # Longer than the API's block of 300 s.
-BLOCK_PATIENCE = 400.0
+BLOCK_TIMEOUT = 400.0
 # The same, with room for another block that begins right after the first.
-RELOCK_PATIENCE = 900.0
+RELOCK_TIMEOUT = 900.0
 LONGEST_WAIT = 300.0
 
 NORMAL, CLOSING, AT_ONCE = 0, 1, 2
@@ -41,8 +41,8 @@ NORMAL, CLOSING, AT_ONCE = 0, 1, 2
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-class Pace(Protocol):
-    """Makes parallel processes take turns; asked before every request."""
+class RateLimit(Protocol):
+    """Keeps parallel processes below the rate limit of the API; asked before every request."""
 
     def before_call(self, priority: int) -> None:
         """Return when the call may be sent; NORMAL lets CLOSING go first, and AT_ONCE never waits."""
@@ -57,12 +57,12 @@ class Transport:
         url: The base of the API.
         timeout: Seconds to wait for one answer.
         jurisdiction: The jurisdiction of the buckets.
-        patience: Seconds that all tries of one call may take together, unless the call says otherwise.
-        block_patience: The same while the API refuses calls because there were too many; as patience when not given.
-        pace: Takes care that parallel processes stay below the API's limit.
+        retry_timeout: Seconds that all tries of one call may take together, unless the call says otherwise.
+        block_timeout: The same while the API refuses calls because there were too many; as retry_timeout when not given.
+        rate_limit: Takes care that parallel processes stay below the API's limit.
         limited: Bounds the seconds that a whole exchange may take; timeout alone bounds each of its silences.
         monotonic: What the server's time is told by between two answers.
-        awake: What patience is counted by; it stands still while the machine sleeps. monotonic when not given.
+        awake: What timeouts are counted by; it stands still while the machine sleeps. monotonic when not given.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class Transport:
         url: str = API_URL,
         timeout: float = 30,
         jurisdiction: str = "default",
-        patience: float = PATIENCE,
-        block_patience: float | None = None,
-        pace: Pace | None = None,
+        retry_timeout: float = RETRY_TIMEOUT,
+        block_timeout: float | None = None,
+        rate_limit: RateLimit | None = None,
         open_url: Callable[..., Any] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
@@ -87,9 +87,9 @@ class Transport:
         self._url = _checked_url(url)
         self.jurisdiction = _checked_jurisdiction(jurisdiction)
         self.timeout = _checked_timeout(timeout)
-        self.patience = patience
-        self.block_patience = block_patience
-        self.pace = pace
+        self.retry_timeout = retry_timeout
+        self.block_timeout = block_timeout
+        self.rate_limit = rate_limit
         self.priority = NORMAL
         self._open_url = open_url
         self._sleep = sleep
@@ -109,14 +109,14 @@ class Transport:
         query: dict[str, Any] | None = None,
         *,
         headers: dict[str, str] | None = None,
-        patience: float | None = None,
+        retry_timeout: float | None = None,
     ) -> Any:
         """Return the result of a call.
 
-        Throttled calls are repeated while patience lasts. When it is not known whether a call took effect, it is
+        Throttled calls are repeated while retry_timeout lasts. When it is not known whether a call took effect, it is
         repeated too, except for POST: there the caller has to find out.
         """
-        return self._repeated(method, path, body, query, headers, patience)["result"]
+        return self._repeated(method, path, body, query, headers, retry_timeout)["result"]
 
     def server_time(self) -> datetime:
         """Return the time of the server: its last Date header plus what has passed since on our monotonic clock."""
@@ -132,7 +132,7 @@ class Transport:
         body: Any = None,
         query: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
-        patience: float | None = None,
+        retry_timeout: float | None = None,
     ) -> dict[str, Any]:
         started, tries = self._awake(), 0
         while True:
@@ -142,15 +142,15 @@ class Transport:
             except (Throttled, Unreachable) as error:
                 wait = wait_before_retry(error, tries)
                 unknown = isinstance(error, Unreachable) and method == "POST"
-                if unknown or self._awake() - started + wait > self._limit(error, patience):
+                if unknown or self._awake() - started + wait > self._limit(error, retry_timeout):
                     raise given_up(error, tries, self._awake() - started) from None
             self._sleep(wait)
 
-    def _limit(self, error: CloudflareError, patience: float | None) -> float:
-        if patience is not None:
-            return patience
-        blocked = isinstance(error, Throttled) and self.block_patience is not None
-        return self.block_patience if blocked else self.patience  # type: ignore[return-value]
+    def _limit(self, error: CloudflareError, retry_timeout: float | None) -> float:
+        if retry_timeout is not None:
+            return retry_timeout
+        blocked = isinstance(error, Throttled) and self.block_timeout is not None
+        return self.block_timeout if blocked else self.retry_timeout  # type: ignore[return-value]
 
     def _once(
         self,
@@ -162,8 +162,8 @@ class Transport:
         priority: int | None = None,
     ) -> dict[str, Any]:
         request = Request(method, path, self.account_id, self.jurisdiction)
-        if self.pace is not None:
-            self.pace.before_call(self.priority if priority is None else priority)
+        if self.rate_limit is not None:
+            self.rate_limit.before_call(self.priority if priority is None else priority)
         status, answer_headers, content = self._send(request, body, query, headers)
         try:
             envelope = json.loads(content)

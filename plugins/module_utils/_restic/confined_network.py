@@ -32,7 +32,7 @@ from .._common.network import NO_PROXY, PROXIES
 # From linux/sched.h, linux/sockios.h and linux/if.h.
 NEWNET = 0x40000000
 _SET_FLAGS, _SET_ADDRESS, _UP = 0x8914, 0x8916, 1
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 _LONGEST_HEAD = 1 << 13
 
 
@@ -123,9 +123,9 @@ class Gateway:
         proxy = urllib.request.getproxies().get("https")
         local = self._address.startswith("127.")
         if self._direct or local or not proxy or urllib.request.proxy_bypass(self._host):
-            return socket.create_connection((self._host, self._port), timeout=_PATIENCE)
+            return socket.create_connection((self._host, self._port), timeout=_TIMEOUT)
         parts = urlsplit(proxy)
-        outer = socket.create_connection((parts.hostname or "", parts.port or 80), timeout=_PATIENCE)
+        outer = socket.create_connection((parts.hostname or "", parts.port or 80), timeout=_TIMEOUT)
         if parts.scheme == "https":
             outer = ssl.create_default_context().wrap_socket(outer, server_hostname=parts.hostname)
         lines = [f"CONNECT {self._host}:{self._port} HTTP/1.1", f"Host: {self._host}:{self._port}"]

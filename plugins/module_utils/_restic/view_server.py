@@ -67,7 +67,7 @@ def serve(
     folder = _folder()
     try:
         path = os.path.join(folder, "s")
-        with _Server(path, view, threads, _Patience(waiting, stalled, longest)) as server:
+        with _Server(path, view, threads, _Timeouts(waiting, stalled, longest)) as server:
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
             thread.start()
             try:
@@ -91,7 +91,7 @@ def _folder() -> str:
     raise HoldfastError(f"No temporary folder can be made for the socket to restic{tried}; set TMPDIR to one that can.")
 
 
-class _Patience(NamedTuple):
+class _Timeouts(NamedTuple):
     waiting: float
     stalled: float
     longest: float
@@ -102,9 +102,9 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     block_on_close = False
     request_queue_size = 1024
 
-    def __init__(self, path: str, view: View, threads: int, patience: _Patience) -> None:
+    def __init__(self, path: str, view: View, threads: int, timeouts: _Timeouts) -> None:
         self.view = view
-        self.patience = patience
+        self.timeouts = timeouts
         self._slots = threading.BoundedSemaphore(threads)
         self._ending = threading.Event()
         self._mutex = threading.Lock()
@@ -151,16 +151,16 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def service_actions(self) -> None:
         """Called between connections: those that have taken too long end, however slowly they were moving."""
-        self._end(self.patience.waiting)
+        self._end(self.timeouts.waiting)
 
     def _make_room(self) -> None:
-        self._end(min(_GIVES_WAY, self.patience.waiting))
+        self._end(min(_GIVES_WAY, self.timeouts.waiting))
 
     def _end(self, waiting: float) -> None:
         now = time.monotonic()
         with self._mutex:
             for request, (busy, since) in self._connections.items():
-                if now - since > (self.patience.longest if busy else waiting):
+                if now - since > (self.timeouts.longest if busy else waiting):
                     _cut(request)
 
     def stop(self) -> None:
@@ -186,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.connection.settimeout(self.server.patience.stalled)
+        self.connection.settimeout(self.server.timeouts.stalled)
 
     def address_string(self) -> str:
         return "restic"

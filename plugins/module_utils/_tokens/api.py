@@ -121,11 +121,11 @@ class Tokens:
             if as_it_is and status in (ACTIVE, DISABLED):
                 token = {**token, "status": status}
             try:
-                self._cloudflare.call("PUT", self._one(token_id), request_of(token), patience=0.0)
+                self._cloudflare.call("PUT", self._one(token_id), request_of(token), retry_timeout=0.0)
                 break
             except (Throttled, Unreachable) as error:
                 wait = wait_before_retry(error, tries)
-                if tries == _STATUS_ATTEMPTS or wait > self._cloudflare.patience:
+                if tries == _STATUS_ATTEMPTS or wait > self._cloudflare.retry_timeout:
                     raise
                 self._sleep(wait)
         found = self.get(token_id)
@@ -153,7 +153,9 @@ class Tokens:
             ready()
             try:
                 # Sent once: whether one of several had no answer would not be known.
-                self._cloudflare.call("PUT", self._one(token_id), request_of(_with_status(found, status)), patience=0.0)
+                self._cloudflare.call(
+                    "PUT", self._one(token_id), request_of(_with_status(found, status)), retry_timeout=0.0
+                )
             except (Throttled, Unreachable) as error:
                 self.unanswered = self.unanswered or isinstance(error, Unreachable)
                 wait, problem = wait_before_retry(error, tries), error
@@ -167,7 +169,7 @@ class Tokens:
                 )
             if ((self.get(token_id) or {}).get("status") or ACTIVE) == status:
                 return before
-            if tries == _STATUS_ATTEMPTS or wait > self._cloudflare.patience:
+            if tries == _STATUS_ATTEMPTS or wait > self._cloudflare.retry_timeout:
                 raise problem
             self._sleep(wait)
 

@@ -23,7 +23,7 @@ from .._common.dates import format_date
 from .._common.errors import HoldfastError
 from .._common.journal import Journal
 from .._locks.fences import check_behind
-from .._locks.mutex import InTurn, Turn
+from .._locks.mutex import Mutex, MutexScope
 from .._locks.probe import Prober
 from .._locks.rules import LockRulesError, Rule
 from .._locks.store import LockStore
@@ -36,12 +36,12 @@ from .settings import WindowSpec
 # Errors that waiting seldom cures: the lock token was revoked, the bucket is gone, the document is nonsense.
 _STUBBORN = (Denied, NotFound, LockRulesError)
 # For so many seconds of nothing else.
-_STUBBORN_PATIENCE = 60.0
+_REFUSED_TIMEOUT = 60.0
 # An unlocking write whose answer never came may still take effect: look again after so many seconds.
 _AFTERSHOCKS = (1.0, 5.0, 25.0)
 _SHARED_AFTERSHOCKS = (2.0,)
-# How long closing waits for its turn at most, and for a proof before it looks at the document again.
-_CLOSING_TURN = 5.0
+# How long closing waits for the mutex at most, and for a proof before it looks at the document again.
+_MUTEX_TIMEOUT = 5.0
 _PROOF = 10.0
 # For how long, in seconds, closing builds upon the document that was read after opening instead of reading it again. Other
 # writers wait while a window is open, and what is read from the service may be as old anyway.
@@ -64,7 +64,7 @@ class Closer:
         self.cloudflare: LockStore | None = None
         self.prober = Prober(self._s3, spec.prefixes, self._pause)
         self.s3: S3 | None = None
-        self.turn = Turn(self._s3, self._now, self._pause)
+        self.mutex = Mutex(self._s3, self._now, self._pause)
         self.alone: Exception | None = None
         self.closing = False
         self.touched = False
@@ -103,7 +103,7 @@ class Closer:
             sleep=self._pause,
             monotonic=elapsed,
             awake=awake,
-            patience=self.spec.open_patience,
+            retry_timeout=self.spec.open_timeout,
             limited=self.control.limited,
         )
         return self.cloudflare
@@ -121,7 +121,7 @@ class Closer:
         if self.report["in_force"]:
             self._await_aftershocks(self.cloudflare)
         self._tell("closed")
-        self.control.end_guarded(self.spec.grace_seconds)
+        self.control.end_workers(self.spec.grace_seconds)
         return 0 if self.report["in_force"] else 2
 
     # Closing ---------------------------------------------------------------------------------------------------------
@@ -129,11 +129,11 @@ class Closer:
     def _interrupt_work(self) -> None:
         """End the work that needs the window, unless its parent said that it is done."""
         if self.report["ended_by"] == Control.CLOSE:
-            self.control.guarded.clear()
+            self.control.workers.clear()
             return
-        self.control.interrupt_guarded()
+        self.control.interrupt_workers()
         if self.report["ended_by"] in (CAP, LEASE):
-            self.control.end_guarded(self.spec.grace_seconds)
+            self.control.end_workers(self.spec.grace_seconds)
 
     def _await_aftershocks(self, cloudflare: LockStore) -> None:
         """Look again: an unlocking write without an answer may still take effect, and a writer who did not keep to
@@ -145,21 +145,21 @@ class Closer:
             self._lock_again(cloudflare)
 
     def _lock_again(self, cloudflare: LockStore) -> None:
-        """Re-enable, read back and probe; again and again until it is proved or the patience is over."""
+        """Re-enable, read back and probe; again and again until it is proved or the timeout is over."""
         # Of refusals, only the pauses between them count: a request may be without an answer for long before the next.
-        end, pause, refused = awake() + self.spec.close_patience, 0.2, 0.0
+        end, pause, refused = awake() + self.spec.close_timeout, 0.2, 0.0
         while True:
             try:
                 self._enable(cloudflare, end - awake())
                 if self.lifted:
                     self._prove_locked(end - awake())
                 return self._locked(cloudflare)
-            except Exception as error:  # noqa: BLE001 - not even a bug may end this before the patience does
+            except Exception as error:  # noqa: BLE001 - not even a bug may end this before the timeout does
                 self.control.calm()
                 problem = error
             stubborn = isinstance(problem, _STUBBORN) or getattr(problem, "status", 0) in (401, 403)
             refused = refused + pause if stubborn else 0.0
-            if awake() + pause >= end or refused >= _STUBBORN_PATIENCE:
+            if awake() + pause >= end or refused >= _REFUSED_TIMEOUT:
                 return self._give_up(problem)
             self.journal.line(f"not closed yet: {problem}", urgent=True)
             time.sleep(pause)
@@ -173,21 +173,23 @@ class Closer:
             self.report["seconds"] = round(elapsed() - self.opened_at, 3)
         self.journal.line("closed, in force")
 
-    def _enable(self, cloudflare: LockStore, patience: float) -> None:
+    def _enable(self, cloudflare: LockStore, retry_timeout: float) -> None:
         spec = self.spec
-        # Closing goes on without its turn: whoever keeps the turn from us must not keep the window open.
-        with InTurn(spec.bucket, lambda: self.turn, _CLOSING_TURN, insist=False, limited=self.control.limited) as mine:
+        # Closing goes on without the mutex: a host that keeps the mutex from us must not keep the window open.
+        with MutexScope(
+            spec.bucket, lambda: self.mutex, _MUTEX_TIMEOUT, insist=False, limited=self.control.limited
+        ) as mine:
             mine.alone = self.alone
             known, lost, began = self._known(), cloudflare.lost_answers, elapsed()
             if spec.shared:
                 mine.take()
             if mine.alone and not self.alone:
-                self.journal.line(f"closing without a turn: {mine.alone}", urgent=True)
+                self.journal.line(f"closing without the mutex: {mine.alone}", urgent=True)
                 self.alone = mine.alone
             update = cloudflare.update_lock_rules(
                 spec.bucket,
                 self._closed,
-                patience=patience,
+                retry_timeout=retry_timeout,
                 ready=lambda rules: self._ready(rules, mine),
                 always=lambda rules: self._unseen(rules, mine),
                 known=known,
@@ -215,18 +217,18 @@ class Closer:
         return close_window(rules, self.spec.prefix, self.holder)
 
     def _known(self) -> list[Rule] | None:
-        """The last look at the document, if it is new enough to be written upon, and nobody had a turn since. Only once."""
+        """The last look at the document, if it is new enough to build upon and no other writer had the mutex since. Only once."""
         look, self.look = self.look, None
-        if look is None or elapsed() - look[1] >= LOOK_SECONDS or (self.spec.shared and not self.turn.ours):
+        if look is None or elapsed() - look[1] >= LOOK_SECONDS or (self.spec.shared and not self.mutex.ours):
             return None
         return look[0]
 
-    def _ready(self, rules: list[Rule], mine: InTurn) -> bool:
+    def _ready(self, rules: list[Rule], mine: MutexScope) -> bool:
         ready = mine.ready(rules)
         self.relocking = self.relocking or ready
         return ready
 
-    def _unseen(self, rules: list[Rule], mine: InTurn) -> bool:
+    def _unseen(self, rules: list[Rule], mine: MutexScope) -> bool:
         """Whether a document without our window is to be written all the same: what was read may be older than that.
 
         Not where somebody else has a window there, who may be closing it now: that would open it again.
@@ -243,10 +245,10 @@ class Closer:
             except HoldfastError as error:
                 self.report["fence_lost"] = str(error)
 
-    def _prove_locked(self, patience: float) -> None:
+    def _prove_locked(self, timeout: float) -> None:
         # Not for long before the document is read again: an earlier write may have taken effect only now.
         with self.control.limited(3 * _PROOF):
-            states = self.prober.until("locked", elapsed() + min(patience, _PROOF))
+            states = self.prober.until("locked", elapsed() + min(timeout, _PROOF))
         self.report["unproved"] = [prefix for prefix, state in states.items() if state == "missing"]
         still = [prefix for prefix, state in states.items() if state == "open"]
         if still:

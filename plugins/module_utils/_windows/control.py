@@ -38,7 +38,7 @@ class Control:
     def __init__(self, command: int) -> None:
         self.command = command
         self.reason: str | None = None
-        self.guarded: dict[int, int] = {}
+        self.workers: dict[int, int] = {}
         self._watched = [command]
         self._detached = False
         self._line = b""
@@ -102,8 +102,8 @@ class Control:
                 self.reason = self.reason or self.CLOSE
             elif word == b"detach":
                 self._detached = True
-            elif word == b"guard":
-                self._guard(int(argument))
+            elif word == b"worker":
+                self._add_worker(int(argument))
 
     # Requests that take too long ---------------------------------------------------------------------------------
 
@@ -167,19 +167,19 @@ class Control:
 
     # Processes that work inside the window ---------------------------------------------------------------------------
 
-    def _guard(self, pid: int) -> None:
+    def _add_worker(self, pid: int) -> None:
         try:
             # A descriptor of the process, because its number may belong to another one by the time it is needed.
-            self.guarded[pid] = os.pidfd_open(pid)
+            self.workers[pid] = os.pidfd_open(pid)
         except (AttributeError, OSError):
-            self.guarded.pop(pid, None)
+            self.workers.pop(pid, None)
 
-    def interrupt_guarded(self) -> None:
+    def interrupt_workers(self) -> None:
         self._send(signal.SIGINT)
         self._send(signal.SIGCONT)  # one that is held with SIGSTOP would not notice
 
-    def end_guarded(self, seconds: float) -> None:
-        """Wait until the guarded processes have ended; kill those that have not when the time is over."""
+    def end_workers(self, seconds: float) -> None:
+        """Wait until the workers have ended; kill those that have not when the time is over."""
         deadline = awake() + seconds
         while self._running() and awake() < deadline:
             select.select(self._running(), [], [], max(deadline - awake(), 0.0))
@@ -187,7 +187,7 @@ class Control:
 
     def _running(self) -> list[int]:
         """The descriptors of processes that still run: one that has ended reads as ready."""
-        descriptors = list(self.guarded.values())
+        descriptors = list(self.workers.values())
         ended, _writable, _failed = select.select(descriptors, [], [], 0) if descriptors else ([], [], [])
         return [descriptor for descriptor in descriptors if descriptor not in ended]
 

@@ -21,7 +21,7 @@ from typing import Any, cast
 from .._common.clock import awake, elapsed
 from .._common.errors import HoldfastError
 from .._locks import fences
-from .._locks.mutex import InTurn
+from .._locks.mutex import MutexScope
 from .._locks.rules import Rule
 from .._locks.store import LockStore
 from .._r2.api import CLOSING, Cloudflare
@@ -30,7 +30,7 @@ from .._tokens.api import Tokens
 from .._tokens.desired import ACTIVE, DISABLED, Token
 from .control import Control
 from .keeper import Keeper
-from .session import Window, WindowError
+from .session import WindowError, WindowSession
 from .settings import WindowSpec
 
 # R2 says that changed keys may take up to a minute to be known everywhere.
@@ -38,7 +38,7 @@ from .settings import WindowSpec
 SPREAD_SECONDS = 60.0
 # How long keys may go on being taken after that, where they can be tried from here.
 _SLOW_SPREAD = 60.0
-_CLOSING_TURN = 30.0
+_MUTEX_TIMEOUT = 30.0
 # What is read may be older than what was written less than so many seconds ago.
 _SEEN = 2.0
 # A change of a token without an answer may still take effect: look again after so many seconds.
@@ -84,7 +84,7 @@ class FenceKeeper(Keeper):
         left = fences.fence_of(cloudflare.lock_rules(self.spec.bucket), self.spec.prefix)
         self.disabled, self.unanswered = list(left.tokens) if left else [], False
         super()._open(cloudflare)
-        self.turn.give_back()
+        self.mutex.release()
         # Who had read the document before may have written it since without our rule, and no token is disabled without.
         self._pause(min(_SEEN, self.spec.spread_seconds))
         fences.check_behind(cloudflare.lock_rules(self.spec.bucket), self.spec.prefix, self.holder, self._now())
@@ -147,7 +147,7 @@ class FenceKeeper(Keeper):
 
     # Taking it down --------------------------------------------------------------------------------------------------
 
-    def _enable(self, cloudflare: LockStore, patience: float) -> None:
+    def _enable(self, cloudflare: LockStore, retry_timeout: float) -> None:
         """Enable the tokens, once no window is open to them, and take the rule away."""
         spec = self.spec
         self._pause(max(self.written_at + _SEEN - elapsed(), 0.0))
@@ -162,14 +162,14 @@ class FenceKeeper(Keeper):
                 left = list(dict.fromkeys([*left, *spec.tokens]))
             self._enable_tokens(cloudflare, [one for one in left if not _behind_another(rules, spec.prefix, one)])
         # Unlike a window, a fence may stay up for longer: its writes must not undo what others write.
-        seconds, limited = min(patience, _CLOSING_TURN), self.control.limited
-        with InTurn(spec.bucket, lambda: self.turn, seconds, insist=True, limited=limited) as mine:
+        seconds, limited = min(retry_timeout, _MUTEX_TIMEOUT), self.control.limited
+        with MutexScope(spec.bucket, lambda: self.mutex, seconds, insist=True, limited=limited) as mine:
             if spec.shared:
                 mine.take()
             update = cloudflare.update_lock_rules(
                 spec.bucket,
                 lambda rules: fences.take_down(rules, spec.prefix, self.holder),
-                patience=patience,
+                retry_timeout=retry_timeout,
                 ready=mine.ready,
             )
             mine.unanswered = update.unanswered
@@ -213,12 +213,12 @@ class FenceKeeper(Keeper):
     def _tokens(self) -> Tokens:
         # Tokens are Cloudflare's: a store of somebody else would have a fence of its own.
         make = self.spec.makers or cast("Callable[..., Cloudflare]", self.spec.cloudflare)
-        client = make(sleep=self._pause, monotonic=elapsed, patience=self.spec.open_patience)
+        client = make(sleep=self._pause, monotonic=elapsed, retry_timeout=self.spec.open_timeout)
         client.priority = CLOSING if self.closing else client.priority
         return Tokens(client, self._pause)
 
 
-class FenceHolder(Window):
+class FenceHolder(WindowSession):
     """One fence, as a context manager; inside its block, and after await_open(), the tokens are disabled."""
 
     keeper = FenceKeeper
@@ -229,7 +229,7 @@ class FenceHolder(Window):
         try:
             self._start(only_close=False)
         except BaseException:
-            if self.held:
+            if self.running:
                 self._finish()
             raise
         return self
@@ -246,7 +246,7 @@ class FenceHolder(Window):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if not self.held:
+        if not self.running:
             return  # it did not come up, which was told
         lost = self.over()
         try:

@@ -18,19 +18,19 @@ from typing import Any
 
 from .._common.clock import elapsed
 from .._common.errors import HoldfastError
-from .._locks.change import Turns
+from .._locks.change import MutexFactory
 from .._locks.fences import check_age
-from .._locks.mutex import InTurn, Turn, TurnTaken
+from .._locks.mutex import Mutex, MutexBusy, MutexScope
 from .._locks.rules import Rule, format_date, problems, repositories
 from .._locks.store import LockStore
 from .._locks.windows import Window, close_window, windows
 from .._r2.api import CLOSING, CloudflareError, Throttled, Unreachable
-from .fence_guard import enable_behind, sentence_of, settled, take_over_overdue
+from .guard_fences import enable_behind, sentence_of, settled, take_over_overdue
 
-# How long one bucket may hold up all others, and how long closing waits for its turn, in seconds.
-_IMPATIENCE = 5.0
-_TURN = 5.0
-# Who writes without turns may overwrite what was just read back; after so many seconds it has.
+# How long one bucket may hold up all others, and how long closing waits for the mutex, in seconds.
+_BUCKET_TIMEOUT = 5.0
+_MUTEX_TIMEOUT = 5.0
+# A writer without the mutex may undo what was just read back; after so many seconds it has.
 _SECOND_LOOK = 2.0
 
 
@@ -48,7 +48,7 @@ class BucketResult:
     failure: HoldfastError | None = None
     alone: Exception | None = None
     # Whether there is a rule of this collection in the bucket; without one, nothing is held and nothing can be guarded.
-    guarded: bool = True
+    has_locks: bool = True
     before: list[Rule] = field(default_factory=list, repr=False)
     after: list[Rule] = field(default_factory=list, repr=False)
 
@@ -60,7 +60,7 @@ class BucketResult:
         parts += [sentence_of(fence, self.written) for fence in self.fences]
         quiet = (
             "all rules are in force."
-            if self.guarded
+            if self.has_locks
             else "no lock rules of this collection; there is nothing to guard."
         )
         place = self.bucket if self.jurisdiction == "default" else f"{self.bucket} ({self.jurisdiction})"
@@ -73,12 +73,12 @@ class BucketResult:
 
 
 def relock(
-    cloudflare: LockStore, bucket: str, turns: Turns | None, *, force: bool = False, write: bool = True
+    cloudflare: LockStore, bucket: str, mutex_for: MutexFactory | None, *, force: bool = False, write: bool = True
 ) -> BucketResult:
     """Close what is overdue or orphaned in one bucket, and with force what is live too.
 
-    In a shared bucket it takes its turn before it writes, but closes without one rather than wait for long: `alone`
-    then says why. Without turns it does not even try.
+    In a shared bucket it takes the mutex before it writes, but it closes without the mutex rather than wait for long: then
+    `alone` says why. Without mutex_for it does not even try.
 
     Never raises for what this one bucket can cause: the next one waits. A document that makes no sense is reported and
     left alone as far as the nonsense goes.
@@ -92,22 +92,22 @@ def relock(
         return take_over_overdue(cloudflare, rules, holder, force, result)
 
     def ready(rules: list[Rule]) -> bool:
-        if turns is None or mine.ready(rules):
+        if mutex_for is None or mine.ready(rules):
             return True
         result.closed, result.fences = [], []  # others may have closed it meanwhile
         return False
 
-    def turn() -> Turn:
-        return turns(cloudflare, bucket)  # type: ignore[misc]
+    def mutex() -> Mutex:
+        return mutex_for(cloudflare, bucket)  # type: ignore[misc]
 
     try:
-        with InTurn(bucket, turn, _TURN, insist=False) as mine:
+        with MutexScope(bucket, mutex, _MUTEX_TIMEOUT, insist=False) as mine:
             update = cloudflare.update_lock_rules(bucket, change, write=write, ready=ready)
             result.alone, mine.unanswered = mine.alone, update.unanswered
             result.before, result.after = update.before, update.after
-            result.guarded = bool(repositories(update.before))
+            result.has_locks = bool(repositories(update.before))
             if write and result.fences:
-                _take_down(cloudflare, result, holder, mine, mine.ready if turns else lambda rules: True)
+                _take_down(cloudflare, result, holder, mine, mine.ready if mutex_for else lambda rules: True)
     except HoldfastError as error:
         result.closed, result.fences = [], []
         result.failure = error
@@ -116,7 +116,7 @@ def relock(
 
 
 def _take_down(
-    cloudflare: LockStore, result: BucketResult, holder: str, mine: InTurn, ready: Callable[[list[Rule]], bool]
+    cloudflare: LockStore, result: BucketResult, holder: str, mine: MutexScope, ready: Callable[[list[Rule]], bool]
 ) -> None:
     """Enable the tokens behind the fences that were made this guard's own, and take these away."""
     time.sleep(_SECOND_LOOK)
@@ -165,30 +165,30 @@ def _described(window: dict[str, Any]) -> str:
 def relock_all(
     clients: list[LockStore],
     buckets: list[str] | None,
-    turns: Turns | None,
+    mutex_for: MutexFactory | None,
     *,
     force: bool = False,
     write: bool = True,
-    patience: float,
+    timeout: float,
     unseen: dict[str, str] | None = None,
 ) -> list[BucketResult]:
-    """Run the guard over the named buckets, or over all that each client sees, with one patience for them together.
+    """Run the guard over the named buckets, or over all that each client sees, with one timeout for them together.
 
     The first client must be answered. The others may be for jurisdictions that the account does not have: what the API
     refuses there is told in `unseen`. Without that they were asked for by name, and must be answered too.
 
-    What fails in passing is put off until all others had their turn.
+    A bucket that fails for the moment is tried again after all others.
     """
     if buckets is not None and not buckets:
         raise HoldfastError("buckets is empty, so that nothing would be guarded: name some, or leave it out for all.")
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     jobs: list[tuple[LockStore, str]] = []
     failed: list[BucketResult] = []
     for number, cloudflare in enumerate(clients):
-        cloudflare.block_patience = None
+        cloudflare.block_timeout = None
         # What was not asked for by name takes none of what the first one needs to outlast a block.
         others = 1 if number == 0 and unseen is not None else len(clients) - number
-        cloudflare.patience = max(deadline - time.monotonic(), 0.0) / others
+        cloudflare.retry_timeout = max(deadline - time.monotonic(), 0.0) / others
         try:
             jobs += [(cloudflare, name) for name in _names(cloudflare, buckets)]
         except HoldfastError as error:
@@ -205,10 +205,10 @@ def relock_all(
             if number in results and not isinstance(results[number].failure, (Throttled, Unreachable)):
                 continue
             left = max(deadline - time.monotonic(), 0.0)
-            cloudflare.patience = left if patient else min(left, _IMPATIENCE)
-            results[number] = relock(cloudflare, name, turns, force=force, write=write)
-            if results[number].alone and not isinstance(results[number].alone, TurnTaken):
-                turns = None  # without S3, or without keys, the next bucket need not wait in vain
+            cloudflare.retry_timeout = left if patient else min(left, _BUCKET_TIMEOUT)
+            results[number] = relock(cloudflare, name, mutex_for, force=force, write=write)
+            if results[number].alone and not isinstance(results[number].alone, MutexBusy):
+                mutex_for = None  # without S3, or without keys, the next bucket need not wait in vain
             if not patient and isinstance(results[number].failure, Throttled):
                 break  # so will be all others
     return failed + [results[number] for number in sorted(results)]

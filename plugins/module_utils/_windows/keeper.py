@@ -19,7 +19,7 @@ from functools import partial
 
 from .._common.clock import elapsed
 from .._common.errors import HoldfastError
-from .._locks.mutex import TurnTaken
+from .._locks.mutex import MutexBusy
 from .._locks.rules import Rule, format_date
 from .._locks.store import LockConflict, LockStore
 from .._r2.api import CloudflareError, Denied, NotFound, Throttled, Unreachable
@@ -51,7 +51,7 @@ class Keeper(Closer):
                 self._open(cloudflare)
                 if not self.begun:
                     self._tell("opened")
-                    self._give_back()
+                    self._release_mutex()
                 self._watch(cloudflare)
         except Ending as ending:
             self.report["ended_by"] = str(ending)
@@ -63,18 +63,18 @@ class Keeper(Closer):
         try:
             return self.close()
         finally:
-            self.turn.give_back()
+            self.mutex.release()
 
     # Opening ---------------------------------------------------------------------------------------------------------
 
     def _open(self, cloudflare: LockStore) -> None:
         spec = self.spec
-        deadline = elapsed() + spec.open_patience
+        deadline = elapsed() + spec.open_timeout
         self._look()
         # What is slow comes before the unlock: the S3 client, and a key in every prefix to probe with.
         self.prober.prepare()
         if spec.shared:
-            cloudflare.lock_rules(spec.bucket)  # tells the server's time, which the age of a turn is judged by
+            cloudflare.lock_rules(spec.bucket)  # tells the server's time, by which the mutex judges its age
         lease = self._unlock(cloudflare, deadline)
         self._leased(cloudflare, lease)
         self.report["opened"] = self.report["opened"] or format_date(cloudflare.server_time().replace(microsecond=0))
@@ -86,7 +86,7 @@ class Keeper(Closer):
         if still:
             raise HoldfastError(
                 f"The lock on {', '.join(still)} in bucket {spec.bucket} was lifted but is still enforced after "
-                f"{spec.open_patience:.0f} seconds; the window was closed again, try later."
+                f"{spec.open_timeout:.0f} seconds; the window was closed again, try later."
             )
         self.journal.line("open, proved by probe")
 
@@ -94,12 +94,12 @@ class Keeper(Closer):
         """Disable the rules and write the lease, planned anew when it did not take; returns the lease."""
         spec, pause = self.spec, 0.5
         while True:
-            self._take_turn(deadline - elapsed())
+            self._acquire_mutex(deadline - elapsed())
             rules = self._read(cloudflare)
             lease = self._lease(cloudflare)
             wanted = spec.opened(rules, self.holder, lease, cloudflare.server_time())
             self._look()
-            if self.spec.shared and not self.turn.ours and elapsed() < deadline:
+            if self.spec.shared and not self.mutex.ours and elapsed() < deadline:
                 continue  # reading took so long that somebody else may be writing by now
             self.journal.line(f"opening {', '.join(spec.prefixes)} until {format_date(lease)}: {spec.reason}")
             if not self.opened_at:
@@ -113,7 +113,7 @@ class Keeper(Closer):
                 self.journal.line(f"not opened yet: {error}", urgent=True)
             else:
                 return lease
-            self._give_back()
+            self._release_mutex()
             self._pause(pause)
             pause *= 2
 
@@ -170,14 +170,14 @@ class Keeper(Closer):
 
     def _doubt(self) -> None:
         self.doubtful = True
-        self.turn.doubt()
+        self.mutex.keep_until_stale()
 
     # Holding ---------------------------------------------------------------------------------------------------------
 
     def _watch(self, cloudflare: LockStore) -> None:
         """Wait for the reason to close; extend the lease meanwhile."""
         cap = self.opened_at + self.spec.cap_seconds
-        cloudflare.patience = min(self.spec.open_patience, self.spec.lease_seconds / 4)
+        cloudflare.retry_timeout = min(self.spec.open_timeout, self.spec.lease_seconds / 4)
         extend_at = self._next_extension(cap)
         while True:
             look_ends = self.look[1] + LOOK_SECONDS if self.look else math.inf
@@ -185,7 +185,7 @@ class Keeper(Closer):
             if reason:
                 raise Ending(reason)
             if elapsed() >= look_ends:
-                self._give_back()
+                self._release_mutex()
             if elapsed() >= extend_at:
                 self._extend(cloudflare)
                 extend_at = self._next_extension(cap)
@@ -209,30 +209,30 @@ class Keeper(Closer):
     def _extend(self, cloudflare: LockStore) -> None:
         """Push the lease out. A failure is no reason to close before the lease ends; a lost window is."""
         try:
-            self._take_turn(self.spec.lease_seconds / 8)
+            self._acquire_mutex(self.spec.lease_seconds / 8)
             rules = self._read(cloudflare)
             lease = self._lease(cloudflare)
-            if self.spec.shared and not self.turn.ours:
-                raise TurnTaken(self.spec.bucket)  # reading took so long that somebody else may be writing by now
+            if self.spec.shared and not self.mutex.ours:
+                raise MutexBusy(self.spec.bucket)  # reading took so long that somebody else may be writing by now
             self._write(cloudflare, self.spec.extended(rules, self.holder, lease))
-        except (CloudflareError, S3Error, TurnTaken) as error:
+        except (CloudflareError, S3Error, MutexBusy) as error:
             self.journal.line(f"the lease could not be extended: {error}", urgent=True)
             return
         finally:
-            self._give_back()
+            self._release_mutex()
         self._leased(cloudflare, lease)
         self.journal.line(f"lease extended to {format_date(lease)}")
 
-    # Turns in a shared bucket ----------------------------------------------------------------------------------------
+    # The mutex of a shared bucket ------------------------------------------------------------------------------------------
 
-    def _take_turn(self, patience: float) -> None:
-        if self.spec.shared and not self.turn.take(max(patience, 0.0)):
-            raise TurnTaken(self.spec.bucket)
+    def _acquire_mutex(self, timeout: float) -> None:
+        if self.spec.shared and not self.mutex.acquire(max(timeout, 0.0)):
+            raise MutexBusy(self.spec.bucket)
 
-    def _give_back(self) -> None:
+    def _release_mutex(self) -> None:
         """Let others write: what was read is old from then on."""
         self.look = None
-        self.turn.give_back()
+        self.mutex.release()
 
     def _look(self) -> None:
         self._pause(0)

@@ -38,27 +38,26 @@ _LOOK = 0.5
 # What all waits of a keeper that have no setting of their own may take together, in seconds.
 _MARGIN = 300.0
 
-__all__ = ["Window", "WindowError", "WindowSpec", "close_others", "leave_window_open", "open_window"]
+__all__ = ["WindowError", "WindowSession", "WindowSpec", "close_others", "leave_window_open"]
 
 
 class WindowError(HoldfastError):
     """A window could not be opened, or could not be proved to be closed."""
 
 
-def open_window(spec: WindowSpec) -> Window:
-    """Returns a context manager: inside its block the window is open, and a probe has proved it, unless deletes are to."""
-    return Window(spec)
-
-
 def leave_window_open(spec: WindowSpec) -> dict[str, Any]:
     """Open a window that outlives this process, until its keeper closes it at its cap; returns the report so far."""
-    window = Window(spec)
+    window = WindowSession(spec)
     window.__enter__()
     return window.leave_open()
 
 
-class Window:
-    """One window. `report` tells about it once it is closed."""
+class WindowSession:
+    """A window for a `with` block: open inside the block, closed and proved after it.
+
+    Before the block begins, a probe has proved that the window is open, unless the deletes in the block prove that.
+    `report` tells about the window once it is closed.
+    """
 
     keeper: type[Keeper] = Keeper
 
@@ -70,14 +69,14 @@ class Window:
         self._opened_at = 0.0
         self._command = self._status = -1
         self._received = b""
-        self._longest = spec.open_patience + spec.close_patience + 2 * spec.grace_seconds + _MARGIN
+        self._longest = spec.open_timeout + spec.close_timeout + 2 * spec.grace_seconds + _MARGIN
 
-    def __enter__(self) -> Window:
+    def __enter__(self) -> WindowSession:
         try:
             self._start(only_close=False)
             self.await_open()
         except BaseException:
-            if self.held:
+            if self.running:
                 self._finish()
             raise
         return self
@@ -115,13 +114,13 @@ class Window:
         return self.report
 
     @property
-    def held(self) -> bool:
-        """Whether there is a keeper that was not heard out yet; then the window may be open."""
+    def running(self) -> bool:
+        """Whether the keeper still runs; then the window may be open."""
         return self._pid != 0
 
-    def guards(self, pid: int) -> None:
+    def add_worker(self, pid: int) -> None:
         """Name a child that works inside the window: the keeper ends it if the window has to close before its time."""
-        self._send(f"guard {pid}")
+        self._send(f"worker {pid}")
 
     def over(self) -> str | None:
         """Why the window is no longer to be relied upon, or None while it is. Never blocks."""

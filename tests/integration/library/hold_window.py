@@ -19,7 +19,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import cloudflare_client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3 as S3Client
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import endpoint
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import WindowSpec, open_window
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import WindowSession, WindowSpec
 
 
 class NoMoreCode:
@@ -61,7 +61,7 @@ def main() -> None:
             os.remove(path)
         sys.meta_path.insert(0, NoMoreCode())
     try:
-        with open_window(spec) as window:
+        with WindowSession(spec) as window:
             told["keeper"] = window._pid
             with open(os.path.join(folder, "open.new"), "w", encoding="utf-8") as file:
                 json.dump(told, file)

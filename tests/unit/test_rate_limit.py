@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2 import rate_limit as _pace
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.api import AT_ONCE, CLOSING, NORMAL
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.rate_limit import LIMITS, SharedPace, shared_pace
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.rate_limit import (
+    LIMITS,
+    SharedRateLimit,
+    shared_rate_limit,
+)
 
 
 class Clock:
@@ -34,38 +38,38 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_calls_below_the_limit_do_not_wait(tmp_path: Path, clock: Clock) -> None:
-    pace = SharedPace(str(tmp_path / "calls"), clock.sleep, limits=(5, 8), period=10)
+    rate_limit = SharedRateLimit(str(tmp_path / "calls"), clock.sleep, limits=(5, 8), period=10)
     for _call in range(5):
-        pace.before_call(NORMAL)
+        rate_limit.before_call(NORMAL)
     assert clock.now == 1000.0
 
 
 def test_one_call_too_many_waits_until_the_oldest_is_forgotten(tmp_path: Path, clock: Clock) -> None:
-    pace = SharedPace(str(tmp_path / "calls"), clock.sleep, limits=(5, 8), period=10)
+    rate_limit = SharedRateLimit(str(tmp_path / "calls"), clock.sleep, limits=(5, 8), period=10)
     for _call in range(5):
-        pace.before_call(NORMAL)
+        rate_limit.before_call(NORMAL)
         clock.now += 1
-    pace.before_call(NORMAL)
+    rate_limit.before_call(NORMAL)
     assert clock.now == pytest.approx(1010.0)
 
 
 def test_what_must_not_wait_is_counted(tmp_path: Path, clock: Clock) -> None:
-    pace = SharedPace(str(tmp_path / "calls"), clock.sleep, limits=(5, 8), period=10)
+    rate_limit = SharedRateLimit(str(tmp_path / "calls"), clock.sleep, limits=(5, 8), period=10)
     for _call in range(20):
-        pace.before_call(AT_ONCE)
+        rate_limit.before_call(AT_ONCE)
     assert clock.now == 1000.0
-    pace.before_call(NORMAL)
+    rate_limit.before_call(NORMAL)
     assert clock.now == pytest.approx(1010.0)
 
 
 def test_closing_goes_before_opening(tmp_path: Path, clock: Clock) -> None:
     path = str(tmp_path / "calls")
     for _call in range(5):
-        SharedPace(path, clock.sleep, limits=(5, 8), period=10).before_call(NORMAL)
+        SharedRateLimit(path, clock.sleep, limits=(5, 8), period=10).before_call(NORMAL)
     for _call in range(3):
-        SharedPace(path, clock.sleep, limits=(5, 8), period=10).before_call(CLOSING)
+        SharedRateLimit(path, clock.sleep, limits=(5, 8), period=10).before_call(CLOSING)
     assert clock.now == 1000.0
-    SharedPace(path, clock.sleep, limits=(5, 8), period=10).before_call(NORMAL)
+    SharedRateLimit(path, clock.sleep, limits=(5, 8), period=10).before_call(NORMAL)
     assert clock.now >= 1010.0
 
 
@@ -76,9 +80,9 @@ def test_processes_share_one_limit(tmp_path: Path) -> None:
     for _process in range(processes):
         child = os.fork()
         if child == 0:
-            pace = SharedPace(path, limits=(20, 20), period=1.0)
+            rate_limit = SharedRateLimit(path, limits=(20, 20), period=1.0)
             for _call in range(each):
-                pace.before_call(NORMAL)
+                rate_limit.before_call(NORMAL)
             os._exit(0)
         children.append(child)
     for child in children:
@@ -88,36 +92,36 @@ def test_processes_share_one_limit(tmp_path: Path) -> None:
 
 def test_file_of_an_earlier_boot_or_of_nonsense_holds_nobody_back(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "calls"
-    pace = SharedPace(str(path), clock.sleep, limits=(5, 8), period=10)
+    rate_limit = SharedRateLimit(str(path), clock.sleep, limits=(5, 8), period=10)
     clock.now = 99999.0
     for _call in range(5):
-        pace.before_call(NORMAL)
+        rate_limit.before_call(NORMAL)
     clock.now = 10.0  # the clock began anew
-    pace.before_call(NORMAL)
+    rate_limit.before_call(NORMAL)
     assert clock.now == 10.0
     path.write_bytes(b"nonsense that is no number of eight bytes")
-    pace.before_call(NORMAL)
+    rate_limit.before_call(NORMAL)
     assert clock.now == 10.0
 
 
 def test_place_that_is_not_ours_alone_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANSIBLE_HOME", str(tmp_path / "home"))
-    assert shared_pace("https://api.example", "0" * 32) is not None
+    assert shared_rate_limit("https://api.example", "0" * 32) is not None
     (tmp_path / "home" / "holdfast").chmod(0o777)
-    assert shared_pace("https://api.example", "0" * 32) is None
+    assert shared_rate_limit("https://api.example", "0" * 32) is None
     monkeypatch.setenv("ANSIBLE_HOME", "/proc/nowhere")
-    assert shared_pace("https://api.example", "0" * 32) is None
+    assert shared_rate_limit("https://api.example", "0" * 32) is None
 
 
 def test_disk_that_is_full_stops_no_call(tmp_path: Path) -> None:
-    SharedPace(str(tmp_path / "no" / "such" / "folder"), limits=(0, 0)).before_call(NORMAL)
+    SharedRateLimit(str(tmp_path / "no" / "such" / "folder"), limits=(0, 0)).before_call(NORMAL)
 
 
 def test_process_that_hangs_with_the_lock_stops_no_call(tmp_path: Path) -> None:
     path = tmp_path / "calls"
     with open(path, "w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        SharedPace(str(path), limits=(0, 0)).before_call(NORMAL)
+        SharedRateLimit(str(path), limits=(0, 0)).before_call(NORMAL)
 
 
 def test_limits_are_below_those_of_the_api() -> None:
