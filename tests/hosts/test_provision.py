@@ -67,6 +67,7 @@ def test_dry_run_on_bare_hosts_predicts_and_changes_nothing(site: Site, heartbea
     assert site.stand_in.ask("ledger")["destructive"] == []
 
 
+@pytest.mark.sample(of="hosts")
 def test_an_ordinary_user_provisions_from_bare(site: Site) -> None:
     run = site.provision("--diff", user="admin", environment=PLAIN)
     assert {result.host for result in run.changed} >= set(site.fleet.hosts)
@@ -92,6 +93,7 @@ def test_a_timer_is_what_was_asked_for(site: Site, fleet: Fleet) -> None:
             assert "network-online.target" in host.property_of("holdfast-backup@home.service", name)
 
 
+@pytest.mark.sample(of="hosts")
 def test_a_timer_that_stood_still_runs_again_and_a_unit_that_was_never_loaded_goes(site: Site, fleet: Fleet) -> None:
     units = "/etc/systemd/system/holdfast-backup@"
     for host in fleet:
@@ -151,6 +153,7 @@ def test_nothing_secret_is_left_on_a_host(site: Site, fleet: Fleet) -> None:
         ]
 
 
+@pytest.mark.sample(of="hosts")
 def test_nothing_secret_is_told_to_people_or_left_on_the_controller(site: Site, fleet: Fleet) -> None:
     # New passwords and keys for all hosts, so that there is something to show.
     old = site.secrets()

@@ -196,6 +196,7 @@ def test_a_baseline_that_has_no_place_is_refused(site: Site) -> None:
         assert refused["failed"] and f"baseline is {mode}, but record_dir is empty" in refused["msg"], refused
 
 
+@pytest.mark.sample(of="examples")
 def test_examples(site: Site) -> None:
     options = {
         "bucket": site.bed.bucket,

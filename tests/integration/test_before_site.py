@@ -35,6 +35,7 @@ def written(stand_in: StandIn, since: int) -> list[dict[str, Any]]:
     return [one for one in stand_in.requests(since) if one["method"] not in ("GET", "HEAD")]
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(
     ("playbook", "more"),
     [
@@ -58,6 +59,7 @@ def test_before_site_every_playbook_says_so(
     assert written(fleet.stand_in, since) == []
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
@@ -100,6 +102,7 @@ def without_boto3(folder: Path) -> str:
     return program(folder / "python", f"PYTHONPATH='{folder / 'none'}' exec '{sys.executable}' \"$@\"")
 
 
+@pytest.mark.sample(of="stories")
 def test_site_ends_with_a_table_and_goes_on_for_hosts_with_other_tokens(ansible: Ansible, fleet: Fleet) -> None:
     """One token is asked once for its id; a second host with another one must not sign with that id."""
     other = fleet.stand_in.create_token("another")

@@ -176,6 +176,7 @@ def asking(fenced: Fenced, ended: threading.Event) -> None:
             client.list_objects_v2(Bucket=fenced.site.bed.bucket, MaxKeys=1)
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("known", [True, False], ids=["keys-work-here", "keys-work-elsewhere"])
 def test_nothing_opens_until_r2_has_noticed_that_the_token_is_disabled(fenced: Fenced, known: bool) -> None:
     fenced.stand_in.settings(token_delay=5.0)
@@ -273,6 +274,7 @@ def test_kill_of_maintenance_takes_the_fence_down(fenced: Fenced, step: str) -> 
     assert fenced.host().returncode in LET_IN
 
 
+@pytest.mark.sample(of="stories")
 def test_fence_that_is_lost_while_a_window_is_open_fails_the_run(fenced: Fenced) -> None:
     since = fenced.stand_in.last_request()
     fenced.stand_in.fault(kind="DeleteObjects", delay=6.0)
@@ -285,6 +287,7 @@ def test_fence_that_is_lost_while_a_window_is_open_fails_the_run(fenced: Fenced)
     assert fenced.site.exposed(closed=False) == []
 
 
+@pytest.mark.sample(of="stories")
 def test_no_window_opens_once_the_fence_was_taken_down(fenced: Fenced) -> None:
     """The guard is told to use force between the fence and the first window."""
     since = fenced.stand_in.last_request()

@@ -226,6 +226,7 @@ def test_request_in_flight_that_r2_judges_when_it_ends_is_refused(fenced: Fenced
     assert {entry["key_id"] for entry in fenced.site.destroyed()} == {fenced.stand_in.token_id}
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("kind", kinds("DeleteObjects", "CompleteMultipartUpload"))
 def test_request_in_flight_that_r2_judges_only_when_it_begins_is_told_by_the_listing_after(
     fenced: Fenced, kind: str

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import open_window
@@ -32,6 +33,7 @@ def apply(ansible: Ansible, home: Path, variables: dict[str, Any], *arguments: s
     return ansible.playbook([play], inventory, *arguments, variables={**here, **variables})
 
 
+@pytest.mark.sample(of="stories")
 def test_installed_command_closes_what_is_overdue(ansible: Ansible, stand_in: StandIn, tmp_path: Path) -> None:
     cloudflare = CloudflareLocks(stand_in.api_token, stand_in.account_id, url=stand_in.api_url)
     cloudflare.create_bucket("backup-web1")

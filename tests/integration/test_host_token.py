@@ -226,6 +226,7 @@ def test_rotation_goes_no_further_while_a_token_of_the_host_is_disabled(host: Ho
     assert "failed" not in host.run("promoted")
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("fault", [{"method": "GET", "path": r"/tokens\?"}, {"method": "PUT", "path": "/tokens/"}])
 def test_rotation_that_stood_still_while_a_fence_went_up_does_not_open_it(
     host: Host, stand_in: StandIn, fault: dict[str, Any]

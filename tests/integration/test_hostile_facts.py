@@ -145,6 +145,7 @@ def test_without_that_refusal_no_fact_is_a_setting_either(
     here.unharmed()
 
 
+@pytest.mark.sample(of="stories")
 def test_a_host_that_is_restored_to_is_refused_for_its_facts_too(tmp_path: Path, ansible: Ansible) -> None:
     """The host is none of the play's."""
     inventory = tmp_path / "hosts.yml"
@@ -165,6 +166,7 @@ def test_restore_looks_at_the_facts_of_the_host_that_it_goes_to() -> None:
     assert tasks[0]["holdfast.restic_r2.settings"]["reaches"] == ["repository_restore_to"]
 
 
+@pytest.mark.sample(of="stories")
 @pytest.mark.timeout(1200)
 def test_a_host_that_never_answers_holds_up_nothing(tmp_path: Path, ansible: Ansible) -> None:
     owner = Owner(tmp_path / "owner")

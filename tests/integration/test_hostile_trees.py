@@ -125,6 +125,7 @@ def holds(place: Place, name: str, target: Path, *, confined: bool) -> None:
     assert done["changed"] is True
 
 
+@pytest.mark.sample(8)
 @needs_root
 @pytest.mark.parametrize("name", HOSTILE)
 def test_nothing_is_written_outside_and_what_is_honest_comes_back(place: Place, target: Path, name: str) -> None:

@@ -116,6 +116,7 @@ def test_no_call_of_the_api_when_nothing_deletes(bucket: Lifecycle) -> None:
     assert not [item for item in bucket.stand_in.requests(start) if item["kind"] == "rest"]
 
 
+@pytest.mark.sample(of="examples")
 def test_examples(stand_in: StandIn, ansible: Ansible, tmp_path: Path) -> None:
     made = Lifecycle(stand_in, ansible, "restic", tmp_path, bucket="backup-web1")
     made.lock()

@@ -168,6 +168,7 @@ def test_verify_needs_no_token_that_may_write(probed: Probed) -> None:
     assert found["prefixes"] == dict.fromkeys(PREFIXES, "locked")
 
 
+@pytest.mark.sample(of="examples")
 def test_examples(ansible: Ansible, probed: Probed, stand_in: StandIn) -> None:
     options = {"bucket": probed.bed.bucket, "record_dir": str(probed.bed.record_dir)}
     run = run_examples(ansible, stand_in, "r2_lock_probe", options=options)

@@ -124,6 +124,7 @@ def test_site_then_rotation_while_a_backup_runs(ansible: Ansible, fleet: Fleet) 
     assert refused.exit_code != 0 and "run the rotate playbook" in refused.output
 
 
+@pytest.mark.sample(of="stories")
 def test_rotation_waits_until_r2_knows_the_new_keys(ansible: Ansible, fleet: Fleet) -> None:
     play(ansible, fleet, SITE)
     fleet.stand_in.settings(token_delay=10.0**6, max_skew=10.0**9)

@@ -93,6 +93,7 @@ def maintained(site: Site, **arguments: Any) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.sample(of="stories")
 def test_added_then_alone_and_maintained_at_every_step(site: Site) -> None:
     (old,) = keys(site)
     program_path, arguments, _environment = spy(site.bed.home, site.bed.restic_path)
@@ -167,6 +168,7 @@ def test_a_frozen_host_and_a_key_of_a_stranger_are_refused(site: Site) -> None:
     assert len(keys(site)) == 3 and site.exposed() == []
 
 
+@pytest.mark.sample(of="stories")
 def test_interrupted_anywhere_the_next_run_goes_on(site: Site) -> None:
     (old,) = keys(site)
     # restic has added the key, and its answer, or the run, was lost.

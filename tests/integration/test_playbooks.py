@@ -82,6 +82,7 @@ def test_site_fails_where_the_locks_are_not_in_force(ansible: Ansible, fleet: Fl
     assert not (fleet.home("web2") / "etc" / "s3").exists(), "the host has keys for what is not locked"
 
 
+@pytest.mark.sample(of="stories")
 def test_dry_run_on_nothing_predicts(ansible: Ansible, fleet: Fleet) -> None:
     run = site(ansible, fleet, "--check", "--diff")
     assert run.of(action="holdfast.restic_r2.r2_bucket", host="web1")[0].changed
@@ -217,6 +218,7 @@ def slips_in_the_retention_delete_nothing(ansible: Ansible, fleet: Fleet) -> Non
     fleet.common["holdfast_retention"] = rightly
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(
     "switches",
     [
@@ -328,6 +330,7 @@ def set_rules(fleet: Fleet, name: str, rules: list[dict[str, object]]) -> None:
     requests.put(url, json={"rules": rules}, headers=headers, timeout=30).raise_for_status()
 
 
+@pytest.mark.sample(of="stories")
 @pytest.mark.xdist_group("history")
 def test_restore_on_the_node_and_on_a_host(ansible: Ansible, history: Fleet, tmp_path: Path) -> None:
     data = history.home("web1") / "data"
@@ -347,6 +350,7 @@ def test_restore_on_the_node_and_on_a_host(ansible: Ansible, history: Fleet, tmp
         assert used - {None} and history.host("web1")["holdfast_access_key_id"] not in used
 
 
+@pytest.mark.sample(of="stories")
 @pytest.mark.xdist_group("history")
 def test_what_can_be_restored_is_listed(ansible: Ansible, history: Fleet) -> None:
     start = history.stand_in.last_request()
@@ -359,6 +363,7 @@ def test_what_can_be_restored_is_listed(ansible: Ansible, history: Fleet) -> Non
     assert {one["method"] for one in history.stand_in.requests(start) if one["bucket"]} <= {"GET", "HEAD"}
 
 
+@pytest.mark.sample(of="stories")
 def test_a_restore_stays_where_it_may_be(ansible: Ansible, fleet: Fleet, tmp_path: Path) -> None:
     variables = {"holdfast_restore_host": "web1", "holdfast_restore_target": str(tmp_path / "back")}
     for more, sentence in (

@@ -60,6 +60,7 @@ def test_maintenance_from_prediction_to_second_run(site: Site) -> None:
     assert site.exposed() == []
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("status", [403, 409])
 def test_locks_that_change_late(site: Site, status: int) -> None:
     """Deletes that are refused because the window is not open yet, or not any more, are repeated."""
@@ -251,6 +252,7 @@ def test_locks_of_dead_processes_do_not_matter(site: Site) -> None:
     assert "failed" not in site.prune()
 
 
+@pytest.mark.sample(of="examples")
 def test_examples(site: Site) -> None:
     variables = {"holdfast_password": PASSWORD}
     options = {

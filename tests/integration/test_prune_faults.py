@@ -41,6 +41,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_opening_that_failed_is_never_taken_for_a_success(site: Site, answer: str) -> None:
     site.bed.stand_in.fault(method="PUT", path=f".*/buckets/{site.bed.bucket}/lock", **ANSWERS[answer])
@@ -79,6 +80,7 @@ def test_deletes_that_are_refused_are_repeated(site: Site) -> None:
     assert site.snapshots() == site.ids[-1:]
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("part", ["snapshots", "index", "data"])
 def test_deletes_that_stay_refused_are_told(site: Site, part: str) -> None:
     """What comes after them stays as well, so that the repository is whole; nothing needs a pack that is left."""
@@ -150,6 +152,7 @@ def start(site: Site, home: Path, **more: Any) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
 def test_signals_in_the_middle_of_the_deletes(site: Site, number: signal.Signals) -> None:
     stand_in = site.bed.stand_in
@@ -180,6 +183,7 @@ def test_signals_in_the_middle_of_the_deletes(site: Site, number: signal.Signals
     site.bed.restic.succeed(["check", "--read-data"])
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_signals_while_restic_prepares(site: Site, number: signal.Signals) -> None:
     """restic ends with the module, nothing is deleted, and what was added till then is known to the next maintenance."""

@@ -169,6 +169,7 @@ def test_bad_input_is_one_sentence(modules: Modules, stand_in: StandIn) -> None:
     assert {token.name for token in tokens(stand_in).values()} == {"storage"}
 
 
+@pytest.mark.sample(of="examples")
 def test_examples(ansible: Ansible, modules: Modules, stand_in: StandIn) -> None:
     run = run_examples(ansible, stand_in, "r2_api_token")
     assert run.exit_code == 0, run.output

@@ -163,6 +163,7 @@ def test_environment_names_account_and_token(modules: Modules) -> None:
     assert modules.ansible.module("r2_bucket_info", environment=environment)["buckets"] == []
 
 
+@pytest.mark.sample(of="examples")
 def test_examples(ansible: Ansible, modules: Modules, stand_in: StandIn) -> None:
     run = run_examples(ansible, stand_in, "r2_bucket")
     assert run.exit_code == 0, run.output

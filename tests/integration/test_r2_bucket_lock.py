@@ -245,6 +245,7 @@ def test_everything_returned_is_documented(modules: Modules, cloudflare: Cloudfl
                 assert set(element) == set(described[key]["contains"])
 
 
+@pytest.mark.sample(of="examples")
 def test_examples(ansible: Ansible, modules: Modules, cloudflare: CloudflareLocks, stand_in: StandIn) -> None:
     for bucket in ("archive", "backup-shared"):
         cloudflare.create_bucket(bucket)

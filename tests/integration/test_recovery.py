@@ -89,6 +89,7 @@ ATTACKS: dict[str, tuple[Callable[[Host], None], list[str]]] = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", ATTACKS)
 def test_what_was_planted_is_removed_and_maintenance_goes_on(copy: Copy, name: str) -> None:
     attack, parts = ATTACKS[name]
@@ -167,6 +168,7 @@ def playbook(copy: Copy, step: str, *arguments: str, **variables: Any) -> Run:
     return bed.ansible.playbook("holdfast.restic_r2.recover", inventory_of(copy), *arguments, variables=wanted)
 
 
+@pytest.mark.sample(of="stories")
 def test_the_playbook_goes_step_by_step(copy: Copy) -> None:
     before = copy.objects()
     host = copy.host()
@@ -221,6 +223,7 @@ def refused_everything(copy: Copy) -> None:
     assert not (copy.record / FILE).exists()
 
 
+@pytest.mark.sample(of="stories")
 def test_what_is_trusted_moves_to_a_new_repository(copy: Copy, tmp_path: Path) -> None:
     """As docs/recovery.md has it: copied under the lock, accepted by a person, maintained by the times that they claim."""
     trusted = sorted(copy.template.contents, key=list(copy.template.contents).index)[-8:]

@@ -275,6 +275,7 @@ def test_what_an_attacker_adds_is_named_and_stops_no_restore(
     assert tree(tmp_path / "new" / files.relative_to("/")) == tree(files)
 
 
+@pytest.mark.sample(of="examples")
 def test_examples(stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path) -> None:
     bed = Bed(stand_in, ansible, restic_path, tmp_path, bucket="backup-web1")
     Bed(stand_in, ansible, restic_path, tmp_path, bucket="backup-shared")

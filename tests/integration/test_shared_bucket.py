@@ -90,6 +90,7 @@ def maintain(shared: Shared, prefix: str, times: int) -> int:
         os._exit(status)
 
 
+@pytest.mark.sample(of="stories")
 def test_nobody_undoes_the_window_of_another(shared: Shared) -> None:
     children = [maintain(shared, prefix, WINDOWS) for prefix in PREFIXES]
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * len(PREFIXES)
@@ -159,6 +160,7 @@ def test_turn_of_the_dead_is_taken_over_by_one(shared: Shared) -> None:
     assert late.acquire(60)
 
 
+@pytest.mark.sample(of="stories")
 def test_hostile_mutex_delays_opening_and_does_not_stop_closing(shared: Shared) -> None:
     with WindowSession(shared.spec("web1/")):
         shared.s3()._call("put_object", Key=KEY, Body=b"mine for ever")

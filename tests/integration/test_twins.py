@@ -132,6 +132,7 @@ def assert_whole(site: Site, planted: Collection[str]) -> None:
     assert site.ids[-1] in site.snapshots()
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(("name", "fence"), cases("before all is judged again"))
 def test_twins_of_genuine_objects_harm_nothing(site: Site, name: str, fence: bool) -> None:
     planted = twins_of(site)
@@ -143,6 +144,7 @@ def test_twins_of_genuine_objects_harm_nothing(site: Site, name: str, fence: boo
     attacked(site, name, fence, planted, attack, "misplaced_object")
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(("name", "fence"), cases("while the window opens"))
 def test_index_that_claims_genuine_data_for_a_twin_harms_nothing(site: Site, name: str, fence: bool) -> None:
     planted: list[str] = []

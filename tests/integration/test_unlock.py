@@ -104,6 +104,7 @@ def test_token_that_may_not_write_is_told_at_once(ansible: Ansible, stand_in: St
     assert stand_in.rules(BUCKET) == lock_set("")
 
 
+@pytest.mark.sample(of="stories")
 def test_playbook_wants_one_host_parts_and_a_reason(
     ansible: Ansible, stand_in: StandIn, account: dict[str, Any]
 ) -> None:

@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which cases of a matrix run: a sample in `make test`, the whole in `make proof`.
+"""Which cases run: a sample in `make test`, the whole in `make proof`.
 
 A sample is chosen by a seed, the commit's id unless another is given, so that one commit after another takes other cases
-and in the end all of them.
+and in the end all of them. Matrices choose by themselves; of other tests, those with the marker `sample` are chosen from:
+one case of the test, or as many as it says (`sample(2)`), or some tests of a group (`sample(of="stories")`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from tests.support.running import ROOT
 
 Row = TypeVar("Row", bound=tuple[Hashable, ...])
 
+# How many tests of a group run: long ones, each of which tells a story of its own from end to end.
+GROUPS = {"examples": 3, "stories": 4, "hosts": 3}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -34,6 +38,39 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"matrices: {'whole' if whole(config) else f'a sample, SAMPLE_SEED={seed(config)}'}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave those tests to `make proof` that are marked sample and not chosen."""
+    if whole(config):
+        return
+    groups: dict[str, tuple[int, list[str]]] = {}
+    for item in items:
+        name, count = _group(item)
+        if count:
+            groups.setdefault(name, (count, []))[1].append(item.nodeid)
+    chosen: set[str] = set()
+    for name, (count, ids) in groups.items():
+        chosen.update(draw(ids, count, f"{seed(config)} {name}"))
+    runs = [item for item in items if not _group(item)[1] or item.nodeid in chosen]
+    left = set(items).difference(runs)
+    config.hook.pytest_deselected(items=list(left))
+    items[:] = runs
+
+
+def _group(item: pytest.Item) -> tuple[str, int]:
+    """The group that a sample is taken of, and how many of it; none of a test that always runs."""
+    marker = item.get_closest_marker("sample")
+    if marker is None or item.get_closest_marker("proof"):
+        return "", 0
+    if "of" in marker.kwargs:
+        return marker.kwargs["of"], GROUPS[marker.kwargs["of"]]
+    return item.nodeid.partition("[")[0], marker.args[0] if marker.args else 1
+
+
+def draw(ids: Sequence[str], count: int, chosen_by: str) -> list[str]:
+    """So many of these, whatever order they come in."""
+    return random.Random(chosen_by).sample(sorted(ids), min(count, len(ids)))
 
 
 def commit() -> str:

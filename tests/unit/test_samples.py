@@ -14,7 +14,7 @@ import pytest
 from tests.matrix import fault_cases, kill_cases
 from tests.matrix.fault_cases import FAULTS, Step
 from tests.support.figures import merge
-from tests.support.sampling import covering
+from tests.support.sampling import covering, draw
 
 # As ids of commits are.
 SEEDS = [hashlib.sha1(str(number).encode()).hexdigest() for number in range(60)]
@@ -119,3 +119,12 @@ def test_figures_of_all_processes_are_added_up_but_for_the_worst() -> None:
     for seconds in (0.2, 0.9, 0.1):
         merge(sums, {"cases": 1, "lost": False, "worst_seconds": seconds})
     assert sums == {"cases": 3, "lost": 0, "worst_seconds": 0.9}
+
+
+def test_what_is_drawn_of_a_group_is_all_of_it_in_the_end() -> None:
+    ids = [f"test_{number}" for number in range(12)]
+    drawn = [draw(ids, 4, seed) for seed in SEEDS]
+    assert all(len(set(some)) == 4 for some in drawn)
+    assert set().union(*drawn) == set(ids)
+    assert draw(ids[::-1], 4, SEEDS[0]) == drawn[0]
+    assert draw(ids[:2], 4, SEEDS[0]) == draw(ids[:2], 2, SEEDS[0])
