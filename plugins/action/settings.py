@@ -44,33 +44,33 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _validation, wanted = self.validate_argument_spec(argument_spec=SPEC)
+        _validation, arguments = self.validate_argument_spec(argument_spec=SPEC)
         problem = _pretence(host_of(task_vars), facts_of(task_vars))
-        if problem and wanted["facts"] == "refuse":
+        if problem and arguments["facts"] == "refuse":
             raise AnsibleActionFail(problem)
         result["pretence"] = problem
         if problem:
             result["warnings"] = [problem]
         role = self._task._role
         specs = _role_options(role._role_path) if role else {}
-        if wanted["entry_point"] and wanted["entry_point"] not in specs:
-            raise AnsibleActionFail(f"The role has no entry point {wanted['entry_point']}.")
+        if arguments["entry_point"] and arguments["entry_point"] not in specs:
+            raise AnsibleActionFail(f"The role has no entry point {arguments['entry_point']}.")
         options = _flat(specs)
         variables = without_facts(self._task, task_vars, self._loader)
-        self._refuse_shared(wanted["apart"], task_vars, variables)
-        if wanted["facts"] == "refuse":
+        self._refuse_shared(arguments["apart"], task_vars, variables)
+        if arguments["facts"] == "refuse":
             _refuse_misspelt(variables, host_of(task_vars))
             _refuse(halves(variables), host_of(task_vars))
-            if wanted["whole_play"]:
+            if arguments["whole_play"]:
                 result["warnings"] = self._look_ahead(variables, host_of(task_vars))
         # First what can be told well, then what hangs on it.
-        own = self._read([*specs.get(wanted["entry_point"], {}), *wanted["options"]], variables)
-        values = _checked(own, {**options, **wanted["options"]}, host_of(task_vars), variables)
-        for other in filter(None, map(own.get, wanted["reaches"])):
+        own = self._read([*specs.get(arguments["entry_point"], {}), *arguments["options"]], variables)
+        values = _checked(own, {**options, **arguments["options"]}, host_of(task_vars), variables)
+        for other in filter(None, map(own.get, arguments["reaches"])):
             pretence = _pretence(str(other), facts_of(task_vars, str(other)))
             if pretence:
                 raise AnsibleActionFail(pretence)
-        more = self._read([name for name in wanted["variables"] if name not in values], variables)
+        more = self._read([name for name in arguments["variables"] if name not in values], variables)
         # A variable that belongs to another role of the collection is what that role would make of it.
         for other_role in {name.partition("_")[0] for name in more if name not in options} if role else ():
             options = {**_flat(_role_options(str(Path(role._role_path).parent / other_role))), **options}

@@ -171,23 +171,23 @@ def run_timers(systemctl: Systemctl, units: dict[str, str], written: list[str], 
 
 def apply(module: AnsibleModule) -> dict[str, Any]:
     """Files and systemd as they should be; the module's result."""
-    folder, wanted = module.params["directory"], module.params["units"]
+    folder, desired = module.params["directory"], module.params["units"]
     systemctl = Systemctl(module.run_command)
-    removed = stale(os.listdir(folder), module.params["owned"], wanted)
-    paths = {name: os.path.join(folder, name) for name in sorted([*wanted, *removed])}
+    removed = stale(os.listdir(folder), module.params["owned"], desired)
+    paths = {name: os.path.join(folder, name) for name in sorted([*desired, *removed])}
     before = {name: read(path) for name, path in paths.items()}
-    refuse_wrong(module, {name: text for name, text in wanted.items() if before[name] != text})
+    refuse_wrong(module, {name: text for name, text in desired.items() if before[name] != text})
     if removed and not module.check_mode:
         drop(module, systemctl, removed)
-    written = [name for name in sorted(wanted) if keep(module, paths[name], wanted[name])]
-    states = systemctl.states(sorted(wanted))
+    written = [name for name in sorted(desired) if keep(module, paths[name], desired[name])]
+    states = systemctl.states(sorted(desired))
     changed = bool(written or removed or any(state.outdated for state in states.values()))
     if changed and not module.check_mode:
         systemctl.do("daemon-reload")
         systemctl.forget_failures(removed)
-    started = run_timers(systemctl, wanted, written, not module.check_mode)
+    started = run_timers(systemctl, desired, written, not module.check_mode)
     diff = [
-        {"before_header": path, "after_header": path, "before": before[name], "after": wanted.get(name, "")}
+        {"before_header": path, "after_header": path, "before": before[name], "after": desired.get(name, "")}
         for name, path in paths.items()
         if name in written or name in removed
     ]

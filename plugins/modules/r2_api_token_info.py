@@ -72,12 +72,12 @@ def main() -> None:
     module = AnsibleModule(argument_spec=dict(CLOUDFLARE, name={"type": "str"}), supports_check_mode=True)
     name = module.params["name"]
     try:
-        wanted = full_name(name) if name else None
+        searched = full_name(name) if name else None
         found = [token for token in Tokens(cloudflare_client(module.params)).all() if is_ours(token)]
     except HoldfastError as error:
         module.fail_json(msg=str(error), **error.details)
     shown_tokens = [
-        {"access_key_id": token.get("id"), **shown(token)} for token in found if wanted in (None, token["name"])
+        {"access_key_id": token.get("id"), **shown(token)} for token in found if searched in (None, token["name"])
     ]
     module.exit_json(tokens=shown_tokens)
 

@@ -231,7 +231,7 @@ from ..module_utils._common.arguments import CLOUDFLARE, S3
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.redaction import hider
 from ..module_utils._locks.change import change_rules, mutex_factory
-from ..module_utils._locks.desired import plan, wanted_rules
+from ..module_utils._locks.desired import desired_rules, plan
 from ..module_utils._locks.rules import Rule, normalise, same
 from ..module_utils._locks.store import cloudflare_client
 
@@ -270,13 +270,13 @@ AGE_WARNING = (
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    wanted = wanted_rules(params)
+    desired = desired_rules(params)
     client = cloudflare_client(params)
 
     def change(current: list[Rule]) -> list[Rule]:
         return plan(
             current,
-            wanted,
+            desired,
             state=params["state"],
             now=client.server_time(),
             purge=params["purge"],

@@ -25,7 +25,7 @@ extends_documentation_fragment:
   - holdfast.restic_r2.s3
   - holdfast.restic_r2.host_keys
   - holdfast.restic_r2.restic
-  - holdfast.restic_r2.gate
+  - holdfast.restic_r2.audit
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.actiongroup_r2
 requirements:
@@ -172,7 +172,7 @@ read:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._actions.audit import audit_for, verdict
-from ..module_utils._audit.options import GATE
+from ..module_utils._audit.options import AUDIT
 from ..module_utils._clients import Clients
 from ..module_utils._common.arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
 from ..module_utils._common.errors import HoldfastError
@@ -183,7 +183,7 @@ BASELINE = {"type": "str", "choices": ["compare", "update", "rebuild"], "default
 
 
 def main() -> None:
-    spec = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **GATE, "baseline": BASELINE}
+    spec = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **AUDIT, "baseline": BASELINE}
     needed = [("baseline", mode, ["record_dir"]) for mode in ("update", "rebuild")]
     module = AnsibleModule(argument_spec=spec, required_if=needed, supports_check_mode=True)
     audit = None
@@ -194,7 +194,7 @@ def main() -> None:
         outcome = audit.outcome if audit else {}
         module.fail_json(**shown_all({"msg": str(error), **outcome, **error.details}))
     outcome = audit.outcome
-    problem = verdict(outcome["findings"], audit.gate.name)
+    problem = verdict(outcome["findings"], audit.auditor.name)
     if problem:
         module.fail_json(**shown_all({"msg": problem, **outcome}))
     module.exit_json(**shown_all(outcome))

@@ -32,7 +32,7 @@ extends_documentation_fragment:
   - holdfast.restic_r2.s3
   - holdfast.restic_r2.host_keys
   - holdfast.restic_r2.restic
-  - holdfast.restic_r2.gate
+  - holdfast.restic_r2.audit
   - holdfast.restic_r2.retention
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.actiongroup_r2
@@ -303,7 +303,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._actions.prune import Maintenance, maintenance_for
-from ..module_utils._audit.options import GATE
+from ..module_utils._audit.options import AUDIT
 from ..module_utils._clients import Clients
 from ..module_utils._common.arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
 from ..module_utils._common.errors import HoldfastError
@@ -330,7 +330,7 @@ OPTIONS = {
     "fence_api_token": {"type": "str", "no_log": True},
     "log_path": {"type": "path"},
 }
-SPEC = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **GATE, **OPTIONS}
+SPEC = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **AUDIT, **OPTIONS}
 
 
 def finish(module: AnsibleModule, maintenance: Maintenance) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def test_nothing_is_open_to_the_host_while_its_repository_is_maintained(fenced: 
     probes = [one for one in fenced.stand_in.requests(since) if one["kind"] == "PutObject" and one["status"] == 409]
     (first, last) = (probes[0]["key_id"], probes[-1]["key_id"])
     assert (first, last) == (fenced.token_id, fenced.stand_in.token_id)
-    # From the fence on, whatever the host asked for was refused; before it, the gate has asked with its keys.
+    # From the fence on, whatever the host asked for was refused; before it, the audit has asked with its keys.
     log = fenced.stand_in.requests(since)
     disabled = next(one["n"] for one in log if one["method"] == "PUT" and "/tokens/" in one["path"])
     log = [one for one in log if one["n"] > disabled]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.audit import audit_for
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.options import GATE
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.options import AUDIT
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.arguments import (
     CLOUDFLARE,
@@ -206,7 +206,7 @@ def test_where_python_cannot_encrypt_either_password_reads_what_is_new(
     monkeypatch.setattr(_quick_key, "HAS_CRYPTOGRAPHY", False)
     add(site)
     site.back_up()
-    spec = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **GATE}
+    spec = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **AUDIT}
     defaults = {name: option.get("default") for name, option in spec.items()}
     for password in (NEW, PASSWORD):
         asked = {

@@ -104,7 +104,7 @@ def test_server_time_decides(site: Site) -> None:
     assert [finding["code"] for finding in done["findings"]] == ["claimed_time"]
 
 
-# --- The gate ----------------------------------------------------------------------------------------------------------
+# --- The audit ----------------------------------------------------------------------------------------------------------
 
 
 def refusal(site: Site, **arguments: Any) -> str:

@@ -24,10 +24,10 @@ from tests.support.maintenance import PREFIX, Site
 from tests.support.repository_format import header_size, name_of
 
 LOCK = {"method": "PUT", "path": "/lock$"}
-# Requests of maintenance, in the order in which they come. Before the gate, nothing has to wait.
+# Requests of maintenance, in the order in which they come. Before the audit, nothing has to wait.
 MOMENTS: dict[str, dict[str, Any]] = {
-    "before the gate": {},
-    "in the gate": {"kind": "GetObject", "path": "/snapshots/"},
+    "before the audit": {},
+    "in the audit": {"kind": "GetObject", "path": "/snapshots/"},
     # After the one that probes the lock.
     "while restic prunes": {"kind": "PutObject", "path": "/index/", "skip": 1},
     "between the listing and the fence": LOCK,

@@ -50,8 +50,8 @@ _LOCKED = Step("lock, answered", _LOCK, 1)
 STEPS = (
     Step("before the first request", None, keeper=False, window=False),
     Step("first request", {}, sent=True, keeper=False, window=False),
-    Step("gate", {"kind": "ListObjectsV2"}, keeper=False, window=False),
-    # In the view, while all is locked. What the gate tries to write is refused.
+    Step("audit", {"kind": "ListObjectsV2"}, keeper=False, window=False),
+    # In the view, while all is locked. What the audit tries to write is refused.
     Step("restic reads", {"kind": "GetObject", "path": "/snapshots/"}, keeper=False, window=False),
     Step("repacked", {"method": "PUT", "path": "/data/", "status": 200}, keeper=False, window=False),
     Step("index written", {"method": "PUT", "path": "/index/", "status": 200}, keeper=False, window=False),

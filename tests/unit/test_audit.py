@@ -145,5 +145,5 @@ def test_nothing_goes_that_the_new_index_names() -> None:
 def test_blocking_findings_are_told_in_one_line() -> None:
     warning = audit.duplicates(1, verified=True)
     audit.stop_if_blocked(warning, "No window")
-    with pytest.raises(audit.GateError, match=r"^No window: The recorded key .* \(1 more findings like this\.\)$"):
+    with pytest.raises(audit.AuditError, match=r"^No window: The recorded key .* \(1 more findings like this\.\)$"):
         audit.stop_if_blocked([*warning, *audit.recorded([], [A], ["config"])], "No window")

@@ -21,7 +21,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.process
 LOCK = S3Object("locks/" + "ab" * 32, 200, datetime(2026, 1, 1, tzinfo=timezone.utc), "0")
 
 
-class Gate:
+class Auditor:
     """A repository with one lock, which restic cannot read within its bounds."""
 
     name = "web1"
@@ -37,7 +37,7 @@ class Gate:
         assert settings == {"locks": "live"}
 
     @contextmanager
-    def served(self, view: None) -> Iterator[Gate]:
+    def served(self, view: None) -> Iterator[Auditor]:
         yield self
 
     def run(self, args: list[str], **limits: Any) -> None:
@@ -47,11 +47,11 @@ class Gate:
 
 
 def test_locks_that_cannot_be_read_in_time_are_those_of_somebody_else() -> None:
-    gate = Gate()
+    auditor = Auditor()
     maintenance = Maintenance.__new__(Maintenance)
-    maintenance.gate, maintenance.terms = gate, Terms()  # type: ignore[assignment]
+    maintenance.auditor, maintenance.terms = auditor, Terms()  # type: ignore[assignment]
     assert maintenance._without_stale_locks(Survey()) == {LOCK.key: LOCK}
-    assert 0 < gate.limits["memory"] <= 512 << 20 and 0 < gate.limits["timeout"] <= 300
+    assert 0 < auditor.limits["memory"] <= 512 << 20 and 0 < auditor.limits["timeout"] <= 300
 
 
 def test_restic_gets_half_of_the_least_that_a_control_group_allows(tmp_path: Path) -> None:

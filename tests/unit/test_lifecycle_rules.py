@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2 import lifecycle
 
-ABORT = lifecycle.wanted_rules(7, [])
+ABORT = lifecycle.desired_rules(7, [])
 
 
 def rule(name: str, prefix: str, **more: Any) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def rule(name: str, prefix: str, **more: Any) -> dict[str, Any]:
 
 def test_foreign_rules_stay_where_and_as_they_are() -> None:
     odd = {"Status": "Enabled", "Filter": {"And": {"Prefix": "x/", "Tags": []}}, "Transitions": [{"Days": 1}]}
-    current = [odd, *lifecycle.wanted_rules(3, []), rule("foreign", "logs/")]
+    current = [odd, *lifecycle.desired_rules(3, []), rule("foreign", "logs/")]
     after = lifecycle.plan(current, ABORT, purge=False)
     assert after == [odd, *ABORT, rule("foreign", "logs/")]
     assert lifecycle.plan(after, ABORT, purge=False) == after

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.desired import (
     MAX_AGE_SECONDS,
+    desired_rules,
     parse_age,
     plan,
-    wanted_rules,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import LockRulesError, lock_set, same
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import open_window
@@ -30,8 +30,8 @@ def rule(name: str, prefix: str = "logs/", **changes: Any) -> dict[str, Any]:
     return {"id": name, "enabled": True, "prefix": prefix, "condition": {"type": "Indefinite"}, **changes}
 
 
-def planned(current: list[dict[str, Any]], wanted: list[dict[str, Any]], state: str = "present", **more: Any) -> Any:
-    return plan(current, wanted, state=state, now=NOW, **more)
+def planned(current: list[dict[str, Any]], desired: list[dict[str, Any]], state: str = "present", **more: Any) -> Any:
+    return plan(current, desired, state=state, now=NOW, **more)
 
 
 def options(*rules: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def test_options_become_rules() -> None:
         {"id": "c", "retention": "date", "date": "2027-01-01T01:00:00+01:00"},
         repository="web1",
     )
-    assert wanted_rules(params) == [
+    assert desired_rules(params) == [
         *lock_set("web1/"),
         rule("a"),
         rule("b", enabled=False, condition={"type": "Age", "maxAgeSeconds": 86400}),
@@ -90,12 +90,12 @@ def test_options_become_rules() -> None:
 )
 def test_options_that_make_no_sense(params: dict[str, Any], sentence: str) -> None:
     with pytest.raises(LockRulesError, match=sentence):
-        wanted_rules(params)
+        desired_rules(params)
 
 
 def test_repository_held_for_an_age_is_accepted_by_name() -> None:
-    wanted = wanted_rules(options(repository="", repository_age="90d", accept_age=True))
-    assert {one["condition"]["maxAgeSeconds"] for one in wanted} == {7776000}
+    desired = desired_rules(options(repository="", repository_age="90d", accept_age=True))
+    assert {one["condition"]["maxAgeSeconds"] for one in desired} == {7776000}
 
 
 # --- plans
@@ -148,8 +148,8 @@ def test_live_window_of_another_repository_is_no_obstacle_and_stays() -> None:
 
 def test_rule_that_is_as_wanted_stays_as_it_was_read() -> None:
     read = {"id": "a", "enabled": True, "prefix": "x", "new": 1, "condition": {"type": "Date", "date": "2020-01-01"}}
-    wanted = rule("a", "x", condition={"type": "Date", "date": "2020-01-01T00:00:00Z"})
-    assert planned([read], [wanted]) == [read], "a date that has passed since must not fail either"
+    desired = rule("a", "x", condition={"type": "Date", "date": "2020-01-01T00:00:00Z"})
+    assert planned([read], [desired]) == [read], "a date that has passed since must not fail either"
 
 
 def test_rule_that_differs_is_changed_in_its_place_and_keeps_unknown_fields() -> None:
@@ -200,10 +200,10 @@ def test_absent_counts_ids_only_and_is_content_when_there_is_nothing() -> None:
         ([rule(str(n), f"{n}/") for n in range(1001)], "R2 allows 1000"),
     ],
 )
-def test_nonsense_is_refused(wanted: list[dict[str, Any]], sentence: str) -> None:
+def test_nonsense_is_refused(desired: list[dict[str, Any]], sentence: str) -> None:
     for state in ("present", "exact"):
         with pytest.raises(LockRulesError, match=sentence):
-            planned([], wanted, state)
+            planned([], desired, state)
 
 
 def test_whole_bucket_is_accepted_by_name() -> None:
@@ -214,9 +214,9 @@ def test_whole_bucket_is_accepted_by_name() -> None:
 @pytest.mark.parametrize("enabled", [True, False])
 def test_no_rule_of_ours_can_ever_hold_the_locks_of_a_repository(prefix: str, enabled: bool) -> None:
     covering = rule("a", prefix, enabled=enabled)
-    for current, wanted in ([], [*lock_set("web1"), covering]), (lock_set("web1"), [covering]):
+    for current, desired in ([], [*lock_set("web1"), covering]), (lock_set("web1"), [covering]):
         with pytest.raises(LockRulesError, match="'web1/locks/' of a repository"):
-            planned(current, wanted, allow_whole_bucket=True)
+            planned(current, desired, allow_whole_bucket=True)
 
 
 def test_foreign_rule_that_holds_the_locks_stops_a_lock_set_unless_it_is_off() -> None:

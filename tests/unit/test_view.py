@@ -140,7 +140,7 @@ def test_what_is_never_deleted_stays(tmp_path: Path, key: str) -> None:
 def test_neither_a_repository_nor_a_key_is_made(tmp_path: Path, kind: str) -> None:
     there, content = view(tmp_path), b"content"
     key = kind if kind == "config" else f"keys/{hashlib.sha256(content).hexdigest()}"
-    with pytest.raises(ViewError, match=f"restic wanted to write web1/{key}") as caught:
+    with pytest.raises(ViewError, match=f"restic tried to write web1/{key}") as caught:
         there.add(key, io.BytesIO(content), len(content))
     assert status(caught) == 403
     assert there.added == {} and len(there.problems) == 1
@@ -155,7 +155,7 @@ def test_nothing_is_put_over_what_is_or_was_there(tmp_path: Path) -> None:
             there.add(key, io.BytesIO(content), len(content))
         assert status(caught) == 403
         there.delete(key) if not there.deleted else None
-    assert there.problems == [f"restic wanted to replace web1/{key}."]
+    assert there.problems == [f"restic tried to replace web1/{key}."]
     assert there.added == {}
 
 

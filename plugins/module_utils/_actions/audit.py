@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The gate without a window: look at a repository, and remember what was verified.
+"""An audit without a window: looks at a repository, and remembers what was verified.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from .._audit.auditor import Auditor, AuditSettings
 from .._audit.baseline import Baseline
 from .._audit.checks import BLOCK, WARN, Finding
-from .._audit.gate import Gate, Wanted
 from .._audit.judged import keep
 from .._audit.options import expected_from, remembered
 from .._clients import Clients
@@ -27,65 +27,68 @@ class RepositoryAudit:
     """One look at a repository. `outcome` tells at any time what was found so far.
 
     Args:
-        gate: The repository, and what is wanted.
+        auditor: The auditor of the repository.
         mode: "compare", "update" or "rebuild" the baseline.
         check_mode: Write nothing.
         kept_in: The folder that keeps the keys of the objects that findings are about.
     """
 
-    def __init__(self, gate: Gate, mode: str, check_mode: bool, kept_in: Optional[str] = None) -> None:
+    def __init__(self, auditor: Auditor, mode: str, check_mode: bool, kept_in: Optional[str] = None) -> None:
         self.kept_in = kept_in
-        self.gate = gate
+        self.auditor = auditor
         self.mode = mode
         self.check_mode = check_mode
         self.changed = False
 
     @property
     def outcome(self) -> dict[str, Any]:
-        gate = self.gate
+        auditor = self.auditor
         return {
             "changed": self.changed,
-            "blocked": gate.blocked,
-            "findings": [finding.as_dict() for finding in gate.findings],
-            "baseline": counts(gate.baseline),
-            "read": {**gate.looked_into.figures.told(), "requests": gate.s3.requests},
-            "diff": {"before": counts(gate.stored), "after": counts(gate.baseline if self.changed else gate.stored)},
+            "blocked": auditor.blocked,
+            "findings": [finding.as_dict() for finding in auditor.findings],
+            "baseline": counts(auditor.baseline),
+            "read": {**auditor.looked_into.figures.told(), "requests": auditor.s3.requests},
+            "diff": {
+                "before": counts(auditor.stored),
+                "after": counts(auditor.baseline if self.changed else auditor.stored),
+            },
         }
 
     def run(self) -> None:
         """Look. The outcome is there also when this raises."""
         try:
-            with signals_raise(self.gate.wanted.time_limit):
+            with signals_raise(self.auditor.settings.time_limit):
                 self._run()
                 if self.kept_in and not self.check_mode:
-                    keep(self.kept_in, self.gate.findings)
+                    keep(self.kept_in, self.auditor.findings)
         except Interrupted as signal:
             raise HoldfastError(
-                f"The audit of {self.gate.name} was ended by {signal}; nothing was written."
+                f"The audit of {self.auditor.name} was ended by {signal}; nothing was written."
             ) from signal
 
     def _run(self) -> None:
-        gate = self.gate
-        gate.restic.require(MINIMUM, "A repository in R2")
-        found = gate.look(probe=True)
-        gate.identified(found)
-        if gate.unused(found.objects):
+        auditor = self.auditor
+        auditor.restic.require(MINIMUM, "A repository in R2")
+        found = auditor.look(probe=True)
+        auditor.identified(found)
+        if auditor.unused(found.objects):
             return
-        gate.opened(found)
-        gate.contents(found)
-        gate.snapshots(found)
-        if self.mode != "compare" and gate.baseline and not gate.blocked:
-            self._remember(gate.baseline)
+        auditor.opened(found)
+        auditor.contents(found)
+        auditor.snapshots(found)
+        if self.mode != "compare" and auditor.baseline and not auditor.blocked:
+            self._remember(auditor.baseline)
 
     def _remember(self, baseline: Baseline) -> None:
-        gate = self.gate
-        if self.mode == "update" and gate.pending:
+        auditor = self.auditor
+        if self.mode == "update" and auditor.pending:
             # Only maintenance knows what it has removed.
             evidence = "A maintenance of this repository runs, or ended halfway; the baseline was left as it is."
-            gate.findings.append(Finding("maintenance_pending", WARN, evidence, "Run maintenance again."))
+            auditor.findings.append(Finding("maintenance_pending", WARN, evidence, "Run maintenance again."))
             return
-        self.changed = baseline != gate.stored
-        if self.changed and not self.check_mode and not gate.remember_unless_changed():
+        self.changed = baseline != auditor.stored
+        if self.changed and not self.check_mode and not auditor.remember_unless_changed():
             self.changed = False
 
 
@@ -108,14 +111,14 @@ def audit_for(clients: Clients, check_mode: bool) -> RepositoryAudit:
         raise HoldfastError(
             f"baseline is {mode}, but record_dir is empty: set it, for that is where the baseline is kept."
         )
-    wanted = Wanted(
+    settings = AuditSettings(
         expected=expected_from(clients.params), rebuild=mode == "rebuild", stop=False, **remembered(clients)
     )
-    restic = clients.restic(wanted.record.key_id if wanted.record else None)
-    gate = Gate(restic, clients.s3, clients.cloudflare, wanted, clients.lock_probe)
+    restic = clients.restic(settings.record.key_id if settings.record else None)
+    auditor = Auditor(restic, clients.s3, clients.cloudflare, settings, clients.lock_probe)
     records = clients.params["record_dir"]
     kept_in = folder(records, clients.bucket, clients.prefix) if records else None
-    return RepositoryAudit(gate, mode, check_mode, kept_in)
+    return RepositoryAudit(auditor, mode, check_mode, kept_in)
 
 
 def verdict(findings: list[dict[str, str]], name: str) -> str:

@@ -147,7 +147,7 @@ def _record(clients: Clients, outcome: Outcome, old: Record | None, check_mode: 
     folder_of_keys = f"{clients.prefix}keys/"
     names = [item.key[len(folder_of_keys) :] for item in at_most(clients.s3, folder_of_keys)]
     names = [name for name in names if re.fullmatch(r"[0-9a-f]{64}", name)]  # restic ignores all others
-    wanted = old or Record(
+    desired = old or Record(
         bucket=clients.bucket,
         prefix=clients.prefix,
         repository_id=outcome.repository_id,
@@ -155,8 +155,8 @@ def _record(clients: Clients, outcome: Outcome, old: Record | None, check_mode: 
         created=datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z"),
         keys=names,
     )
-    outcome.warnings += _differences(wanted, names)
-    copies = {"config": f"{clients.prefix}config", f"keys/{wanted.key_id}": f"{folder_of_keys}{wanted.key_id}"}
+    outcome.warnings += _differences(desired, names)
+    copies = {"config": f"{clients.prefix}config", f"keys/{desired.key_id}": f"{folder_of_keys}{desired.key_id}"}
     held = {name: stored(outcome.record, name) for name in copies}
     if old and held["config"] is not None and clients.s3.get(copies["config"]) != held["config"]:
         outcome.warnings.append(f"The config object of {_name(clients)} is no longer the recorded one.")
@@ -165,7 +165,7 @@ def _record(clients: Clients, outcome: Outcome, old: Record | None, check_mode: 
     if not outcome.recorded:
         outcome.changed = True
         if not check_mode:
-            save(outcome.record, wanted, {name: clients.s3.get(copies[name]) for name in missing})
+            save(outcome.record, desired, {name: clients.s3.get(copies[name]) for name in missing})
 
 
 def _differences(record: Record, names: list[str]) -> list[str]:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Bringing the lifecycle rules of a bucket to what is wanted, safely.
+"""Bringing the lifecycle rules of a bucket to what is desired, safely.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -39,11 +39,11 @@ def ensure(
     repository: str | None,
     check_mode: bool,
 ) -> Outcome:
-    wanted = lifecycle.wanted_rules(abort_multipart_days, rules)
+    desired = lifecycle.desired_rules(abort_multipart_days, rules)
     current = clients.s3.lifecycle_rules()
-    after = lifecycle.plan(current, wanted, purge=purge)
+    after = lifecycle.plan(current, desired, purge=purge)
     outcome = Outcome(lifecycle.normalised(current), lifecycle.normalised(after))
-    outcome.warnings += _refuse_danger(clients, after, lifecycle.deleting(wanted), repository)
+    outcome.warnings += _refuse_danger(clients, after, lifecycle.deleting(desired), repository)
     if outcome.changed and not check_mode:
         found = lifecycle.normalised(clients.s3.replace_lifecycle_rules(after))
         if found != outcome.after:

@@ -22,7 +22,7 @@ from typing import Any, Optional
 
 from .._audit import checks as audit
 from .._audit import pending as _pending
-from .._audit.gate import Gate
+from .._audit.auditor import Auditor
 from .._audit.survey import Survey
 from .._common.clock import elapsed
 from .._common.errors import HoldfastError
@@ -98,33 +98,33 @@ class Preparation:
     """Prepares for one repository.
 
     Args:
-        gate: The repository, and what is wanted.
+        auditor: The auditor of the repository.
         timeout: Seconds that one restic command may take.
         remembered: Write down what is added, before it is.
     """
 
-    def __init__(self, gate: Gate, timeout: Optional[float], remembered: bool = True) -> None:
-        self.gate = gate
+    def __init__(self, auditor: Auditor, timeout: Optional[float], remembered: bool = True) -> None:
+        self.auditor = auditor
         self.timeout = timeout
-        self.folder = gate.wanted.folder if remembered else ""
+        self.folder = auditor.settings.folder if remembered else ""
 
     def run(self, found: Survey, going: Collection[str], additions: str = "bucket") -> Prepared:
         """Forget these snapshots, and prune, in a view of what was judged."""
-        gate, started = self.gate, elapsed()
-        view = gate.view(
+        auditor, started = self.auditor, elapsed()
+        view = auditor.view(
             found.objects,
             additions=additions,
             most=_room(additions),
-            scratch=gate.wanted.scratch_dir,
+            scratch=auditor.settings.scratch_dir,
             announce=self._announce,
         )
-        with gate.served(view) as restic:
+        with auditor.served(view) as restic:
             ids = iter(sorted(going))
             while some := list(islice(ids, _IDS_AT_ONCE)):
                 self._run(restic, view, found, "forget", *some)
             output = self._run(restic, view, found, "prune", "-v")
         prepared = Prepared(found, view, frozenset(going), figures(output), elapsed() - started)
-        gate.note(self._unplanned(prepared), f"Nothing was deleted from {gate.name}")
+        auditor.note(self._unplanned(prepared), f"Nothing was deleted from {auditor.name}")
         return prepared
 
     def predict(self, found: Survey, going: Collection[str], folder: str) -> Optional[Prepared]:
@@ -139,7 +139,7 @@ class Preparation:
     def counted(self, found: Survey, going: Collection[str]) -> dict[str, int]:
         """The figures of restic's own dry run."""
         command = ["forget", "--prune", *sorted(going)] if going else ["prune"]
-        with self.gate.reading(found.objects) as restic:
+        with self.auditor.reading(found.objects) as restic:
             command += ["--dry-run", "--no-lock", "-v"]
             return figures(restic.succeed(command, timeout=self.timeout, memory=half_of_memory()).stdout)
 
@@ -152,8 +152,8 @@ class Preparation:
         completed = restic.run(args, preexec_fn=dies_with_parent(signal.SIGKILL), **limits)
         self._stop_at_problems(view)
         if completed.exit_code:
-            with self.gate.reading(found.objects) as other:
-                self.gate.sound(other)
+            with self.auditor.reading(found.objects) as other:
+                self.auditor.sound(other)
             raise restic.error(args[0], completed)
         return completed.stdout
 
@@ -161,10 +161,10 @@ class Preparation:
         if view.full:
             raise TooLarge(view.problems[0])
         if view.problems:
-            raise HoldfastError(f"Nothing was deleted from {self.gate.name}: {view.problems[0]}")
+            raise HoldfastError(f"Nothing was deleted from {self.auditor.name}: {view.problems[0]}")
 
     def _unplanned(self, prepared: Prepared) -> list[audit.Finding]:
-        judged = {key[len(self.gate.prefix) :] for key in prepared.found.objects}
+        judged = {key[len(self.auditor.prefix) :] for key in prepared.found.objects}
         return audit.unplanned(prepared.deletes, judged | prepared.view.added.keys(), prepared.going)
 
     # Proof -----------------------------------------------------------------------------------------------------------
@@ -177,11 +177,11 @@ class Preparation:
         Raises:
             HoldfastError: What is there is not as it should be.
         """
-        gate, view = self.gate, prepared.view
-        intro = f"Nothing was deleted from {gate.name}"
-        gate.note(audit.otherwise(view.differences(found.objects)), intro)
-        gate.contents(found, prepared.added)
-        gate.note(self._still_named(prepared), intro)
+        auditor, view = self.auditor, prepared.view
+        intro = f"Nothing was deleted from {auditor.name}"
+        auditor.note(audit.otherwise(view.differences(found.objects)), intro)
+        auditor.contents(found, prepared.added)
+        auditor.note(self._still_named(prepared), intro)
         new = view.extend(found.objects)
         prepared.newer = prepared.newer or bool(new)
         return self._proved(prepared) if new or not prepared.checked else True
@@ -191,19 +191,19 @@ class Preparation:
         return self._proved(prepared)
 
     def _proved(self, prepared: Prepared) -> bool:
-        with self.gate.served(prepared.view) as restic:
+        with self.auditor.served(prepared.view) as restic:
             # With a lock: it is only in the view, and needed later on.
             errors = restic.errors(lock=True, timeout=self.timeout, preexec_fn=dies_with_parent(signal.SIGKILL))
         self._stop_at_problems(prepared.view)
         prepared.checked = elapsed()
         if errors and prepared.newer:
             return False
-        self.gate.note(audit.not_sound(errors), f"Nothing was deleted from {self.gate.name}")
+        self.auditor.note(audit.not_sound(errors), f"Nothing was deleted from {self.auditor.name}")
         return True
 
     def _still_named(self, prepared: Prepared) -> list[audit.Finding]:
         """What the index objects that restic wrote say, read back."""
-        claimed = self.gate.looked_into.claimed
+        claimed = self.auditor.looked_into.claimed
         named = {pack for key in prepared.added for pack in claimed.get(key.rpartition("/")[2], ())}
         return audit.still_named(named, prepared.deletes)
 
@@ -213,9 +213,9 @@ def _room(additions: str) -> int:
 
 
 @contextmanager
-def kept_here(gate: Gate) -> Iterator[str]:
+def kept_here(auditor: Auditor) -> Iterator[str]:
     """A folder for additions that stay on the node."""
-    parent = gate.wanted.scratch_dir
+    parent = auditor.settings.scratch_dir
     try:
         with tempfile.TemporaryDirectory(prefix="holdfast-prepare-", dir=parent, ignore_cleanup_errors=True) as folder:
             yield folder

@@ -19,7 +19,7 @@ from typing import Any, Optional
 
 from .._audit import checks as audit
 from .._audit import pending as _pending
-from .._audit.gate import Gate, Wanted
+from .._audit.auditor import Auditor, AuditSettings
 from .._audit.options import expected_from, remembered
 from .._audit.survey import Survey
 from .._clients import Clients
@@ -82,7 +82,7 @@ class Maintenance:
     """Maintenance of one repository. `outcome` tells at any time what was done so far.
 
     Args:
-        gate: The repository, and what is wanted.
+        auditor: The auditor of the repository.
         terms: What the maintenance itself may do.
         open_window: Makes a window over these parts of the repository, for so many objects.
         lock: Makes a lock of restic's in the bucket of what restic wrote.
@@ -92,17 +92,17 @@ class Maintenance:
 
     def __init__(
         self,
-        gate: Gate,
+        auditor: Auditor,
         terms: Terms,
         open_window: Callable[[Parts, int], WindowSession],
         lock: Callable[[bytes], ResticLock],
         sleep: Callable[[float], None] = time.sleep,
         fence: Callable[[Callable[[str], object]], AbstractContextManager[object]] = lambda warn: nullcontext(),
     ) -> None:
-        self.gate = gate
-        self.restic = gate.restic
+        self.auditor = auditor
+        self.restic = auditor.restic
         self.terms = terms
-        self.name = gate.name
+        self.name = auditor.name
         self.lock = lock
         self.sleep = sleep
         self.fence = fence
@@ -112,8 +112,8 @@ class Maintenance:
         self.warnings: list[str] = []
         self.snapshots: dict[str, list[dict[str, Any]]] = {"removed": [], "kept": []}
         self.figures = dict.fromkeys(FIGURES, 0)
-        self.preparation = Preparation(gate, terms.prune_timeout, remembered=not terms.dry_run)
-        self.commit = Commit(gate.s3, gate.name, open_window, terms.open_timeout, sleep=sleep, lost=self._lost)
+        self.preparation = Preparation(auditor, terms.prune_timeout, remembered=not terms.dry_run)
+        self.commit = Commit(auditor.s3, auditor.name, open_window, terms.open_timeout, sleep=sleep, lost=self._lost)
 
     @property
     def behind(self) -> str | None:
@@ -135,13 +135,13 @@ class Maintenance:
             "predicted_by": self.predicted_by,
             "windows": [{name: window.get(name) for name in _WINDOW_FIELDS} for window in self.commit.windows],
             "fences": [told for told in map(fence_told, self.fences) if told],
-            "findings": [finding.as_dict() for finding in self.gate.findings],
+            "findings": [finding.as_dict() for finding in self.auditor.findings],
         }
 
     def run(self) -> None:
         """Do it. The outcome is there also when this raises."""
         try:
-            with signals_raise(self.gate.wanted.time_limit):
+            with signals_raise(self.auditor.settings.time_limit):
                 self._run()
         except Interrupted as signal:
             end = "what was open is closed." if self.commit.windows else "nothing was deleted."
@@ -162,33 +162,33 @@ class Maintenance:
 
     def _once(self) -> bool:
         """Judge, prepare and commit; False when it has to begin anew."""
-        gate = self.gate
-        found = gate.look(probe=True)
-        gate.identified(found)
-        if gate.unused(found.objects):
+        auditor = self.auditor
+        found = auditor.look(probe=True)
+        auditor.identified(found)
+        if auditor.unused(found.objects):
             return True
-        gate.opened(found, count=True)
-        gate.contents(found)
-        decisions = gate.decide(found)
+        auditor.opened(found, count=True)
+        auditor.contents(found)
+        decisions = auditor.decide(found)
         if self.terms.dry_run:
             self._predict(found, decisions)
             return True
         self._report(decisions, ())
-        prepared = self.preparation.run(gate.finished(found), _going(decisions))
+        prepared = self.preparation.run(auditor.finished(found), _going(decisions))
         if prepared.deletes:
             return self._commit(prepared, decisions)
-        gate.remember(found.objects)
+        auditor.remember(found.objects)
         return True
 
     # From the proof to the deletion ----------------------------------------------------------------------------------
 
     def _commit(self, prepared: Prepared, decisions: list[Decision]) -> bool:
-        if self.gate.wanted.folder:
-            _pending.deletes(self.gate.wanted.folder, prepared.deletes)
+        if self.auditor.settings.folder:
+            _pending.deletes(self.auditor.settings.folder, prepared.deletes)
         for attempt in range(_LOCK_ATTEMPTS):
             # What is checked in less time than a fence needs to hold is checked meanwhile; else while nobody is kept out.
             later = not attempt and prepared.seconds < self.terms.fence_seconds
-            if not later and not self.preparation.judge(prepared, self.gate.look()):
+            if not later and not self.preparation.judge(prepared, self.auditor.look()):
                 return False
             self._await_other_restics(prepared.found)
             if not later and elapsed() - prepared.checked > _LOCK_AGE and not self.preparation.renew(prepared):
@@ -206,7 +206,7 @@ class Maintenance:
         with self.fences[-1] as fence:
             # While the fence comes up: nobody is kept out in vain for as long as that takes.
             if unchecked or (isinstance(fence, FenceHolder) and self.terms.fence_seconds):
-                found = self.gate.look()
+                found = self.auditor.look()
                 if not self._alone(prepared, found, last or unchecked):
                     return None
                 if not self.preparation.judge(prepared, found):
@@ -216,7 +216,7 @@ class Maintenance:
                 with lock:
                     if isinstance(fence, FenceHolder):
                         fence.await_open()
-                    found = self.gate.look()
+                    found = self.auditor.look()
                     return (
                         self._delete(prepared, found, decisions)
                         if self._alone(prepared, found, last, lock.key)
@@ -237,23 +237,23 @@ class Maintenance:
 
     def _delete(self, prepared: Prepared, found: Survey, decisions: list[Decision]) -> bool:
         """Delete what was prepared, unless what came since forbids it."""
-        gate = self.gate
+        auditor = self.auditor
         if not self.preparation.judge(prepared, found):
             return False
         try:
             left = self.commit.run({part: prepared.below(part) for part in PARTS})
         except BaseException:
             with suppress(HoldfastError):
-                self._account(prepared, found, gate.listed(), decisions)
+                self._account(prepared, found, auditor.listed(), decisions)
             raise
-        after = gate.look(probe=True)
+        after = auditor.look(probe=True)
         self._account(prepared, found, after, decisions)
         intro = f"Maintenance of {self.name} found after it had deleted"
-        planned = [gate.prefix + key for key in prepared.deletes]
-        gate.note(audit.vanished(found.objects, after.objects, planned), intro)
-        gate.note(audit.leftovers(left), intro)
-        gate.enforced(after, f"After maintenance of {self.name}")
-        gate.remember(after.objects)
+        planned = [auditor.prefix + key for key in prepared.deletes]
+        auditor.note(audit.vanished(found.objects, after.objects, planned), intro)
+        auditor.note(audit.leftovers(left), intro)
+        auditor.enforced(after, f"After maintenance of {self.name}")
+        auditor.remember(after.objects)
         return True
 
     def _await_other_restics(self, found: Survey) -> None:
@@ -266,7 +266,7 @@ class Maintenance:
             if awake() >= deadline and (locks := self._without_stale_locks(found)):
                 stored = {key: item.last_modified for key, item in locks.items()}
                 blocking = audit.other_restics(stored, self.terms.lock_wait)
-                self.gate.note(blocking, f"No window is opened for {self.name}")
+                self.auditor.note(blocking, f"No window is opened for {self.name}")
             self.sleep(2)
             locks = self._locks()
 
@@ -276,22 +276,22 @@ class Maintenance:
         A host may have written locks that restic cannot read in a moment. Then none of them is removed, and they are told as
         those of somebody else.
         """
-        with self.gate.served(self.gate.view(found.objects, locks="live")) as restic, suppress(ResticError):
+        with self.auditor.served(self.auditor.view(found.objects, locks="live")) as restic, suppress(ResticError):
             restic.run(["unlock"], timeout=_UNLOCKING, memory=ONE_OBJECT, preexec_fn=dies_with_parent(signal.SIGKILL))
         return self._locks()
 
     def _locks(self) -> dict[str, S3Object]:
-        return Survey(locks=self.gate.objects("locks")).restic_locks()
+        return Survey(locks=self.auditor.objects("locks")).restic_locks()
 
     # The account -----------------------------------------------------------------------------------------------------
 
     def _account(self, prepared: Prepared, before: Survey, after: Survey, decisions: list[Decision]) -> None:
-        start = f"{self.gate.prefix}snapshots/"
+        start = f"{self.auditor.prefix}snapshots/"
         gone = {key[len(start) :] for key in before.objects.keys() - after.objects.keys() if key.startswith(start)}
         self._report(decisions, gone)
-        judged, start = prepared.found.objects, f"{self.gate.prefix}data/"
+        judged, start = prepared.found.objects, f"{self.auditor.prefix}data/"
         old, new = ({key for key in found if key.startswith(start)} for found in (judged, after.objects))
-        added = {self.gate.prefix + key for key in prepared.added}
+        added = {self.auditor.prefix + key for key in prepared.added}
         self.changed = bool(judged.keys() - after.objects.keys())
         removed = sum(judged[key].size for key in old - new)
         self.figures.update(
@@ -301,7 +301,7 @@ class Maintenance:
         )
 
     def _report(self, decisions: Iterable[Decision], gone: Collection[str]) -> None:
-        described = self.gate.described
+        described = self.auditor.described
         self.snapshots = {
             "removed": [described[decision.id] for decision in decisions if decision.id in gone],
             "kept": [
@@ -316,8 +316,8 @@ class Maintenance:
     def _predict(self, found: Survey, decisions: list[Decision]) -> None:
         """Prepare without the bucket; where that does not fit on this machine, have restic count."""
         going = _going(decisions)
-        with kept_here(self.gate) as folder:
-            prepared = self.preparation.predict(self.gate.finished(found), going, folder)
+        with kept_here(self.auditor) as folder:
+            prepared = self.preparation.predict(self.auditor.finished(found), going, folder)
         self._report(decisions, going)
         if prepared:
             self.predicted_by = PREPARATION
@@ -338,13 +338,13 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
     params = clients.params
     _check_seconds(params)
     audit.parse_limit(params["max_remove"], 0)
-    wanted = Wanted(
+    settings = AuditSettings(
         policy=policy_from(params),
         expected=expected_from(params),
         max_remove=params["max_remove"],
         **remembered(clients),
     )
-    restic = clients.restic(wanted.record.key_id if wanted.record else None)
+    restic = clients.restic(settings.record.key_id if settings.record else None)
 
     make = partial(S3, endpoint(params), *clients.keys, bucket=clients.bucket)
 
@@ -372,8 +372,8 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
 
     fence_seconds = 0.0 if params["fence"] == NEVER else params["fence_seconds"]
     terms = Terms(params["lock_wait"], params["prune_timeout"], params["open_timeout"], fence_seconds, dry_run)
-    gate = Gate(restic, clients.s3, clients.cloudflare, wanted, clients.lock_probe)
-    maintenance = Maintenance(gate, terms, window, lock, fence=partial(fence_for, clients))
+    auditor = Auditor(restic, clients.s3, clients.cloudflare, settings, clients.lock_probe)
+    maintenance = Maintenance(auditor, terms, window, lock, fence=partial(fence_for, clients))
     return maintenance
 
 

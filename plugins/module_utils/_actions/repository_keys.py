@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
-from .._audit.gate import Gate, Wanted
+from .._audit.auditor import Auditor, AuditSettings
 from .._audit.options import recorded
 from .._audit.survey import Survey
 from .._clients import Clients
@@ -62,7 +62,7 @@ class RepositoryKeys:
     """The keys of one repository. `outcome` tells at any time what was done so far.
 
     Args:
-        gate: The repository, its record and its copies.
+        auditor: The repository, its record and its copies.
         open_window: Makes a window over these parts, behind the fence of this holder.
         fence: Makes what keeps the hosts out meanwhile.
         lock_wait: Seconds to wait for backups that run.
@@ -70,7 +70,7 @@ class RepositoryKeys:
         sleep: Waits for so many seconds.
     """
 
-    gate: Gate
+    auditor: Auditor
     open_window: Callable[[tuple[str, ...], str | None], WindowSession]
     fence: Callable[[Callable[[str], object]], AbstractContextManager[object]]
     lock_wait: float = 600.0
@@ -90,9 +90,9 @@ class RepositoryKeys:
     @property
     def record(self) -> Record:
         """What is remembered of the repository; without that nothing is done to its keys."""
-        if self.gate.wanted.record is None:
-            raise RepositoryError(f"There is no record of {self.gate.name}.")
-        return self.gate.wanted.record
+        if self.auditor.settings.record is None:
+            raise RepositoryError(f"There is no record of {self.auditor.name}.")
+        return self.auditor.settings.record
 
     @property
     def outcome(self) -> dict[str, Any]:
@@ -113,22 +113,22 @@ class RepositoryKeys:
         try:
             with signals_raise():
                 if state == PRESENT:
-                    self.present(new_password or self.gate.restic.repository.password)
+                    self.present(new_password or self.auditor.restic.repository.password)
                 else:
-                    self.only(self.gate.restic.repository.password)
+                    self.only(self.auditor.restic.repository.password)
         except Interrupted as signal:
             raise RepositoryError(
-                f"The change of keys of {self.gate.name} was ended by {signal}; what was open is closed, and every key that is "
-                "in use goes on working. Run it again."
+                f"The change of keys of {self.auditor.name} was ended by {signal}; the window is closed, and every key in use "
+                "still works. Run it again."
             ) from signal
 
     def present(self, password: str) -> None:
         """Have a key that this password opens, in the repository and in the record."""
-        self.gate.restic.require(MINIMUM, "A new password")
-        _refuse_password(password, self.gate.name)
-        found = self.gate.listed()
+        self.auditor.restic.require(MINIMUM, "A new password")
+        _refuse_password(password, self.auditor.name)
+        found = self.auditor.listed()
         self._before = self._after = list(self.record.keys)
-        names = self.gate.names(found.objects, "keys")
+        names = self.auditor.names(found.objects, "keys")
         self.key_id = self._opened_by(found, self.record.keys, password) or ""
         if self.key_id:
             return
@@ -151,7 +151,7 @@ class RepositoryKeys:
         foreign = [name for name in unknown if name != ours]
         if foreign:
             raise RepositoryError(
-                f"keys/ of {self.gate.name} holds {len(foreign)} objects that were not recorded, the first is "
+                f"keys/ of {self.auditor.name} holds {len(foreign)} objects that were not recorded, the first is "
                 f"{foreign[0][:12]}: look at them with the recover playbook (holdfast_recover=judge) before the password is "
                 "changed; nothing was added."
             )
@@ -159,14 +159,14 @@ class RepositoryKeys:
 
     def _opened_by(self, found: Survey, names: Iterable[str], password: str) -> str | None:
         """The first of these keys that the password opens; restic sees one at a time, and no other."""
-        prefix = self.gate.prefix
+        prefix = self.auditor.prefix
         for name in sorted(set(names)):
             keys = (f"{prefix}config", f"{prefix}keys/{name}")
             objects = {key: item for key, item in found.objects.items() if key in keys}
             if len(objects) < len(keys):
                 continue
-            with serve(View(self.gate.s3, prefix, objects)) as address:
-                restic = self.gate.restic.through(address).opened_by(name, password)
+            with serve(View(self.auditor.s3, prefix, objects)) as address:
+                restic = self.auditor.restic.through(address).opened_by(name, password)
                 try:
                     restic.open(self.record.repository_id)
                 except ResticError as error:
@@ -178,40 +178,40 @@ class RepositoryKeys:
 
     def _add(self, before: Collection[str], password: str) -> str:
         """Have restic add the key; it opens it once itself, and removes it where that fails."""
-        _add_key(self.gate.restic, password)
-        found = self.gate.listed()
-        new = set(self.gate.names(found.objects, "keys")) - set(before)
+        _add_key(self.auditor.restic, password)
+        found = self.auditor.listed()
+        new = set(self.auditor.names(found.objects, "keys")) - set(before)
         name = self._opened_by(found, new, password)
         if name is None:
             raise RepositoryError(
-                f"restic added a key to {self.gate.name}, but the new password opens none of {len(new)} new keys: the old "
+                f"restic added a key to {self.auditor.name}, but the new password opens none of {len(new)} new keys: the old "
                 "password goes on working, and nothing was recorded."
             )
         return name
 
     def _keep(self, name: str) -> None:
         """Record the key with a copy, before any host gets its password."""
-        content = self.gate.s3.get(f"{self.gate.prefix}keys/{name}")
+        content = self.auditor.s3.get(f"{self.auditor.prefix}keys/{name}")
         record = replace(self.record, keys=sorted({*self.record.keys, name}))
-        save(self.gate.wanted.folder, record, {f"keys/{name}": content})
+        save(self.auditor.settings.folder, record, {f"keys/{name}": content})
         self.key_id, self._after = name, record.keys
 
     # Removing, in a window -------------------------------------------------------------------------------------------
 
     def only(self, password: str) -> None:
         """Have no recorded key but the one that this password opens."""
-        self.gate.restic.require(MINIMUM, "Removing a key")
-        found = self.gate.look(probe=True)
-        self.gate.identified(found)
+        self.auditor.restic.require(MINIMUM, "Removing a key")
+        found = self.auditor.look(probe=True)
+        self.auditor.identified(found)
         kept = self._opened_by(found, self.record.keys, password)
         if kept is None:
             raise RepositoryError(
-                f"The password of {self.gate.name} opens none of its recorded keys; nothing was removed. Write the password "
+                f"The password of {self.auditor.name} opens none of its recorded keys; nothing was removed. Write the password "
                 "that is in use into holdfast_password."
             )
         known = {*self.record.keys, *self.record.leaving}
         going = sorted(known - {kept})
-        there = [name for name in going if f"{self.gate.prefix}keys/{name}" in found.objects]
+        there = [name for name in going if f"{self.auditor.prefix}keys/{name}" in found.objects]
         self.key_id, self._before, self._after = kept, sorted({kept, *there}), [kept]
         self._recorded = self.record != self.record.opened_by(kept, [])
         if self.check_mode:
@@ -224,27 +224,27 @@ class RepositoryKeys:
         if self._recorded:
             self._write(self.record.opened_by(kept, []))
         for name in going:
-            forget(self.gate.wanted.folder, f"keys/{name}")
+            forget(self.auditor.settings.folder, f"keys/{name}")
 
     def _write(self, record: Record) -> None:
         """Keep the record, which from now on is what the repository is judged by, with a copy of its one key."""
         name = f"keys/{record.key_id}"
-        content = self.gate.wanted.copies.get(name) or self.gate.s3.get(self.gate.prefix + name)
-        save(self.gate.wanted.folder, record, {name: content})
-        self.gate.wanted = replace(self.gate.wanted, record=record)
+        content = self.auditor.settings.copies.get(name) or self.auditor.s3.get(self.auditor.prefix + name)
+        save(self.auditor.settings.folder, record, {name: content})
+        self.auditor.settings = replace(self.auditor.settings, record=record)
 
     def _remove(self, kept: str, going: list[str]) -> None:
         """Delete exactly these keys, while the hosts are kept out."""
-        prefix = self.gate.prefix
+        prefix = self.auditor.prefix
         self._await_backups()
         fence = self.fence(self.warnings.append)
         try:
             with fence:
                 if isinstance(fence, FenceHolder):
                     fence.await_open()
-                    self.gate.identified(self.gate.look(probe=True))
+                    self.auditor.identified(self.auditor.look(probe=True))
                 removal = Removal(
-                    self.gate.s3,
+                    self.auditor.s3,
                     prefix,
                     [f"{prefix}keys/{name}" for name in going],
                     datetime.min.replace(tzinfo=timezone.utc),
@@ -259,12 +259,12 @@ class RepositoryKeys:
         finally:
             told = fence_told(fence)
             self.fences += [told] if told else []
-        self.gate.enforced(self.gate.look(probe=True), f"After a key of {self.gate.name} was removed")
+        self.auditor.enforced(self.auditor.look(probe=True), f"After a key of {self.auditor.name} was removed")
 
     def _await_backups(self) -> None:
         """Let a backup end that runs, as far as it does not take for ever: it would wait for the end of the fence."""
         deadline = awake() + self.lock_wait
-        while Survey(locks=self.gate.objects("locks")).restic_locks() and awake() < deadline:
+        while Survey(locks=self.auditor.objects("locks")).restic_locks() and awake() < deadline:
             self.sleep(2)
 
 
@@ -299,9 +299,9 @@ def keys_for(clients: Clients, check_mode: bool) -> RepositoryKeys:
     _check_seconds(params)
     record, copies, path = recorded(params["record_dir"], clients.bucket, clients.prefix)
     refuse_frozen(params["record_dir"], clients.bucket, clients.prefix)
-    wanted = Wanted(repository_id=params["repository_id"], record=record, copies=copies, folder=path)
+    settings = AuditSettings(repository_id=params["repository_id"], record=record, copies=copies, folder=path)
     restic = clients.restic(record.key_id if record else None)
-    gate = Gate(restic, clients.s3, clients.cloudflare, wanted, clients.lock_probe)
+    auditor = Auditor(restic, clients.s3, clients.cloudflare, settings, clients.lock_probe)
 
     def window(parts: tuple[str, ...], behind: str | None) -> WindowSession:
         return WindowSession(
@@ -321,7 +321,7 @@ def keys_for(clients: Clients, check_mode: bool) -> RepositoryKeys:
 
     timeouts = {"open_timeout": _OPEN_TIMEOUT, "close_timeout": _CLOSE_TIMEOUT, "log_path": None}
     clients.params = {**params, **timeouts}
-    return RepositoryKeys(gate, window, partial(fence_for, clients), params["lock_wait"], check_mode)
+    return RepositoryKeys(auditor, window, partial(fence_for, clients), params["lock_wait"], check_mode)
 
 
 def _check_seconds(params: Mapping[str, Any]) -> None:

@@ -85,8 +85,8 @@ def choose(restic: Restic, selection: Selection) -> tuple[list[Snapshot], list[s
     newest = {_paths(snapshot["paths"]): snapshot for snapshot in sorted(found, key=_age)}
     if not latest or selection.jobs is None:
         return [max(found, key=_age)], warnings
-    wanted, more = newest_of_each(newest, selection.jobs, name)
-    return sorted(wanted, key=_age), warnings + more
+    of_jobs, more = newest_of_each(newest, selection.jobs, name)
+    return sorted(of_jobs, key=_age), warnings + more
 
 
 def newest_of_each(
@@ -115,8 +115,8 @@ def newest_of_each(
         )
     if not jobs:
         return list(newest.values()), []
-    wanted = [_paths(job["paths"]) for job in jobs]
-    return [newest[paths] for paths in dict.fromkeys(wanted)], []
+    paths_of_jobs = [_paths(job["paths"]) for job in jobs]
+    return [newest[paths] for paths in dict.fromkeys(paths_of_jobs)], []
 
 
 def _age(snapshot: Snapshot) -> tuple[Any, str]:
@@ -144,12 +144,12 @@ class How:
 
 def restore(restic: Restic, selection: Selection, target: Target, how: How) -> dict[str, Any]:
     """Restore, and return the result of the module. All that is meant is judged before anything is written."""
-    wanted = _absolute(selection.include)
+    included = _absolute(selection.include)
     snapshots, warnings = choose(restic, selection)
     if target.filled or len(snapshots) > 1:
         restic.require(RESTIC_OVERWRITES, "Restoring over files")
     listings = [
-        listed(restic, snapshot["id"], target.path, devices=how.special, wanted=wanted) for snapshot in snapshots
+        listed(restic, snapshot["id"], target.path, devices=how.special, included=included) for snapshot in snapshots
     ]
     _refuse_missing(restic, snapshots, listings)
     if any(listing.bad_names for listing in listings):
@@ -211,9 +211,9 @@ def _result(
     }
 
 
-def listed(restic: Restic, snapshot: str, target: str, *, devices: bool, wanted: Iterable[str] = ()) -> Listing:
-    """What a snapshot lists, judged, and which of the wanted paths it lacks."""
-    listing = Listing(devices=devices, room=LONGEST_PATH - len(os.fsencode(target)) - 1, wanted=wanted)
+def listed(restic: Restic, snapshot: str, target: str, *, devices: bool, included: Iterable[str] = ()) -> Listing:
+    """The judged listing of a snapshot, and which of the included paths it lacks."""
+    listing = Listing(devices=devices, room=LONGEST_PATH - len(os.fsencode(target)) - 1, included=included)
     with tempfile.TemporaryFile() as said:
         process = restic.start(["ls", "--json", "--no-lock", snapshot], stderr=said)
         try:
@@ -252,8 +252,8 @@ def _arguments(restic: Restic, selection: Selection, how: How, listing: Listing)
     args += [f"--include=!{one}" if included else f"--exclude={one}" for one in listing.patterns]
     if not how.special and restic.version() >= RESTIC_CHOOSES_ATTRIBUTES:
         # Attributes of the system, which need more than a restore gets. Capabilities are taken away, and told, afterwards.
-        unwanted = ["trusted.*", "security.[^c]*" if os.geteuid() == 0 else "security.*"]
-        args += [f"--exclude-xattr={pattern}" for pattern in unwanted]
+        excluded = ["trusted.*", "security.[^c]*" if os.geteuid() == 0 else "security.*"]
+        args += [f"--exclude-xattr={pattern}" for pattern in excluded]
     # Long runs of zeros come back as holes: a disk image that was sparse could fill the disk otherwise.
     args += ["--sparse", "--json"] if restic.version() >= RESTIC_OVERWRITES else []
     # Each entry is told only where it is asked for.

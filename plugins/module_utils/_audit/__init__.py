@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Safety checks of what a host wrote: listing, index, contents, snapshots, the baseline; and the gate that maintenance passes.
+"""Safety checks of what a host wrote: listing, index, contents, snapshots, the baseline; and the auditor, which runs them.
 
-May import: all above but `_windows`. Callers use `Gate`, `Finding`.
+May import: all above but `_windows`. Callers use `Auditor`, `Finding`.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The gate: what has to be in order before a window may open. Pure: facts in, findings out.
+"""Safety checks: they turn facts into findings, some of which block maintenance. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -72,17 +72,17 @@ class Finding:
         return {**asdict(self), "objects": objects, "id": self.id}
 
 
-class GateError(HoldfastError):
+class AuditError(HoldfastError):
     """Findings that say: not a step further."""
 
 
 def stop_if_blocked(findings: Iterable[Finding], intro: str) -> None:
-    """Raise GateError when one of the findings says that it must not go on."""
+    """Raise AuditError when one of the findings blocks."""
     blocking = [finding for finding in findings if finding.severity == BLOCK]
     if blocking:
         first, more = blocking[0], len(blocking) - 1
         others = f" ({more} more findings like this.)" if more else ""
-        raise GateError(f"{intro}: {first.evidence} {first.what_to_do}{others}")
+        raise AuditError(f"{intro}: {first.evidence} {first.what_to_do}{others}")
 
 
 def below(part: str, names: Iterable[str]) -> tuple[str, ...]:
@@ -114,9 +114,11 @@ def locks(rules: list[Rule], prefix: str, now: datetime) -> list[Finding]:
             Finding("foreign_rule", BLOCK, in_the_way_sentence(rule, prefix), "Nothing was unlocked.")
             for rule in foreign
         ]
-    wanted = {rule_id(prefix, part) for part in PARTS}
+    desired = {rule_id(prefix, part) for part in PARTS}
     kinds = {
-        rule["condition"]["type"] for rule in rules if rule["id"] in wanted and not condition_problem(rule["condition"])
+        rule["condition"]["type"]
+        for rule in rules
+        if rule["id"] in desired and not condition_problem(rule["condition"])
     }
     if kinds != {"Indefinite"}:
         evidence = f"The lock set ends by itself ({', '.join(sorted(kinds))}): packs that are still needed become free."
@@ -124,8 +126,8 @@ def locks(rules: list[Rule], prefix: str, now: datetime) -> list[Finding]:
     return []
 
 
-def enforcement(states: Mapping[str, str], wanted: str = "locked") -> list[Finding]:
-    """Every prefix must answer the probe as wanted.
+def enforcement(states: Mapping[str, str], desired: str = "locked") -> list[Finding]:
+    """Every prefix must answer the probe as desired.
 
     Args:
         states: What the probe said ("locked", "open", "missing") of each prefix.
@@ -138,7 +140,7 @@ def enforcement(states: Mapping[str, str], wanted: str = "locked") -> list[Findi
             "Look at the bucket's rules and the repository before anything else.",
         )
         for prefix, state in states.items()
-        if state != wanted
+        if state != desired
     ]
 
 
@@ -148,11 +150,11 @@ def identity(config_id: Optional[str], expected: Iterable[Optional[str]]) -> lis
         Finding(
             "repository_id",
             BLOCK,
-            f"The repository's id is {config_id}, but {wanted} was recorded.",
+            f"The repository's id is {config_id}, but {desired} was recorded.",
             "Somebody replaced the repository, or the record belongs to another one.",
         )
-        for wanted in sorted({wanted for wanted in expected if wanted})
-        if wanted != config_id
+        for desired in sorted({desired for desired in expected if desired})
+        if desired != config_id
     ]
 
 

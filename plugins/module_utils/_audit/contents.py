@@ -195,9 +195,9 @@ class Contents:
             scratch.remove([f"index/{name}"])
 
 
-def has_blob(baseline: Baseline, wanted: set[str]) -> set[str]:
+def has_blob(baseline: Baseline, ids: set[str]) -> set[str]:
     """Which of these blobs are in some pack."""
-    short = {short_id(name): name for name in wanted if re.fullmatch(r"[0-9a-f]{64}", name)}
+    short = {short_id(name): name for name in ids if re.fullmatch(r"[0-9a-f]{64}", name)}
     found: set[str] = set()
     for pack in baseline.packs.values():
         found.update(short[blob] for blob in pack.contents.short_ids() if blob in short)

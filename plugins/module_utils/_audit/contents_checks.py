@@ -120,10 +120,10 @@ def strangers(listed: Listing, top: Iterable[str]) -> list[Finding]:
 
 
 def uploads(keys: Collection[str]) -> list[Finding]:
-    """restic's objects are too small to be uploaded in parts: somebody else has tried to."""
+    """restic's objects are too small for a multipart upload: another program has begun one."""
     if not keys:
         return []
-    evidence = f"There are {some(keys, 'objects onto which an upload in parts was begun, which restic does not do')}."
+    evidence = f"There are {some(keys, 'unfinished multipart uploads onto objects, which restic never makes')}."
     what = (
         "Look at the host: that is how somebody may have tried to replace them. The parts are removed after some days."
     )

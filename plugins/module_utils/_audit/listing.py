@@ -86,11 +86,11 @@ class Listing:
     Args:
         devices: Whether devices are restored.
         room: How many bytes a path of the snapshot may have below the target.
-        wanted: Paths that it should list; those that it does not are left in `missing`.
+        included: Paths that it should list; those that it does not are left in `missing`.
     """
 
-    def __init__(self, *, devices: bool = False, room: int = LONGEST_PATH, wanted: Iterable[str] = ()) -> None:
-        self.missing = set(wanted)
+    def __init__(self, *, devices: bool = False, room: int = LONGEST_PATH, included: Iterable[str] = ()) -> None:
+        self.missing = set(included)
         self.left_out: list[LeftOut] = []
         self._devices = devices
         self._room = room

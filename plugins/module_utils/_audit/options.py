@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The options that restic_audit and restic_prune share, and what the gate makes of them. Documented in the fragment gate.
+"""The options that restic_audit and restic_prune share, as settings of the auditor. Documented in the fragment auditor.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -18,8 +18,8 @@ from .._common.errors import HoldfastError
 from .._common.record import Record, folder, load, no_record, stored
 from .snapshot_checks import Expected
 
-# doc fragment: gate
-GATE = {
+# doc fragment: audit
+AUDIT = {
     "record_dir": {"type": "path"},
     "duplicates": {"type": "str", "choices": ["verify", "refuse"], "default": "verify"},
     "expected_hosts": {"type": "list", "elements": "str", "default": []},
@@ -53,7 +53,7 @@ def expected_from(params: Mapping[str, Any]) -> Expected:
 
 
 def remembered(clients: Clients) -> dict[str, Any]:
-    """The fields of the gate's Wanted that come from the record, and how to compare with it."""
+    """The fields of AuditSettings that come from the record, and how to compare with it."""
     params = clients.params
     record, copies, path = recorded(params["record_dir"], clients.bucket, clients.prefix)
     return {

@@ -25,7 +25,7 @@ from .._restic.process import SOME_OBJECTS, memory_for
 from .index_claims import LARGEST_TEXT, PackContents, claims
 
 FOLDERS = ("data", "index", "keys", "locks", "snapshots")
-_PREFIX = "holdfast-gate-"
+_PREFIX = "holdfast-audit-"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from .snapshot_checks import Expected
 
 
 @dataclass(frozen=True)
-class Wanted:
+class AuditSettings:
     """What the maintenance is to do, and what it may rely upon.
 
     Args:

@@ -41,7 +41,7 @@ class Survey:
         objects: What the lock set holds, by key.
         locks: What is below locks/, by key.
         top: The names of what is directly below the repository's prefix; folders end with a slash.
-        uploads: Onto what uploads in parts were begun, without the prefix.
+        uploads: The keys of unfinished multipart uploads, without the prefix.
         states: What the probe of each prefix of the lock set said; empty when nobody asked.
     """
 

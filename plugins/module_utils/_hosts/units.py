@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The units of a managed host: which files are not wanted any more, and what systemd knows; runs on the host.
+"""The units of a managed host: which files must go, and what systemd knows; runs on the host.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -33,10 +33,10 @@ def timers(names: Collection[str]) -> list[str]:
     return sorted(name for name in names if name.endswith(".timer"))
 
 
-def stale(present: Collection[str], patterns: Collection[str], wanted: Collection[str]) -> list[str]:
-    """The names of unit files that match a pattern (`fnmatch`) and are not wanted."""
+def stale(present: Collection[str], patterns: Collection[str], desired: Collection[str]) -> list[str]:
+    """The names of unit files that match a pattern (`fnmatch`) and are not desired."""
     ours = {name for pattern in patterns for name in fnmatch.filter(present, pattern)}
-    return sorted(ours - set(wanted))
+    return sorted(ours - set(desired))
 
 
 def calendar_timers(units: Mapping[str, str]) -> list[str]:

@@ -87,20 +87,20 @@ def rules_of_options(options: Iterable[Mapping[str, Any]]) -> list[Rule]:
     return found
 
 
-def wanted_rules(params: Mapping[str, Any]) -> list[Rule]:
+def desired_rules(params: Mapping[str, Any]) -> list[Rule]:
     """Return the rules that the options of the module r2_bucket_lock mean."""
-    wanted = rules_of_options(params["rules"] or [])
+    desired = rules_of_options(params["rules"] or [])
     if params["repository"] is None:
-        return wanted
+        return desired
     if not params["repository_age"]:
-        return [*lock_set(params["repository"]), *wanted]
+        return [*lock_set(params["repository"]), *desired]
     if not params["accept_age"]:
         raise LockRulesError(
             "repository_age frees objects that today's snapshots may still need, because restic does not upload again "
             "what the repository has: leave it out, or set accept_age as well."
         )
     condition = {"type": "Age", "maxAgeSeconds": parse_age(params["repository_age"])}
-    return [*lock_set(params["repository"], condition), *wanted]
+    return [*lock_set(params["repository"], condition), *desired]
 
 
 # --- the plan ----------------------------------------------------------------------------------------------------
@@ -108,57 +108,57 @@ def wanted_rules(params: Mapping[str, Any]) -> list[Rule]:
 
 def plan(
     current: Iterable[Rule],
-    wanted: Iterable[Rule],
+    desired: Iterable[Rule],
     *,
     state: str,
     now: datetime,
     purge: bool = False,
     allow_whole_bucket: bool = False,
 ) -> list[Rule]:
-    """Return the document that should be there; what is already as wanted stays as it was read, in its place.
+    """Return the document that should be there; a rule that is already as desired stays as it was read, in its place.
 
     Args:
         current: The rules as read.
-        wanted: The rules asked for; only their ids count for the state absent.
+        desired: The rules asked for; only their ids count for the state absent.
         state: present, absent, or exact (these and no others).
         now: The server's time, by which leases and dates are judged.
         purge: With exact, remove other rules instead of refusing to.
         allow_whole_bucket: Accept rules without a prefix.
     """
-    current, wanted = list(current), list(wanted)
-    _check_ids(wanted)
-    names = {rule["id"] for rule in wanted}
-    after = _with_wanted(current, wanted) if state != "absent" else [r for r in current if r["id"] not in names]
+    current, desired = list(current), list(desired)
+    _check_ids(desired)
+    names = {rule["id"] for rule in desired}
+    after = _with_desired(current, desired) if state != "absent" else [r for r in current if r["id"] not in names]
     if state == "exact":
-        after = _only(after, wanted, purge)
+        after = _only(after, desired, purge)
     changed = repositories(_differing(current, after))
-    touched = [*repositories(wanted), *changed]
+    touched = [*repositories(desired), *changed]
     _check_document(current, touched)
     _check_no_live_window(current, touched, now)
     # Nobody holds the window of a repository that was touched any more: its lease goes with it.
     leases = {rule_id(prefix, "window") for prefix in touched}
     after = [rule for rule in after if rule["id"] not in leases]
     if state != "absent":
-        _check_wanted(wanted, current, now, allow_whole_bucket)
+        _check_desired(desired, current, now, allow_whole_bucket)
         _check_locks_stay_free(after, names)
     if len(after) > MAX_RULES and len(after) > len(current):
         raise LockRulesError(f"The bucket would have {len(after)} lock rules; R2 allows {MAX_RULES}.")
     return after
 
 
-def _with_wanted(current: list[Rule], wanted: list[Rule]) -> list[Rule]:
-    by_id = {rule["id"]: rule for rule in wanted}
+def _with_desired(current: list[Rule], desired: list[Rule]) -> list[Rule]:
+    by_id = {rule["id"]: rule for rule in desired}
     present = {rule["id"] for rule in current}
     kept = []
     for rule in current:
         new = by_id.get(rule["id"], rule)
         kept.append(rule if same([rule], [new]) else {**rule, **new})
-    return [*kept, *(rule for rule in wanted if rule["id"] not in present)]
+    return [*kept, *(rule for rule in desired if rule["id"] not in present)]
 
 
-def _only(rules: list[Rule], wanted: list[Rule], purge: bool) -> list[Rule]:
-    names = {rule["id"] for rule in wanted}
-    own = {rule_id(prefix, "window") for prefix in repositories(wanted)}
+def _only(rules: list[Rule], desired: list[Rule], purge: bool) -> list[Rule]:
+    names = {rule["id"] for rule in desired}
+    own = {rule_id(prefix, "window") for prefix in repositories(desired)}
     # Without it, nobody would know that a token is to be enabled again.
     kept = {rule["id"] for rule in rules if is_part(rule, FENCE)}
     others = [rule["id"] for rule in rules if rule["id"] not in names | own | kept]
@@ -179,8 +179,8 @@ def _differing(before: list[Rule], after: list[Rule]) -> list[Rule]:
 # --- what is refused ---------------------------------------------------------------------------------------------
 
 
-def _check_ids(wanted: list[Rule]) -> None:
-    for name, count in Counter(rule["id"] for rule in wanted).items():
+def _check_ids(desired: list[Rule]) -> None:
+    for name, count in Counter(rule["id"] for rule in desired).items():
         if count > 1:
             raise LockRulesError(f"The rule {name!r} is given {count} times: ids must be unique.")
         if not name or len(name.encode("utf-8", "surrogatepass")) > _MAX_BYTES or _CONTROL.search(name):
@@ -203,9 +203,9 @@ def _check_no_live_window(current: list[Rule], touched: list[str], now: datetime
             )
 
 
-def _check_wanted(wanted: list[Rule], current: list[Rule], now: datetime, allow_whole_bucket: bool) -> None:
+def _check_desired(desired: list[Rule], current: list[Rule], now: datetime, allow_whole_bucket: bool) -> None:
     there = {rule["id"]: rule for rule in current}
-    for rule in wanted:
+    for rule in desired:
         where, prefix = f"Rule {rule['id']!r}:", rule["prefix"]
         if prefix == "" and not allow_whole_bucket:
             raise LockRulesError(

@@ -90,10 +90,10 @@ def rival(rules: Iterable[Rule], prefix: str, tokens: Iterable[str], holder: str
 
     An overdue one of the same repository is taken over; one of another repository is left to the guard.
     """
-    wanted = set(tokens)
+    desired = set(tokens)
     for fence in fences(rules):
         own = fence.prefix == prefix
-        if fence.holder != holder and ((own and not fence.overdue(now)) or (not own and wanted & set(fence.tokens))):
+        if fence.holder != holder and ((own and not fence.overdue(now)) or (not own and desired & set(fence.tokens))):
             return fence
     return None
 

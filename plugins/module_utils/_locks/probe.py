@@ -68,8 +68,8 @@ class LockProbe:
         deadline, step = elapsed() + seconds, 0.5
         while True:
             found = self.states()
-            wanted = NODE if self._host is None else HOST
-            if (in_force(found) and self.asked_by == wanted) or elapsed() + step > deadline:
+            desired = NODE if self._host is None else HOST
+            if (in_force(found) and self.asked_by == desired) or elapsed() + step > deadline:
                 return found
             pause(step)
             step = min(step * 2, 5.0)
@@ -107,8 +107,8 @@ class Prober:
         for prefix in self._keys:
             self._keys[prefix] = self._client().first_key(prefix)
 
-    def until(self, wanted: str, deadline: float) -> dict[str, str]:
-        """Probe until every prefix is as wanted or the deadline is over; returns the last state of each.
+    def until(self, desired: str, deadline: float) -> dict[str, str]:
+        """Probe until every prefix is as desired or the deadline is over; returns the last state of each.
 
         A failing probe is repeated until the deadline too, and then raises S3Error.
 
@@ -118,15 +118,15 @@ class Prober:
         pause = 0.1
         while True:
             for prefix in self._keys:
-                if states.get(prefix) not in (wanted, "missing"):
+                if states.get(prefix) not in (desired, "missing"):
                     try:
                         # A key that was there under lock is gone only if the lock is: no need to look for it.
-                        states[prefix] = self._probe(prefix, present=wanted == "open")
+                        states[prefix] = self._probe(prefix, present=desired == "open")
                     except S3Error:
                         states[prefix] = "unknown"
                         if elapsed() + pause >= deadline:
                             raise
-            if all(state in (wanted, "missing") for state in states.values()) or elapsed() + pause >= deadline:
+            if all(state in (desired, "missing") for state in states.values()) or elapsed() + pause >= deadline:
                 return states
             self._pause(pause)
             pause = min(pause * 2, 1.0)

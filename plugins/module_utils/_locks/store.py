@@ -178,10 +178,10 @@ class CloudflareLocks(Cloudflare):
         started, conflicts, failures, written, unanswered = self._awake(), 0, 0, False, False
         before = current = self.lock_rules(bucket, retry_timeout=retry_timeout) if known is None else known
         while True:
-            wanted = change(current)
-            if not write or (same(current, wanted) and not always(current)):
-                return LockUpdate(before, wanted, written, unanswered)
-            is_ready = ready([*current, *wanted])
+            desired = change(current)
+            if not write or (same(current, desired) and not always(current)):
+                return LockUpdate(before, desired, written, unanswered)
+            is_ready = ready([*current, *desired])
             left = None if retry_timeout is None else max(started + retry_timeout - self._awake(), 0.0)
             if not is_ready:
                 current = self.lock_rules(bucket, retry_timeout=left)
@@ -189,7 +189,7 @@ class CloudflareLocks(Cloudflare):
                 continue
             written = True
             try:
-                after = self.replace_lock_rules(bucket, wanted, retry_timeout=left, allow_empty=allow_empty)
+                after = self.replace_lock_rules(bucket, desired, retry_timeout=left, allow_empty=allow_empty)
                 return LockUpdate(before, after, True, unanswered)
             except LockConflict as conflict:
                 conflicts += 1

@@ -71,8 +71,8 @@ class Cloudflare(Transport):
     def create_bucket(self, name: str, location_hint: str | None = None, storage_class: str | None = None) -> Bucket:
         """Create the bucket, or return it if it turns out to be there already."""
         path = self.bucket_path(name).rpartition("/")[0]
-        wanted = {"name": name, "locationHint": location_hint, "storageClass": storage_class}
-        body = {key: value for key, value in wanted.items() if value is not None}
+        desired = {"name": name, "locationHint": location_hint, "storageClass": storage_class}
+        body = {key: value for key, value in desired.items() if value is not None}
         attempt = 0
         while True:
             attempt += 1

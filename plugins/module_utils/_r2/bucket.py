@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Making a bucket as it is wanted.
+"""Making a bucket as it is desired.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -93,6 +93,6 @@ def _new(params: Mapping[str, Any]) -> Bucket:
     return {key: value for key, value in bucket.items() if value is not None}
 
 
-def _check(name: str, what: str, wanted: Any, found: Any) -> None:
-    if str(wanted).lower() != str(found).lower():
-        raise CloudflareError(f"The {what} of bucket {name!r} was set to {wanted!r}, but the API says {found!r}.")
+def _check(name: str, what: str, desired: Any, found: Any) -> None:
+    if str(desired).lower() != str(found).lower():
+        raise CloudflareError(f"The {what} of bucket {name!r} was set to {desired!r}, but the API says {found!r}.")

@@ -21,23 +21,23 @@ Rule = dict[str, Any]
 
 
 class LifecycleError(HoldfastError):
-    """The wanted lifecycle rules make no sense or are not safe."""
+    """The desired lifecycle rules make no sense or are not safe."""
 
 
-def wanted_rules(abort_multipart_days: int, rules: Iterable[dict[str, Any]]) -> list[Rule]:
+def desired_rules(abort_multipart_days: int, rules: Iterable[dict[str, Any]]) -> list[Rule]:
     """The rules that the module's options describe."""
     days = _days("abort_multipart_days", abort_multipart_days)
-    wanted = [_rule(ABORT_ID, "", {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days}})]
+    desired = [_rule(ABORT_ID, "", {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days}})]
     for rule in rules:
         if not rule["id"] or len(rule["id"]) > 255:
             raise LifecycleError(f"The id {rule['id']!r} of a lifecycle rule must have 1 to 255 characters.")
         days = _days(f"expire_days of the lifecycle rule {rule['id']!r}", rule["expire_days"])
-        wanted.append(_rule(rule["id"], rule["prefix"], {"Expiration": {"Days": days}}))
-    ids = [rule["ID"] for rule in wanted]
+        desired.append(_rule(rule["id"], rule["prefix"], {"Expiration": {"Days": days}}))
+    ids = [rule["ID"] for rule in desired]
     twice = sorted({name for name in ids if ids.count(name) > 1})
     if twice:
         raise LifecycleError(f"The lifecycle rule {twice[0]!r} is asked for more than once (or the name is reserved).")
-    return wanted
+    return desired
 
 
 def _days(name: str, days: int) -> int:
@@ -50,9 +50,9 @@ def _rule(name: str, prefix: str, action: Rule) -> Rule:
     return {"ID": name, "Status": "Enabled", "Filter": {"Prefix": prefix}, **action}
 
 
-def plan(current: list[Rule], wanted: list[Rule], *, purge: bool) -> list[Rule]:
+def plan(current: list[Rule], desired: list[Rule], *, purge: bool) -> list[Rule]:
     """The whole rule list after the change: foreign rules stay as they are and where they are, unless purged."""
-    by_id = {rule["ID"]: rule for rule in wanted}
+    by_id = {rule["ID"]: rule for rule in desired}
     after = []
     for rule in current:
         mine = by_id.pop(rule.get("ID", ""), None)

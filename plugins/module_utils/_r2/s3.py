@@ -302,7 +302,7 @@ class S3(Transfers):
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def uploads(self, prefix: str = "") -> tuple[str, ...]:
-        """The keys below the prefix onto which uploads in parts were begun and not ended; the first thousand will do."""
+        """The keys of unfinished multipart uploads below the prefix; the first thousand will do."""
         page = self._call("list_multipart_uploads", "IsTruncated", Prefix=prefix)
         return tuple(sorted({item["Key"] for item in page.get("Uploads", []) if item["Key"].startswith(prefix)}))
 

@@ -232,9 +232,9 @@ def _within(moment: datetime, newest: Optional[datetime], length: Duration) -> b
     return limit is None or moment > limit
 
 
-def _has_tags(snapshot: Snapshot, wanted: tuple[str, ...]) -> bool:
+def _has_tags(snapshot: Snapshot, desired: tuple[str, ...]) -> bool:
     own = snapshot.get("tags") or ()
-    for tag in wanted:
+    for tag in desired:
         if tag == "" and not own:
             return True
         if tag not in own:

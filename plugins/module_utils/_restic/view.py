@@ -261,7 +261,7 @@ class View:
             ViewError: There is another one, it is not what its name says, or it cannot be stored.
         """
         if key.partition("/")[0] not in (*_CHANGED, "locks"):
-            raise self.problem(f"restic wanted to write {self.prefix}{key}.")
+            raise self.problem(f"restic tried to write {self.prefix}{key}.")
         if size > (LOCK_BYTES if key.startswith("locks/") else LARGEST):
             raise ViewError(f"{key} is too large: {size} bytes.", TOO_LARGE)
         try:
@@ -282,7 +282,7 @@ class View:
             if before and before.sha256 == added.sha256 and key not in self._gone:
                 return
             if key in self._known:
-                raise self.problem(f"restic wanted to replace {self.prefix}{key}.")
+                raise self.problem(f"restic tried to replace {self.prefix}{key}.")
         etag = self._send(key, added, spool) if self.folder is None else self._keep(key, added, spool)
         with self._mutex:
             self.added[key] = replace(added, etag=etag)
@@ -336,7 +336,7 @@ class View:
             self._delete_lock(key)
             return
         if key.partition("/")[0] not in _CHANGED:
-            raise self.problem(f"restic wanted to delete {self.prefix}{key}.")
+            raise self.problem(f"restic tried to delete {self.prefix}{key}.")
         with self._mutex:
             self._item(key)
             self._gone.add(key)

@@ -129,8 +129,8 @@ class Tokens:
                     raise
                 self._sleep(wait)
         found = self.get(token_id)
-        wanted = shown({"status": (found or {}).get("status"), **token})
-        if found is None or shown(found) != wanted:
+        desired = shown({"status": (found or {}).get("status"), **token})
+        if found is None or shown(found) != desired:
             raise CloudflareError(
                 f"The API token {token.get('name')!r} is not as it was written: find out who else changes it, then run "
                 "again."

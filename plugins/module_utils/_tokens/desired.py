@@ -166,13 +166,13 @@ def _set(token: Token, name: str, value: Any) -> None:
         token.pop(name, None)
 
 
-def _expiry(wanted: str | None, found: str | None) -> str | None:
-    if not wanted:
-        return found if wanted is None else None
-    moment = parse_date(wanted)
+def _expiry(desired: str | None, found: str | None) -> str | None:
+    if not desired:
+        return found if desired is None else None
+    moment = parse_date(desired)
     if moment is None:
         raise TokenError(
-            f"{wanted!r} is no date: write it like 2027-01-31, or with a time and its zone like 2027-01-31T12:00:00Z."
+            f"{desired!r} is no date: write it like 2027-01-31, or with a time and its zone like 2027-01-31T12:00:00Z."
         )
     return found if parse_date(found) == moment else seconds(moment)
 
@@ -185,9 +185,9 @@ def seconds(moment: datetime) -> str:
 def _condition(wish: Wish, found: dict[str, Any] | None) -> dict[str, Any] | None:
     condition = dict(found or {})
     addresses = dict(condition.get("request_ip") or {})
-    for key, wanted in (("in", wish.allowed), ("not_in", wish.denied)):
-        if wanted is not None:
-            networks = [_network(text) for text in wanted]
+    for key, desired in (("in", wish.allowed), ("not_in", wish.denied)):
+        if desired is not None:
+            networks = [_network(text) for text in desired]
             if sorted(networks) != sorted(addresses.get(key) or []):
                 addresses[key] = networks
             _set(addresses, key, addresses.get(key))

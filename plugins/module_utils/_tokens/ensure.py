@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Making an API token as it is wanted.
+"""Making an API token as it is desired.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -90,15 +90,15 @@ def ensure(
         return TokenResult(before or {}, {})
     if state == "disabled":
         return _disabled(tokens, wish, before, write)
-    wanted = planned(before, wish, status=_STATUS.get(state))
-    changes = before is None or shown(before) != shown({"status": before.get("status"), **wanted})
+    desired = planned(before, wish, status=_STATUS.get(state))
+    changes = before is None or shown(before) != shown({"status": before.get("status"), **desired})
     if changes and write:
-        wanted = planned(before, wish, tokens.group_id(wish.permission), _STATUS.get(state))
+        desired = planned(before, wish, tokens.group_id(wish.permission), _STATUS.get(state))
     if before is None:
-        return _created(tokens, wanted, write, hide)
-    after = {**before, **wanted, "id": before["id"]}
+        return _created(tokens, desired, write, hide)
+    after = {**before, **desired, "id": before["id"]}
     if changes and write:
-        after = tokens.update(checked_id(before), wanted, as_it_is=state not in _STATUS)
+        after = tokens.update(checked_id(before), desired, as_it_is=state not in _STATUS)
     secret = None
     if roll and write:
         value = tokens.roll(checked_id(before))
@@ -107,10 +107,10 @@ def ensure(
     return TokenResult(before, after, roll, secret)
 
 
-def _created(tokens: Tokens, wanted: Token, write: bool, hide: Callable[[str], Any]) -> TokenResult:
+def _created(tokens: Tokens, desired: Token, write: bool, hide: Callable[[str], Any]) -> TokenResult:
     if not write:
-        return TokenResult({}, wanted)
-    made = tokens.create(wanted)
+        return TokenResult({}, desired)
+    made = tokens.create(desired)
     value = made.pop("value")
     hide(value)
     return TokenResult({}, made, secret=secret_of(value))

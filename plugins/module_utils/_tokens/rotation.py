@@ -199,11 +199,11 @@ class HostToken:
                 f"The token whose keys are in {self.file.path} is called {token.get('name')!r} and not "
                 f"{full_name(self.wish.name)!r}: somebody renamed it, so it is left alone; name it back."
             )
-        wanted = {"status": token.get("status"), **planned(token, self.wish)}
-        if shown(wanted) != shown(token) and self.write:
+        desired = {"status": token.get("status"), **planned(token, self.wish)}
+        if shown(desired) != shown(token) and self.write:
             group_id = self.tokens.group_id(self.wish.permission)
             self.tokens.update(checked_id(token), planned(token, self.wish, group_id))
-        self._note(shown(token), shown(wanted))
+        self._note(shown(token), shown(desired))
         return checked_id(token)
 
     def _settle(self, token: Token) -> str:
@@ -211,10 +211,10 @@ class HostToken:
         former = find((found for found in self.tokens.all() if found["id"] != token["id"]), self.wish.name)
         if former is not None:
             self._dismiss(former)
-        wanted = planned(token, self.wish)
-        self._note(shown(token), shown({"status": token.get("status"), **wanted}))
+        desired = planned(token, self.wish)
+        self._note(shown(token), shown({"status": token.get("status"), **desired}))
         if self.write:
-            self.tokens.update(checked_id(token), wanted)
+            self.tokens.update(checked_id(token), desired)
         return checked_id(token)
 
     def _dismiss(self, former: Token) -> None:
@@ -227,10 +227,10 @@ class HostToken:
             return
         end = seconds(self.cloudflare.server_time() + timedelta(seconds=self.former_seconds))
         wish = replace(self.wish, name=f"{self.wish.name}/former/{key_id[:8]}", expires_on=end)
-        wanted = {**planned(former, wish), "policies": former["policies"]}
-        self._note(shown(former), shown({"status": former.get("status"), **wanted}))
+        desired = {**planned(former, wish), "policies": former["policies"]}
+        self._note(shown(former), shown({"status": former.get("status"), **desired}))
         if self.write:
-            self.tokens.update(key_id, wanted)
+            self.tokens.update(key_id, desired)
 
     def _remove_expired(self) -> None:
         for token in self._family():

@@ -176,15 +176,15 @@ class FenceKeeper(Keeper):
         if not self.report["closed"]:
             self.report["closed_by_other"] = not self.doubtful and (there is None or there.holder != self.holder)
 
-    def _enable_tokens(self, cloudflare: LockStore, wanted: list[str]) -> None:
+    def _enable_tokens(self, cloudflare: LockStore, desired: list[str]) -> None:
         tokens = self._tokens()
-        for token_id in wanted:
+        for token_id in desired:
             tokens.enable(token_id, self._check_age)
         for seconds in _AFTERSHOCKS if self.unanswered or tokens.unanswered else ():
             self._pause(seconds)
             # Others may have put up a fence since, for which these are disabled.
             others = [fence for fence in fences.fences(self._read(cloudflare)) if fence.holder != self.holder]
-            for token_id in wanted:
+            for token_id in desired:
                 theirs = any(token_id in fence.tokens for fence in others)
                 if not theirs and (tokens.get(token_id) or {}).get("status") == DISABLED:
                     tokens.enable(token_id, self._check_age)

@@ -106,9 +106,9 @@ def fence_for(clients: Clients, warn: Callable[[str], object]) -> FenceHolder | 
     reach = _reach(clients, keys)
     maker = {**params, "api_token": params["fence_api_token"] or params["api_token"]}
     tokens = _told(clients, keys, reach, maker)
-    wanted = _await_others(clients, [token["id"] for token in reach.of(tokens)])
+    desired = _await_others(clients, [token["id"] for token in reach.of(tokens)])
     tokens = Tokens(cloudflare_client(maker)).all()
-    left = fences.fence_of(wanted, clients.prefix)
+    left = fences.fence_of(desired, clients.prefix)
     going = [
         token["id"]
         for token in reach.of(tokens)

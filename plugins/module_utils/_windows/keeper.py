@@ -97,7 +97,7 @@ class Keeper(Closer):
             self._acquire_mutex(deadline - elapsed())
             rules = self._read(cloudflare)
             lease = self._lease(cloudflare)
-            wanted = spec.opened(rules, self.holder, lease, cloudflare.server_time())
+            desired = spec.opened(rules, self.holder, lease, cloudflare.server_time())
             self._look()
             if self.spec.shared and not self.mutex.ours and elapsed() < deadline:
                 continue  # reading took so long that somebody else may be writing by now
@@ -106,7 +106,7 @@ class Keeper(Closer):
                 self._leased(cloudflare, lease)
                 self.opened_at = elapsed()
             try:
-                self._write(cloudflare, wanted, partial(self._begin, cloudflare))
+                self._write(cloudflare, desired, partial(self._begin, cloudflare))
             except (Throttled, Unreachable, LockConflict) as error:
                 if elapsed() + pause >= deadline:
                     raise
@@ -137,7 +137,7 @@ class Keeper(Closer):
         self.lease_until = elapsed() + (lease - cloudflare.server_time()).total_seconds()
         self.report["lease"] = format_date(lease)
 
-    def _write(self, cloudflare: LockStore, wanted: list[Rule], then: Callable[[], object] = lambda: None) -> None:
+    def _write(self, cloudflare: LockStore, desired: list[Rule], then: Callable[[], object] = lambda: None) -> None:
         """Write rules that leave something unlocked. If no answer comes, they may even take effect later."""
         self.touched = True
         asked: list[float] = []
@@ -148,7 +148,7 @@ class Keeper(Closer):
             then()
 
         try:
-            found = cloudflare.replace_lock_rules(self.spec.bucket, wanted, answered=answered)
+            found = cloudflare.replace_lock_rules(self.spec.bucket, desired, answered=answered)
         except (Throttled, Denied, NotFound) as error:
             self.lifted = self.lifted or error.after_write
             raise

@@ -80,12 +80,12 @@ def pseudo_below(paths: Sequence[str], mounted: Mapping[str, str]) -> list[str]:
     places = {
         place for place, kind in mounted.items() if kind in PSEUDO and not any(_below(one, place) for one in real)
     }
-    wanted = [os.path.normpath(path) for path in paths]
+    chosen = [os.path.normpath(path) for path in paths]
     found = [
         place
         for place in sorted({*ALWAYS_PSEUDO, *places} - {"/"})
-        if any(_below(place, path) for path in wanted)
-        and not any(path == place or _below(path, place) for path in wanted)
+        if any(_below(place, path) for path in chosen)
+        and not any(path == place or _below(path, place) for path in chosen)
     ]
     return [place for place in found if not any(_below(place, other) for other in found)]
 

@@ -31,20 +31,20 @@ def receive(server: socket.socket) -> tuple[dict[str, Any], list[int]]:
     return (json.loads(request) if request else {}), list(descriptors)
 
 
-def run(wanted: dict[str, Any], output: int, errors: int, server: socket.socket, answer: int) -> int:
+def run(request: dict[str, Any], output: int, errors: int, server: socket.socket, answer: int) -> int:
     """The exit status of a command."""
     environment = {name: os.environ[name] for name in KNOWN if name in os.environ}
     try:
         child = subprocess.Popen(
-            wanted["words"],
+            request["words"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
-            env={**environment, **wanted["environment"]},
+            env={**environment, **request["environment"]},
             start_new_session=True,
         )
     except OSError as error:
-        os.write(errors, f"holdfast-serve: {wanted['words'][0]}: {error.strerror}\n".encode())
+        os.write(errors, f"holdfast-serve: {request['words'][0]}: {error.strerror}\n".encode())
         return 127
     status = outlive(child, server, answer)
     return 128 - status if status < 0 else status
@@ -65,11 +65,11 @@ def outlive(child: subprocess.Popen[bytes], server: socket.socket, answer: int) 
 def main() -> None:
     server = socket.socket(fileno=os.dup(0))
     while True:
-        wanted, descriptors = receive(server)
-        if not wanted:
+        request, descriptors = receive(server)
+        if not request:
             return
         output, errors, answer = descriptors
-        status = run(wanted, output, errors, server, answer)
+        status = run(request, output, errors, server, answer)
         # The job may have ended meanwhile.
         with contextlib.suppress(OSError):
             os.write(answer, str(status).encode())

@@ -118,19 +118,19 @@ def fetch(options: argparse.Namespace) -> str:
         return "present"
     name = f"restic_{options.version}_linux_{options.architecture}.bz2"
     base = f"{options.url.rstrip('/')}/v{options.version}"
-    wanted = {options.checksum.lower()} if options.checksum else set()
+    expected = {options.checksum.lower()} if options.checksum else set()
     if options.key:
         sums = download(f"{base}/SHA256SUMS")
         key = pathlib.Path(options.key).read_text(encoding="utf-8")
         verify_signature(sums, download(f"{base}/SHA256SUMS.asc"), key, options.fingerprint)
-        wanted.add(listed_checksum(sums, name))
-    if not wanted:
+        expected.add(listed_checksum(sums, name))
+    if not expected:
         raise Refused(f"Nothing says what {name} must be: set restic_verify_signature or restic_checksums.")
     packed = download(f"{base}/{name}")
     found = hashlib.sha256(packed).hexdigest()
-    if wanted != {found}:
+    if expected != {found}:
         raise Refused(
-            f"{name} has the SHA-256 {found}, expected {' and '.join(sorted(wanted))}: nothing was installed."
+            f"{name} has the SHA-256 {found}, expected {' and '.join(sorted(expected))}: nothing was installed."
         )
     program = bz2.decompress(packed)
     for path, content in ((checksum, hashlib.sha256(program).hexdigest().encode()), (target, program)):

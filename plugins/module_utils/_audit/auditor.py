@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The gate: collects what `_audit.checks` judges, and stops what must not go on. Changes nothing.
+"""The auditor of a repository: collects facts, has the checks judge them, and stops maintenance when one of them blocks.
+
+It changes nothing in the bucket.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -40,7 +42,7 @@ from .contents_checks import Listing, listing
 from .duplicates import duplicates
 from .new_packs import pack_key
 from .pending import Pending
-from .settings import Wanted
+from .settings import AuditSettings
 from .survey import MOST_LISTED, Survey, at_most, survey
 
 Objects = Mapping[str, S3Object]
@@ -48,21 +50,23 @@ Objects = Mapping[str, S3Object]
 _MOST_PATHS = 20
 
 
-class Gate:
-    """The gate of one repository. Everything that it found is in `findings`."""
+class Auditor:
+    """Audits one repository. Everything that it found is in `findings`."""
 
-    def __init__(self, restic: Restic, s3: S3, cloudflare: LockStore, wanted: Wanted, lock_probe: LockProbe) -> None:
+    def __init__(
+        self, restic: Restic, s3: S3, cloudflare: LockStore, settings: AuditSettings, lock_probe: LockProbe
+    ) -> None:
         self.restic = restic
         self.s3 = s3
         self.cloudflare = cloudflare
         self.lock_probe = lock_probe
-        self.wanted = wanted
+        self.settings = settings
         self.prefix = restic.repository.prefix
         self.name = restic.repository.name
         self.findings: list[audit.Finding] = []
         self.described: dict[str, dict[str, Any]] = {}
         self.read: list[Snapshot] = []
-        self.looked_into = Contents(restic, s3, {}, wanted.read_duplicates, wanted.scratch_dir)
+        self.looked_into = Contents(restic, s3, {}, settings.read_duplicates, settings.scratch_dir)
         # As it was found; as far as it counts; with everything that was verified since; and what its file was when read.
         self.stored: Optional[Baseline] = None
         self.old: Optional[Baseline] = None
@@ -74,12 +78,12 @@ class Gate:
         self.pending = Pending()
 
     def note(self, findings: Iterable[audit.Finding], intro: str) -> None:
-        """Keep the findings; raise GateError when one of them says that it must not go on."""
+        """Keep the findings; raise AuditError when one of them blocks."""
         for finding in findings:
             full = replace(finding, objects=tuple(self.prefix + key for key in finding.objects))
             if full not in self.findings:
                 self.findings.append(full)
-        if self.wanted.stop:
+        if self.settings.stop:
             audit.stop_if_blocked(self.findings, intro)
 
     def _note(self, findings: Iterable[audit.Finding]) -> None:
@@ -110,9 +114,9 @@ class Gate:
 
     def _most_listed(self) -> Optional[int]:
         """How many objects are listed; any number where a person wants everything to be read anew."""
-        if self.wanted.rebuild:
+        if self.settings.rebuild:
             return None
-        return max(MOST_LISTED, 2 * _baseline.most_known(self.wanted.folder))
+        return max(MOST_LISTED, 2 * _baseline.most_known(self.settings.folder))
 
     def objects(self, part: str) -> dict[str, S3Object]:
         """What is below one part, by key."""
@@ -131,11 +135,11 @@ class Gate:
 
     def identified(self, found: Survey) -> None:
         """The same repository, with the same keys, as was recorded; and every prefix is really locked."""
-        wanted, record = self.wanted, self.wanted.record
+        settings, record = self.settings, self.settings.record
         self._note(_audit_contents.oversized(found.objects.values(), self.prefix))
-        there = [name for name in wanted.copies if self.prefix + name in found.objects]
-        changed = [name for name in there if not self._holds(found.objects[self.prefix + name], wanted.copies[name])]
-        expected = [wanted.repository_id, record.repository_id if record else None]
+        there = [name for name in settings.copies if self.prefix + name in found.objects]
+        changed = [name for name in there if not self._holds(found.objects[self.prefix + name], settings.copies[name])]
+        expected = [settings.repository_id, record.repository_id if record else None]
         if any(expected):
             # The recorded config is that of the recorded repository.
             known = record.repository_id if record and "config" in there and "config" not in changed else None
@@ -193,16 +197,16 @@ class Gate:
         """
         with self.reading(found.objects) as restic:
             work: dict[str, Callable[[], Any]] = {"snapshots": lambda: self._listed_snapshots(restic, found)}
-            if count and not self.wanted.folder:
+            if count and not self.settings.folder:
                 work["twice"] = lambda: duplicates(restic)
             # Without a quick key, the first of them makes restic's cache.
             answers = in_parallel(lambda name: work[name](), work, len(work) if self._quick and self._quick[0] else 1)
             twice = answers.get("twice", 0)
-            if twice and self.wanted.read_duplicates:
+            if twice and self.settings.read_duplicates:
                 # Any copy is as good as the other when all of them are intact.
                 self.sound(restic, read_data=True)
         self.read = answers["snapshots"]
-        self._note(audit.duplicates(twice, verified=self.wanted.read_duplicates))
+        self._note(audit.duplicates(twice, verified=self.settings.read_duplicates))
 
     def _listed_snapshots(self, restic: Restic, found: Survey) -> list[dict[str, Any]]:
         """Every snapshot; those that are larger than any of restic's are named, and are not part of it."""
@@ -238,14 +242,14 @@ class Gate:
         listed = listing(found.objects.values(), self.prefix)
         self._note(_audit_contents.strangers(listed, [*found.top, *found.odd_locks()]))
         self._note(_audit_contents.uploads(found.uploads))
-        known = self.baseline or (self._begin(listed, found) if self.wanted.folder else None)
+        known = self.baseline or (self._begin(listed, found) if self.settings.folder else None)
         if known is None or _audit_contents.oversized(found.objects.values(), self.prefix):
             return
         self._look_into(known.key_id)
         ours = {**self.pending.added, **(added or {})}
         own = {key for key, item in ours.items() if self._is(found.objects.get(self.prefix + key), item)}
         findings, verified = self.looked_into.inspect(
-            listed, known, own=own, deletes=self.pending.deletes, trusted=self.wanted.rebuild
+            listed, known, own=own, deletes=self.pending.deletes, trusted=self.settings.rebuild
         )
         self._note(findings)
         self.baseline = verified
@@ -264,9 +268,9 @@ class Gate:
         """Give what opens the repository to what looks into single objects."""
         quick = self._quick[0] if self._quick else None
         # After a new password has come, the one that is in use may open any of them.
-        keys = self.wanted.record.keys if self.wanted.record else [key_id]
+        keys = self.settings.record.keys if self.settings.record else [key_id]
         names = ("config", *(() if quick else (f"keys/{name}" for name in keys)))
-        there = {name: self.wanted.copies.get(name) or self.s3.get(self.prefix + name) for name in names}
+        there = {name: self.settings.copies.get(name) or self.s3.get(self.prefix + name) for name in names}
         self.looked_into.keys = {**there, **(quick.objects if quick else {})}
         self.looked_into.restic = self._opened(self.restic)
 
@@ -276,22 +280,22 @@ class Gate:
 
     def _begin(self, listed: Listing, found: Survey) -> Optional[Baseline]:
         """The baseline; without one an empty one, if everything may be read."""
-        record = self.wanted.record
+        record = self.settings.record
         repository_id = record.repository_id if record else self.restic.open()
-        self.version = _baseline.digest(self.wanted.folder)
-        self.pending = _pending.load(self.wanted.folder)
+        self.version = _baseline.digest(self.settings.folder)
+        self.pending = _pending.load(self.settings.folder)
         try:
-            self.stored = self.old = _baseline.load(self.wanted.folder, repository_id)
+            self.stored = self.old = _baseline.load(self.settings.folder, repository_id)
         except BaselineError as error:
-            if not self.wanted.rebuild:
+            if not self.settings.rebuild:
                 self._note(_audit_contents.damaged_baseline(str(error)))
                 return None
-        if self.wanted.rebuild:
+        if self.settings.rebuild:
             with self.reading(found.objects) as restic:
                 self.sound(restic, read_data=True)
             self.old = None
-        elif self.old is None and listed.bytes > self.wanted.first_read:
-            self._note(_audit_contents.no_baseline(listed.bytes, self.wanted.first_read))
+        elif self.old is None and listed.bytes > self.settings.first_read:
+            self._note(_audit_contents.no_baseline(listed.bytes, self.settings.first_read))
             return None
         return self.old or Baseline(repository_id, self.restic.repository.key_id or self.restic.current_key_id())
 
@@ -301,22 +305,22 @@ class Gate:
 
     def snapshots(self, found: Survey) -> tuple[list[Snapshot], dict[str, datetime]]:
         """Every snapshot, and when it was stored."""
-        wanted = self.wanted.expected
+        settings = self.settings.expected
         names = self.names(found.objects, "snapshots")
         uploaded = {name: found.objects[f"{self.prefix}snapshots/{name}"].last_modified for name in names}
         snapshots: list[Snapshot] = self.read
         self._note(_audit_snapshots.readable(names, snapshots))
-        self._note(_audit_snapshots.clocks(snapshots, uploaded, self._accepted(names), wanted))
+        self._note(_audit_snapshots.clocks(snapshots, uploaded, self._accepted(names), settings))
         groups = self.old.groups if self.old else ()
-        self._note(_audit_snapshots.strangers(snapshots, groups, wanted))
-        self._note(_audit_snapshots.fresh(snapshots, uploaded, wanted, self.cloudflare.server_time()))
+        self._note(_audit_snapshots.strangers(snapshots, groups, settings))
+        self._note(_audit_snapshots.fresh(snapshots, uploaded, settings, self.cloudflare.server_time()))
         self._note(self._rooted(snapshots))
         self.described = {snapshot["id"]: _described(snapshot, uploaded[snapshot["id"]]) for snapshot in snapshots}
         return snapshots, uploaded
 
     def _accepted(self, listed: Collection[str]) -> Optional[Collection[str]]:
         """The snapshots that were looked at before, or that a person vouches for; None when nothing is remembered."""
-        if self.wanted.rebuild:
+        if self.settings.rebuild:
             return listed
         return (self.old.snapshots if self.old else ()) if self.baseline else None
 
@@ -337,10 +341,10 @@ class Gate:
         def upload_time(snapshot: Snapshot) -> datetime:
             return uploaded[snapshot["id"]]
 
-        time_of = upload_time if self.wanted.expected.by_upload else claimed_time
+        time_of = upload_time if self.settings.expected.by_upload else claimed_time
         now = self.cloudflare.server_time()
-        decisions = decide(snapshots, self.wanted.policy, time_of=time_of, now=now, stored_at=upload_time)
-        self._note(audit.removals(decisions, self.wanted.max_remove))
+        decisions = decide(snapshots, self.settings.policy, time_of=time_of, now=now, stored_at=upload_time)
+        self._note(audit.removals(decisions, self.settings.max_remove))
         return decisions
 
     # What is remembered ----------------------------------------------------------------------------------------------
@@ -357,14 +361,14 @@ class Gate:
         # A snapshot that came since the snapshots were judged is new to the next run.
         snapshots = listed.snapshots.keys() & self.described.keys()
         self.baseline = self.baseline.only(snapshots, listed.indexes, listed.packs)
-        _baseline.save(self.wanted.folder, self.baseline)
-        _pending.clear(self.wanted.folder)
+        _baseline.save(self.settings.folder, self.baseline)
+        _pending.clear(self.settings.folder)
 
     def remember_unless_changed(self) -> bool:
         """Write the baseline as it is, unless somebody else has written it since it was read."""
-        if self.baseline is None or _baseline.digest(self.wanted.folder) != self.version:
+        if self.baseline is None or _baseline.digest(self.settings.folder) != self.version:
             return False
-        _baseline.save(self.wanted.folder, self.baseline)
+        _baseline.save(self.settings.folder, self.baseline)
         return True
 
     def names(self, objects: Iterable[str], part: str) -> list[str]:

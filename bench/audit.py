@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the gate reads of an honest repository that has a baseline, beside reading all of it.
+"""What an audit reads of an honest repository that has a baseline, beside reading all of it.
 
 A repository of so many packs gets its baseline, which reads everything as `restic check --read-data` does, then one more
-backup, and then the gate looks at it. Counted are the requests that the service saw, those of restic among them, and the
+backup, and then an audit looks at it. Counted are the requests that the service saw, those of restic among them, and the
 sizes of the objects that were read, each once.
 """
 
@@ -38,16 +38,16 @@ def measure() -> dict[str, Any]:
 
 
 def misses(figures: dict[str, Any]) -> list[str]:
-    """The gate reads what is new, however large the repository is."""
-    least, most = (figures[f"packs_{packs}"]["gate_bytes"] for packs in (PACKS[0], PACKS[-1]))
-    return [f"gate.gate_bytes grows from {least} to {most} with the repository"] if most > 2 * least else []
+    """An audit reads what is new, however large the repository is."""
+    least, most = (figures[f"packs_{packs}"]["audit_bytes"] for packs in (PACKS[0], PACKS[-1]))
+    return [f"auditor.audit_bytes grows from {least} to {most} with the repository"] if most > 2 * least else []
 
 
 def _compare(there: Scene) -> dict[str, Any]:
     everything = _counted(there, "everything", baseline="rebuild")
     there.back_up(NEW, 1 << 16)
-    ours = _counted(there, "gate", baseline="update")
-    ratio = round(ours["gate_bytes"] / everything["everything_bytes"], 5)
+    ours = _counted(there, "audit", baseline="update")
+    ratio = round(ours["audit_bytes"] / everything["everything_bytes"], 5)
     return {**everything, **ours, "bytes_ratio": ratio}
 
 
