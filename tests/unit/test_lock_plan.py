@@ -182,7 +182,7 @@ def test_absent_counts_ids_only_and_is_content_when_there_is_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "sentence"),
+    ("desired", "sentence"),
     [
         ([rule("a"), rule("a", "x")], "'a' is given 2 times"),
         ([rule("", "x")], "is no id"),
