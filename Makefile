@@ -66,7 +66,7 @@ lint: env shellcheck  ## ruff, yamllint, ansible-lint (production), shellcheck, 
 	@ruff format --check --quiet . || { echo "Run 'make format'."; exit 1; }
 	@yamllint --strict .
 	@shellcheck $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run tests/hosts/bed)
-	@$(PYTHON) tools/role_readmes.py --check
+	@$(PYTHON) -m tools.role_readmes --check
 	@antsibull-changelog lint && antsibull-changelog lint-changelog-yaml changelogs/changelog.yaml
 	@ansible-lint --offline -q
 
@@ -102,7 +102,7 @@ model: env  ## interleavings of everybody at one lock document; writes .results/
 format: env  ## format the Python code and rewrite generated tables
 	@ruff check --fix --quiet . || true
 	@ruff format --quiet .
-	@$(PYTHON) tools/role_readmes.py
+	@$(PYTHON) -m tools.role_readmes
 
 changelog: env  ## write CHANGELOG.rst anew, with the modules and roles that there are
 	@# Only while the first version is not released: after that, antsibull-changelog adds to what there is.

@@ -2,14 +2,13 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write the tables of variables in the roles' README files from their argument specs, or check them with --check.
+"""Write docs/variables.md and the variables of the roles' README files from the argument specs, or check them with --check.
 
 What stands between the two marker lines is generated; a README without them gets them at its end.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,41 +16,14 @@ from typing import Any
 
 import yaml
 
+from tools import variables
+from tools.markdown import cell, code, kind
+
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "variables.md"
 START = "<!-- variables: generated from meta/argument_specs.yml by `make format` -->"
 END = "<!-- end of variables -->"
-HEADER = "| Variable | Type | Default | Meaning |\n| --- | --- | --- | --- |\n"
-# Ansible's markup; what stands in the parentheses may hold escaped closing ones.
-MARKUP = re.compile(r"\b(O|V|C|E|RV|M|P|B|I|U|L)\(((?:[^)\\]|\\.)*)\)")
-
-
-def markdown(text: str) -> str:
-    """A description with Ansible's markup as the cell of a Markdown table."""
-
-    def replace(match: re.Match[str]) -> str:
-        kind, body = match[1], re.sub(r"\\(.)", r"\1", match[2])
-        if kind == "L":
-            words, link = body.rsplit(",", 1)
-            return f"[{words.strip()}]({link.strip()})"
-        around = {"B": "**", "I": "*", "U": ""}.get(kind, "`")
-        return f"{around}{body}{around}"
-
-    return re.sub(r"\s+", " ", MARKUP.sub(replace, text)).replace("|", "\\|").strip()
-
-
-def paragraphs(value: Any) -> str:
-    """A description, which is one string or a list of them."""
-    return markdown(" ".join(value) if isinstance(value, list) else str(value or ""))
-
-
-def shown(value: Any) -> str:
-    """A default as a reader would write it in YAML."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if value == "" or value is None:
-        return "''"
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()
-    return re.sub(r"\s+", " ", text).replace("|", "\\|")
+LINK = "../../docs/variables.md"
 
 
 def default_cell(name: str, option: dict[str, Any], defaults: dict[str, Any]) -> str:
@@ -59,25 +31,40 @@ def default_cell(name: str, option: dict[str, Any], defaults: dict[str, Any]) ->
     if option.get("required"):
         return "**required**"
     if "default" in option:
-        return f"`{shown(option['default'])}`"
+        return code(option["default"])
     value = defaults.get(name)
     if value is None or "{{" in str(value):
         return ""
-    return f"`{shown(value)}`"
+    return code(value)
 
 
-def rows(options: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """One line of the table for each option, suboptions behind their option."""
+def rows(options: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, list[str]]]:
+    """The name of each option and the cells of its line of the table, suboptions behind their option."""
     for name, option in options.items():
-        kind = option.get("type", "str")
-        if option.get("elements"):
-            kind = f"{kind} of {option['elements']}"
-        text = paragraphs(option.get("description"))
-        if option.get("choices"):
-            text += " One of " + ", ".join(f"`{shown(choice)}`" for choice in option["choices"]) + "."
-        yield f"| `{prefix}{name}` | {kind} | {default_cell(name, option, {} if prefix else defaults)} | {text} |\n"
-        inner = "[]." if kind.startswith("list") else "."
+        top = name if not prefix else ""
+        cells = [
+            f"`{prefix}{name}`",
+            kind(option),
+            default_cell(name, option, {} if prefix else defaults),
+            cell(option),
+        ]
+        yield top, cells
+        inner = "[]." if option.get("type") == "list" else "."
         yield from rows(option.get("options") or {}, {}, f"{prefix}{name}{inner}")
+
+
+def table(options: dict[str, Any], defaults: dict[str, Any], entries: dict[str, list[str]]) -> str:
+    """The table; where there are several entry points, with those that read each variable."""
+    several = {name for names in entries.values() for name in names}
+    head = ["Variable", "Type", "Default", *(["Entry points"] if len(several) > 1 else []), "Meaning"]
+    lines = [head, ["---"] * len(head)]
+    for name, cells in rows(options, defaults):
+        if len(several) > 1:
+            where = entries.get(name, [])
+            told = "all" if set(where) == several else ", ".join(f"`{one}`" for one in where)
+            cells.insert(3, told)
+        lines.append(cells)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def block(role: Path) -> str:
@@ -85,12 +72,26 @@ def block(role: Path) -> str:
     specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
     file = role / "defaults" / "main.yml"
     defaults = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.exists() else {}
+    options: dict[str, Any] = {}
+    entries: dict[str, list[str]] = {}
+    for entry, spec in specs.items():
+        for name, option in (spec.get("options") or {}).items():
+            options.setdefault(name, option)
+            entries.setdefault(name, []).append(entry)
     parts = []
-    for name, spec in specs.items():
-        heading = "" if len(specs) == 1 else f"### Entry point `{name}`\n\n{markdown(spec['short_description'])}.\n\n"
-        table = "".join(rows(spec.get("options") or {}, defaults))
-        parts.append(heading + (HEADER + table if table else "No variables.\n"))
-    return f"{START}\n\n" + "\n".join(parts) + f"\n{END}\n"
+    if len(specs) > 1:
+        lines = [
+            f"| `{entry}` | {cell({'description': spec['short_description']})} |\n" for entry, spec in specs.items()
+        ]
+        parts.append("| Entry point | What it does |\n| --- | --- |\n" + "".join(lines))
+    shared = {name: variables.source(str(defaults.get(name, ""))) for name in options}
+    own = {name: option for name, option in options.items() if not shared[name]}
+    if own:
+        parts.append(table(own, defaults, entries))
+    taken = [f"`{name}` from `{shared[name]}`" for name in options if shared[name]]
+    if taken:
+        parts.append(f"From [variables of the whole collection]({LINK}): {', '.join(taken)}.\n")
+    return f"{START}\n\n" + ("\n".join(parts) or "No variables.\n") + f"\n{END}\n"
 
 
 def current(role: Path) -> tuple[str, str]:
@@ -105,17 +106,16 @@ def current(role: Path) -> tuple[str, str]:
 
 
 def main() -> int:
-    stale = []
+    files = {PAGE: (PAGE.read_text(encoding="utf-8") if PAGE.exists() else "", variables.page())}
     for spec in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml")):
-        role = spec.parents[1]
-        before, after = current(role)
-        if before == after:
-            continue
-        stale.append(str((role / "README.md").relative_to(ROOT)))
-        if "--check" not in sys.argv[1:]:
-            (role / "README.md").write_text(after, encoding="utf-8")
-    if stale and "--check" in sys.argv[1:]:
-        print(f"Not in step with meta/argument_specs.yml: {', '.join(stale)}. Run `make format`.", file=sys.stderr)
+        files[spec.parents[1] / "README.md"] = current(spec.parents[1])
+    stale = [path for path, (before, after) in files.items() if before != after]
+    if "--check" not in sys.argv[1:]:
+        for path in stale:
+            path.write_text(files[path][1], encoding="utf-8")
+    elif stale:
+        names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+        print(f"Not in step with the argument specs: {names}. Run `make format`.", file=sys.stderr)
         return 1
     return 0
 

@@ -6,10 +6,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
@@ -17,10 +15,12 @@ from ..module_utils._common.untrusted import shown
 from ..plugin_utils._setting_names import NAMES
 from ..plugin_utils._settings import contradictions, converted, elsewhere, halves, in_own_words, misspelt
 from ..plugin_utils._shared import PLACE, place_of, shared
+from ..plugin_utils._specs import options_of, playbook_options, role_options
 from ..plugin_utils._without_facts import facts_of, host_of, pretenders, without_facts
 
 SPEC = {
     "entry_point": {"type": "str"},
+    "playbook": {"type": "str"},
     "variables": {"type": "list", "elements": "str", "default": []},
     "options": {"type": "dict", "default": {}},
     "apart": {"type": "list", "elements": "str", "default": []},
@@ -52,9 +52,10 @@ class ActionModule(ActionBase):
         if problem:
             result["warnings"] = [problem]
         role = self._task._role
-        specs = _role_options(role._role_path) if role else {}
+        specs = role_options(role._role_path) if role else {}
         if arguments["entry_point"] and arguments["entry_point"] not in specs:
             raise AnsibleActionFail(f"The role has no entry point {arguments['entry_point']}.")
+        named = {**playbook_options(arguments["playbook"] or ""), **arguments["options"]}
         options = _flat(specs)
         variables = without_facts(self._task, task_vars, self._loader)
         self._refuse_shared(arguments["apart"], task_vars, variables)
@@ -64,16 +65,16 @@ class ActionModule(ActionBase):
             if arguments["whole_play"]:
                 result["warnings"] = self._look_ahead(variables, host_of(task_vars))
         # First what can be told well, then what hangs on it.
-        own = self._read([*specs.get(arguments["entry_point"], {}), *arguments["options"]], variables)
-        values = _checked(own, {**options, **arguments["options"]}, host_of(task_vars), variables)
+        own = self._read([*specs.get(arguments["entry_point"], {}), *named], variables)
+        values = _checked(own, {**options, **named}, host_of(task_vars), variables)
         for other in filter(None, map(own.get, arguments["reaches"])):
             pretence = _pretence(str(other), facts_of(task_vars, str(other)))
             if pretence:
                 raise AnsibleActionFail(pretence)
         more = self._read([name for name in arguments["variables"] if name not in values], variables)
         # A variable that belongs to another role of the collection is what that role would make of it.
-        for other_role in {name.partition("_")[0] for name in more if name not in options} if role else ():
-            options = {**_flat(_role_options(str(Path(role._role_path).parent / other_role))), **options}
+        for other_role in {name.partition("_")[0] for name in more if name not in options}:
+            options = {**options_of(other_role), **options}
         values.update(_checked(more, options, host_of(task_vars), variables))
         _refuse(contradictions(values), host_of(task_vars))
         prefix = f"{role.get_name(include_role_fqcn=False)}_" if role else ""
@@ -103,7 +104,7 @@ class ActionModule(ActionBase):
     def _look_ahead(self, variables: dict[str, Any], host: str) -> list[str]:
         """Check the settings of all roles of the play before the first of them begins; return what to warn of."""
         roles = [role for role in self._task.get_play().get_roles() if role.get_name().startswith(f"{COLLECTION}.")]
-        specs = {role.get_name(include_role_fqcn=False): _role_options(role._role_path) for role in roles}
+        specs = {role.get_name(include_role_fqcn=False): role_options(role._role_path) for role in roles}
         values: dict[str, Any] = {}
         for role in roles:
             known = {**variables, "role_path": role._role_path}
@@ -160,18 +161,6 @@ def _pretence(host: str, facts: dict[str, Any]) -> str:
         "which are names of settings that no honest host returns: take the host for compromised (docs/recovery.md), and "
         "remove its facts from the fact cache where you use one. No setting was taken from them."
     )
-
-
-def _role_options(path: str) -> dict[str, dict[str, Any]]:
-    """The options of each entry point of a role."""
-    for name in ("argument_specs.yml", "argument_specs.yaml"):
-        file = Path(path) / "meta" / name
-        if file.exists():
-            # Many times quicker than in Python, where there is one.
-            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-            specs = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)["argument_specs"]
-            return {entry: spec.get("options") or {} for entry, spec in specs.items()}
-    return {}
 
 
 def _flat(specs: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -30,6 +30,11 @@ options:
     description:
       - The entry point of the role that the task is part of. All options in its argument spec are read and validated.
     type: str
+  playbook:
+    description:
+      - The name of a playbook of this collection. The variables that are its own are read and validated, as
+        C(meta/playbooks.yml) describes them. Those that are not defined are left out.
+    type: str
   variables:
     description:
       - The names of further variables to read. Those that are not defined are left out.

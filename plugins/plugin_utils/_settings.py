@@ -58,7 +58,8 @@ def converted(values: Mapping[str, Any], options: Options) -> tuple[dict[str, An
     problems: list[str] = []
     for name, value in values.items():
         if name in options:
-            result[name], wrong = _option(name, value, options[name], name)
+            # An option of a playbook that is like one of a role keeps to the rule of that one.
+            result[name], wrong = _option(name, value, options[name], options[name].get("like", name))
             problems += wrong
         else:
             result[name] = value

@@ -210,15 +210,16 @@ PROVISION = {"hosts": "holdfast", "gather_facts": False, "roles": ["holdfast.res
 def refused_everything(copy: Copy) -> None:
     """Nobody gives a frozen host keys: not the repository's side of site, not rotate, not refresh."""
     steps: list[Any] = [[PROVISION]]
-    for step in ("stage_token", "promote_token", "temporary"):
-        role = {"name": "holdfast.restic_r2.repository", "tasks_from": step}
-        tasks = [{"name": step, "ansible.builtin.include_role": role}]
+    for state, temporary in (("staged", False), ("promoted", False), ("present", True)):
+        role = {"name": "holdfast.restic_r2.repository", "tasks_from": "keys"}
+        variables = {"repository_token_state": state, "repository_temporary": temporary}
+        tasks = [{"name": state, "ansible.builtin.include_role": role, "vars": variables}]
         steps.append([{"hosts": "holdfast", "gather_facts": False, "tasks": tasks}])
     for play in steps:
         run = copy.bed.ansible.playbook(play, inventory_of(copy))
         (failed,) = run.failed
         # Credentials are registered without being shown.
-        hidden = "temporary" in str(play)
+        hidden = "'repository_temporary': True" in str(play)
         assert hidden or "was frozen after a break-in" in failed.result["msg"], run.output
     assert not (copy.record / FILE).exists()
 

@@ -7,14 +7,16 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._setting_names import NAMES
 
-from tools import get_restic, role_readmes, stage
+from tools import get_restic, markdown, role_readmes, stage, variables
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -151,10 +153,10 @@ class TestRoleTables:
     def test_markup_becomes_markdown(self) -> None:
         text = "Set O(restic_method=file) to V(a|b), see L(the manual,https://example.org/x) and B(mind) C(f(x\\))."
         shown = "Set `restic_method=file` to `a\\|b`, see [the manual](https://example.org/x) and **mind** `f(x)`."
-        assert role_readmes.markdown(text) == shown
+        assert markdown.markdown(text) == shown
 
     def test_defaults_are_shown_as_yaml(self) -> None:
-        assert [role_readmes.shown(value) for value in (True, "", {}, [1, "a"], 7, "7")] == [
+        assert [markdown.shown(value) for value in (True, "", {}, [1, "a"], 7, "7")] == [
             "true", "''", "{}", "[1, a]", "7", "'7'",
         ]  # fmt: skip
 
@@ -172,6 +174,35 @@ class TestRoleTables:
         (role / "README.md").write_text(after, encoding="utf-8")
         assert role_readmes.current(role) == (after, after)
         assert before != after
+
+
+class TestVariables:
+    def test_each_variable_that_is_read_is_described_once(self) -> None:
+        page = variables.page()
+        rows = [line for line in page.splitlines() if line.startswith("| `holdfast_")]
+        assert [line.split("`")[1] for line in rows] == sorted(NAMES)
+        assert [line for line in rows if line.count(" | ") < 4 or line.endswith("|  |")] == []
+        # Where a value comes from is for readers of a role.
+        assert not re.search(r"From `holdfast_|`repository_", page)
+
+    def test_what_uses_a_variable_is_found_through_roles_and_defaults(self) -> None:
+        used = variables.Collection().used()
+        assert used["holdfast_restore_host"] == ["restore"]
+        assert used["holdfast_unlock_seconds"] == ["unlock"]
+        assert used["holdfast_list_most"] == ["list"]
+        # Through the default of another option, and through a task that is included.
+        assert "recover" in used["holdfast_manage_tokens"] and "rotate" in used["holdfast_record_dir"]
+        assert "role `guard`" in used["holdfast_proxy"] and "role `guard`" not in used["holdfast_buckets"]
+
+    def test_a_variable_without_a_spec_is_named(self) -> None:
+        with pytest.raises(LookupError, match=r"describes holdfast_other: write one into meta/playbooks.yml"):
+            variables.Collection().option("holdfast_other")
+
+    def test_places_are_told_by_what_is_missing_where_that_is_shorter(self) -> None:
+        playbooks = list("abcdef")
+        assert variables.cell_of_places(list("abcdef"), playbooks) == "all"
+        assert variables.cell_of_places([*"abcde", "role `x`"], playbooks) == "all but `f`, role `x`"
+        assert variables.cell_of_places(["a", "b"], playbooks) == "`a`, `b`"
 
 
 def test_every_test_is_run_by_some_part_of_make() -> None:
