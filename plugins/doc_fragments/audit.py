@@ -12,8 +12,8 @@ options:
     description:
       - The folder with the records of repositories, as written by M(holdfast.restic_r2.restic_repository). Keys and
         configuration of the repository must be exactly those of its record.
-      - Beside the record is the I(baseline), which tells what was in the repository when it was last verified. Nothing of
-        it may have gone or changed, and only what is new since is read. The first baseline is made by reading everything.
+      - Beside the record is the I(baseline), the list of the objects that were last verified. None of
+        them may have gone or changed, and only newer objects are read. The first baseline is made by reading everything.
       - When not set, only O(repository_id) is compared, if set, and nothing is remembered.
     type: path
   duplicates:
@@ -68,8 +68,8 @@ options:
     type: path
   time_limit:
     description:
-      - How many seconds all of it may take. After that it is ended as by a signal, what is open is closed, and it fails, so that
-        one repository that is slow or hostile does not hold up the others.
+      - How many seconds the module may take. Then it ends as after a signal, closes its window and fails, so that a slow or
+        hostile repository does not hold up the others.
       - From 60 to 2678400, which are 31 days. Raise it where preparing takes longer, as it does once for a repository of many
         terabytes.
     type: int

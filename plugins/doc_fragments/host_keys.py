@@ -12,9 +12,9 @@ options:
     description:
       - The access key id of the host's own key pair, when it is not kept in O(record_dir) by
         M(holdfast.restic_r2.r2_host_token).
-      - Locks are probed with the host's own keys where they are known, because what these can do is the question. When R2
-        does not take them, such as while the host's token is disabled, or when they are not known, it is asked with the
-        node's; a lock holds against everybody alike.
+      - Locks are probed with the host's own keys where they are known, because the lock must hold against these. When R2
+        does not accept them, such as while the host's token is disabled, or when they are not known, the node's keys are
+        used; a lock holds against all keys alike.
     type: str
   host_secret_access_key:
     description:

@@ -50,7 +50,7 @@ options:
   record_dir:
     description:
       - The folder in which M(holdfast.restic_r2.restic_repository) recorded the repository. Then it is opened by the recorded
-        key, whatever else somebody has put beside it, and must have the recorded id.
+        key, and no other key in the bucket counts; it must have the recorded id.
       - When not set, and O(key_id) is not, restic tries the keys that are there, one after the other.
     type: path
 """

@@ -55,7 +55,7 @@ options:
     type: list
     elements: str
   grace:
-    description: Keep what R2 stored within this time, like V(7d), whatever the other options say. The role repository sets V(7d).
+    description: Keep all snapshots that R2 stored within this time, like V(7d), beside those of other options. The role repository sets V(7d).
     type: str
     default: '0'
   retention_time:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Filters for what is shown and handed on; each is documented in a file of its own name."""
+"""Filters for tables, reports and records; each is documented in a file of its own name."""
 
 from __future__ import annotations
 

@@ -31,16 +31,16 @@ attributes:
 options:
   units:
     description:
-      - Names of unit files, and what they hold. They belong to the user that the module runs as, and everybody may read
-        them, so no secret belongs into them.
+      - Names and contents of unit files. They belong to the user that the module runs as, and every user of the host
+        may read them, so no secret belongs into them.
     type: dict
     required: true
   owned:
     description:
       - Patterns of names in the manner of a shell. Units in O(directory) that match one and are not in O(units) are stopped
         (timers and sockets) and removed, and their failures are forgotten. A service that runs is left to its end.
-      - What a timer remembers of its last run is removed with it, so that one of the same name that comes back one day
-        does not run at once.
+      - The time of a timer's last run is removed with it, so that a new timer of the same name does not run at
+        once.
     type: list
     elements: str
     default: []
@@ -137,7 +137,7 @@ def drop(module: AnsibleModule, systemctl: Systemctl, names: list[str]) -> None:
 
 
 def refuse_wrong(module: AnsibleModule, units: dict[str, str]) -> None:
-    """Have systemd itself read the units, where they are in nobody's way."""
+    """Have systemd itself read the units, in a folder of their own."""
     analyze = module.get_bin_path("systemd-analyze")
     if not units or not analyze:
         return

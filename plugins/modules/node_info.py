@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Fails unless boto3 and restic are there and recent enough for all that is done on the maintenance node. The playbook C(site)
     begins with it, so that nothing is created that could not be maintained afterwards.
-  - Contacts nobody.
+  - Contacts no other machine.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:

@@ -10,7 +10,7 @@ module: r2_api_token_info
 short_description: List the API tokens that this collection made
 version_added: 0.1.0
 description:
-  - Lists the account's API tokens whose name begins with C(holdfast/), to see which hosts have one, what it reaches and
+  - Lists the account's API tokens whose name begins with C(holdfast/), to see which hosts have one, which buckets it reaches and
     when it ends. No value and no key is returned.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)

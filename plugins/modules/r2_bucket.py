@@ -41,8 +41,8 @@ options:
     default: present
   location_hint:
     description:
-      - Where R2 should keep the bucket. Set it when the maintenance node or the backed-up hosts are far from where the
-        bucket would be created by itself, which is near whoever creates it.
+      - Where R2 should keep the bucket. By itself, R2 creates it near the node that asks for it. Set this when that
+        is far from the backed-up hosts.
       - R2 takes it as a hint, and only when a bucket name is used for the first time. It never changes a bucket that is
         there, so a bucket elsewhere is not reported as a difference; see RV(bucket.location).
     type: str
@@ -57,7 +57,7 @@ options:
     choices: [Standard, InfrequentAccess]
   public_access:
     description:
-      - Whether everybody may read the bucket through its C(r2.dev) address. Leave it off for backups.
+      - Whether the bucket is public through its C(r2.dev) address. Leave it off for backups.
     type: bool
     default: false
   known_buckets:
@@ -120,7 +120,7 @@ EXAMPLES = r"""
 RETURN = r"""
 bucket:
   description:
-    - The bucket as the API describes it. In check mode, a bucket that would be created has only what is known of it.
+    - The bucket as the API describes it. In check mode, a bucket that would be created has only the known fields.
   returned: success and O(state=present)
   type: dict
   contains:
@@ -150,7 +150,7 @@ bucket:
       type: str
       sample: Standard
 public_access:
-  description: Whether everybody may read the bucket through its C(r2.dev) address.
+  description: Whether the bucket is public through its C(r2.dev) address.
   returned: success and O(state=present)
   type: bool
   sample: false

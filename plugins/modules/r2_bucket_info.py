@@ -25,7 +25,7 @@ options:
     type: str
   public_access:
     description:
-      - Whether to find out if everybody may read the bucket through its C(r2.dev) address. It costs one more call, and
+      - Whether to find out if the bucket is public through its C(r2.dev) address. It costs one more call, and
         needs O(name).
     type: bool
     default: false
@@ -86,7 +86,7 @@ buckets:
       type: str
       sample: Standard
     public_access:
-      description: Whether everybody may read the bucket through its C(r2.dev) address.
+      description: Whether the bucket is public through its C(r2.dev) address.
       returned: O(public_access=true)
       type: bool
       sample: false

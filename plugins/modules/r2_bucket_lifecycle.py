@@ -69,8 +69,8 @@ options:
     default: false
   repository:
     description:
-      - The prefix of a repository in the bucket, empty when the repository is the bucket. What its lock set covers
-        counts as locked, also before the lock rules are set.
+      - The prefix of a repository in the bucket, empty when the repository is the bucket. The prefixes of its
+        lock set count as locked, also before the lock rules are set.
     type: str
 notes:
   - With O(api_token) the lock rules of the bucket are read, but only when there is a rule that deletes. Without it,

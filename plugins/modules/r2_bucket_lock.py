@@ -11,11 +11,11 @@ short_description: Manage the lock rules of a bucket of Cloudflare R2
 version_added: 0.1.0
 description:
   - A lock rule refuses every overwrite and delete of an object below its prefix. New objects can always be added. R2
-    judges by the rules of the moment, so a rule that is disabled, shortened or removed frees what it held at once.
+    judges by the rules of the moment, so a rule that is disabled, shortened or removed frees its objects at once.
   - All rules of a bucket are one document without a version, read and written as a whole. This module reads it,
     changes the rules that it was asked for, and writes it back only when something differs. Then it reads again what
-    the service has. If somebody else wrote at the same time, it plans again with what is there, and fails when that
-    does not come to an end.
+    the service has. If another writer changed the document at the same time, it plans again from the new one, and
+    fails when that does not come to an end.
   - Rules that were not asked for are written back exactly as they were read.
   - In a bucket that several repositories share, it takes a mutex before it writes, so that no two writers change the lock
     document at the same time. For that it uses the S3 API and needs boto3. If another writer keeps the mutex, the module
@@ -79,7 +79,7 @@ options:
     suboptions:
       id:
         description:
-          - What identifies the rule in its bucket. Ids that begin with C(holdfast/) are those of O(repository).
+          - The id of the rule in its bucket. Ids that begin with C(holdfast/) are those of O(repository).
         type: str
         required: true
       prefix:
@@ -114,7 +114,7 @@ options:
         type: str
   purge:
     description:
-      - With O(state=exact), remove all other rules, whoever wrote them and whatever they hold.
+      - With O(state=exact), remove all other rules, also those of other tools.
     type: bool
     default: false
   allow_whole_bucket:
@@ -146,7 +146,7 @@ EXAMPLES = r"""
     bucket: backup-shared
     repository: web1/
 
-- name: Keep logs for 90 days and exports until the end of 2099, whatever else the bucket holds
+- name: Keep logs for 90 days and exports until the end of 2099, beside all other rules of the bucket
   holdfast.restic_r2.r2_bucket_lock:
     account_id: 0123456789abcdef0123456789abcdef
     api_token: "{{ vault_api_token }}"
@@ -201,7 +201,7 @@ rules:
   elements: dict
   contains:
     id:
-      description: What identifies the rule.
+      description: The id of the rule.
       returned: always
       type: str
       sample: holdfast/data

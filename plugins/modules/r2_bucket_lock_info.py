@@ -7,10 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: r2_bucket_lock_info
-short_description: Show the lock rules of a bucket of Cloudflare R2, and what is unlocked
+short_description: Show the lock rules and the open windows of a bucket of Cloudflare R2
 version_added: 0.1.0
 description:
-  - Returns the lock rules of a bucket, the windows that are open for maintenance, and what is wrong with the document.
+  - Returns the lock rules of a bucket, the windows that are open for maintenance, and the mistakes in the document.
   - It costs one call.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)
@@ -53,7 +53,7 @@ rules:
   elements: dict
   contains:
     id:
-      description: What identifies the rule.
+      description: The id of the rule.
       returned: always
       type: str
       sample: holdfast/data
@@ -74,7 +74,7 @@ rules:
       sample:
         type: Indefinite
 windows:
-  description: What is unlocked of the repositories in the bucket. Empty when everything is locked.
+  description: The open windows of the repositories in the bucket. Empty when everything is locked.
   returned: success
   type: list
   elements: dict
@@ -85,7 +85,7 @@ windows:
       type: str
       sample: web1/
     parts:
-      description: What is unlocked.
+      description: The unlocked parts.
       returned: always
       type: list
       elements: str
@@ -98,7 +98,7 @@ windows:
       type: str
       sample: '2026-11-23T04:10:00Z'
     holder:
-      description: What the run that opened the window calls itself.
+      description: The id of the run that opened the window.
       returned: always
       type: str
       sample: 9f86d081884c7d65
@@ -147,7 +147,7 @@ fences:
       type: str
       sample: '2026-11-23T04:10:00Z'
     holder:
-      description: What the run that put up the fence calls itself.
+      description: The id of the run that put up the fence.
       returned: always
       type: str
       sample: 9f86d081884c7d65
@@ -158,7 +158,7 @@ fences:
       sample: false
 problems:
   description:
-    - What is wrong with rules that this collection writes, or with the document as a whole, one sentence each. Rules
+    - The mistakes in rules that this collection writes, or in the document as a whole, one sentence each. Rules
       with problems are left alone by all modules until a person has corrected them.
   returned: success
   type: list

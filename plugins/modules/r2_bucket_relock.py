@@ -14,10 +14,10 @@ description:
     soon as the window's lease is over or there is no lease at all.
   - It knows nothing but these documents, neither an inventory nor a state, so it can run anywhere, at any moment,
     beside running maintenance, and any number of times at once.
-  - A window whose lease still runs belongs to somebody who is at work, and is left alone unless O(force=true).
+  - A window whose lease still runs belongs to a run that is at work; it is left alone unless O(force=true).
   - Whether a lease is over is judged by the clock of Cloudflare's API, never by that of this machine.
   - It also enables the API token of a host that a fence had disabled for the time of maintenance, once the fence's lease
-    is over. For that, O(api_token) needs the permission C(Account API Tokens Write) too; without it, a person is told.
+    is over. For that, O(api_token) needs the permission C(Account API Tokens Write) too; without it, the module says so.
   - Rules that this collection did not write are never touched. A document that was edited into nonsense is reported and
     left alone, and so is a window of a repository whose rules make no sense; all others are still looked after.
   - Costs one call of the API per bucket when nothing is open, and two more for a bucket in which something has to be
@@ -60,8 +60,8 @@ options:
     default: false
   fail_when_closed:
     description:
-      - Fail when a window had to be closed or a fence taken down, after that was done, so that a schedule that nobody looks
-        at says so.
+      - Fail when a window had to be closed or a fence taken down, after that was done, so that an unattended
+        schedule raises the alarm.
     type: bool
     default: false
   timeout:
@@ -76,12 +76,12 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Close what is overdue in all buckets of the account
+- name: Close all overdue windows of the account
   holdfast.restic_r2.r2_bucket_relock:
     account_id: 0123456789abcdef0123456789abcdef
     api_token: "{{ vault_api_token }}"
 
-- name: See what is open, and fail if something would have to be closed
+- name: Show open windows, and fail if one would have to be closed
   holdfast.restic_r2.r2_bucket_relock:
     account_id: 0123456789abcdef0123456789abcdef
     api_token: "{{ vault_api_token }}"
@@ -100,7 +100,7 @@ EXAMPLES = r"""
 RETURN = r"""
 buckets:
   description:
-    - What was found in each bucket, also when the module fails.
+    - The findings of each bucket, also when the module fails.
   returned: always, once the buckets are known
   type: list
   elements: dict
@@ -138,8 +138,8 @@ buckets:
         state:
           description:
             - V(overdue), V(orphaned) when there was no lease, or V(live).
-            - V(implausible) when the lease is further away than any that this collection writes. It was edited by hand,
-              or by somebody who means to keep the window open, and is closed like one that is over.
+            - V(implausible) when the lease is further away than any that this collection writes. A person or an attacker
+              edited it; the window is closed like one whose lease is over.
           type: str
           sample: overdue
     live:
@@ -171,7 +171,7 @@ buckets:
           type: str
           sample: "2026-11-01T03:00:00Z"
     problems:
-      description: What needs a person, one sentence each.
+      description: Problems that a person has to solve, one sentence each.
       type: list
       elements: str
 looked_at:
@@ -183,7 +183,7 @@ looked_at:
   sample: [default, eu]
 not_looked_at:
   description:
-    - Jurisdictions that the API refused, and what it said.
+    - Jurisdictions that the API refused, and its answers.
   returned: always, once the buckets are known
   type: dict
   sample: {}
@@ -212,7 +212,7 @@ KNOWN = ("default", "eu", "fedramp", "us")
 
 
 def told(results: list[BucketResult]) -> dict[str, Any]:
-    """What the module returns about all buckets."""
+    """The result of the module for all buckets."""
     closed = sum(len(result.closed) for result in results)
     touched = [result for result in results if result.closed or result.fences]
     diff = {
@@ -224,7 +224,7 @@ def told(results: list[BucketResult]) -> dict[str, Any]:
 
 
 def guarded(module: AnsibleModule) -> tuple[list[BucketResult], dict[str, Any]]:
-    """What was found and done, and where."""
+    """Runs the guard; returns the results of all buckets, and where it looked."""
     params = module.params
     names = list(params["jurisdictions"] or [params["jurisdiction"]])
     everywhere = not params["jurisdictions"] and params["buckets"] is None

@@ -10,13 +10,13 @@ module: r2_bucket_unlock
 short_description: Open a window by hand, for a bounded time
 version_added: 0.1.0
 description:
-  - For what maintenance does not do, such as removing a key or repairing a repository. Unlocks some parts of one
+  - For work that maintenance does not do, such as removing a key or repairing a repository. Unlocks some parts of one
     repository, proves it, and leaves them unlocked when it ends.
-  - The window closes at its lease, by whatever comes first. That is a process that this module leaves behind where it
-    runs, or the guard, M(holdfast.restic_r2.r2_bucket_relock). Where the machine or its container ends with the module,
+  - At its lease, the window is closed by a process that this module leaves behind where it runs, or by the
+    guard, M(holdfast.restic_r2.r2_bucket_relock). Where the machine or its container ends with the module,
     only the guard is left, so it should run on a schedule before this module is used.
   - To close it earlier, run M(holdfast.restic_r2.r2_bucket_relock) with O(holdfast.restic_r2.r2_bucket_relock#module:force=true).
-  - While the window is open, whoever holds the S3 keys of the bucket can overwrite and delete what it covers. Stop the
+  - While the window is open, every owner of S3 keys of the bucket can overwrite and delete the unlocked objects. Stop the
     backups of the host, and take its keys away if it may be compromised.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)
@@ -46,7 +46,7 @@ options:
     default: ''
   parts:
     description:
-      - What to unlock.
+      - The parts to unlock.
       - V(keys) to remove a key, V(snapshots) to forget, V(index) and V(data) to prune or repair, V(config) to migrate.
     type: list
     elements: str
@@ -104,7 +104,7 @@ window:
       type: str
       sample: backup-web1
     prefixes:
-      description: What is not locked.
+      description: The unlocked parts.
       type: list
       elements: str
       sample: ["keys/"]
@@ -145,7 +145,7 @@ LONGEST = int(LONGEST_LEASE.total_seconds())
 
 
 def unlock(clients: Clients, *, write: bool) -> dict[str, Any]:
-    """Open the window, or in check mode find out whether it could be opened; returns what is to be told about it."""
+    """Open the window, or in check mode find out whether it could be opened; returns the report."""
     params = clients.params
     seconds = params["seconds"]
     if not SHORTEST <= seconds <= LONGEST:

@@ -10,14 +10,13 @@ module: r2_host_token
 short_description: Keep the API token of a host, with its S3 key pair on the maintenance node
 version_added: 0.1.0
 description:
-  - What M(holdfast.restic_r2.r2_api_token) does for one token, this module does for one host, for as long as the host
-    lives. It makes the token, keeps the S3 key pair in a file that only its owner can read, and replaces token and pair in
-    steps between which both work.
+  - Manages the API token of one host, for as long as the host lives. It makes the token, keeps the S3 key pair in a
+    file that only its owner can read, and replaces token and pair in steps between which both work.
   - The file is C(host_keys.json) beside the record of the repository. No secret is returned.
   - A host that was frozen, which means that there is a file C(frozen) beside its record, gets no token. The C(recover)
     playbook makes that file and removes it.
-  - A run that dies at any point can be repeated. A pair that nobody could keep is worth nothing, because its token is
-    given another value.
+  - A run that dies at any point can be repeated. If a pair was lost before it was in the file, its token gets another
+    value, so that the pair is worth nothing.
   - The role P(holdfast.restic_r2.repository#role) and the C(rotate) playbook run it.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)

@@ -82,7 +82,7 @@ EXAMPLES = r"""
 RETURN = r"""
 prefixes:
   description:
-    - For each prefix of the lock set what was found, V(locked), V(open), or V(missing) when no object lies below it.
+    - For each prefix of the lock set the state, V(locked), V(open), or V(missing) when no object lies below it.
   returned: success
   type: dict
   sample: {"config": "locked", "data/": "locked", "index/": "locked", "keys/": "locked", "snapshots/": "locked"}
@@ -97,7 +97,7 @@ probed_with:
   type: str
   sample: host
 msg:
-  description: What is wrong, in a sentence.
+  description: The problem, in a sentence.
   returned: when RV(locked) is false
   type: str
 """
@@ -138,7 +138,7 @@ def main() -> None:
     if not result["locked"]:
         states = ", ".join(f"{prefix} {state}" for prefix, state in found.items())
         result["msg"] = (
-            f"The locks of {clients.bucket}/{clients.prefix} are not in force, whatever its rules say: {states}. Look at the "
+            f"The locks of {clients.bucket}/{clients.prefix} are not in force: {states}. Look at the "
             "rules, and do not back up into it until they are."
         )
     module.exit_json(**shown_all(result))

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: r2_object
-short_description: Remove objects that somebody planted in a locked repository
+short_description: Remove objects that an attacker planted in a locked repository
 version_added: 0.1.0
 description:
-  - For the day after a break-in. Whoever owned a host could add objects to its repository that make restic fail or that
-    mislead it, and under the lock nobody can remove them. This module removes the objects that it is told, by name, in a
-    window that opens only the parts of the repository in which they are.
-  - What was stored before O(stored_since) is never removed, and neither is C(config) or a key of the record. When one of the
-    named objects is such a one, nothing at all is removed. The time of storage is the server's, which no host can set.
+  - For the day after a break-in. The attacker could add objects to the repository of a host that make restic fail or
+    mislead it, and the lock keeps them there. This module removes the objects that you name, in a window over only those
+    parts of the repository in which they are.
+  - Objects that R2 stored before O(stored_since), C(config) and the recorded keys are never removed. When one of the
+    named objects is one of these, nothing at all is removed. The time of storage is the server's, which no host can set.
   - The window is owned by a separate process, as in M(holdfast.restic_r2.restic_prune). Afterwards the bucket is listed
     again; the module fails when one of the named objects is still there or when anything else has vanished.
-  - While the window is open, whoever holds the S3 keys of the bucket can delete in it, too. Take the keys away from the
-    host first.
+  - While the window is open, every owner of S3 keys of the bucket can delete, too. Take the keys away from the host first.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
@@ -62,13 +61,13 @@ options:
     type: path
   state:
     description:
-      - There is one state only, so that a task says what it does.
+      - The only state. It is here so that a task shows what it does.
     type: str
     choices: [absent]
     default: absent
   stored_since:
     description:
-      - The earliest instant at which somebody could have broken in, for example V(2026-11-24T03:00:00Z). When in doubt,
+      - The earliest instant at which the attacker could have broken in, for example V(2026-11-24T03:00:00Z). When in doubt,
         the upload of the last snapshot that you trust.
     type: str
     required: true
@@ -94,7 +93,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: What would be removed
+- name: Show the objects that would be removed
   holdfast.restic_r2.r2_object:
     account_id: 0123456789abcdef0123456789abcdef
     api_token: "{{ vault_api_token }}"
@@ -139,7 +138,7 @@ windows:
       type: str
       sample: backup-web1
     prefixes:
-      description: What was unlocked.
+      description: The parts that were unlocked.
       type: list
       elements: str
       sample: [index/]

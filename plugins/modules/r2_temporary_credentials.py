@@ -45,12 +45,13 @@ options:
     required: true
   prefix:
     description:
-      - The prefix of the repository in a shared bucket. Only what is below it can be reached. Empty for the whole bucket.
+      - The prefix of the repository in a shared bucket. The credentials reach only the objects below it. Empty for the
+        whole bucket.
     type: str
     default: ''
   permission:
     description:
-      - What may be done with objects.
+      - The permitted operations on objects.
     type: str
     choices: [read_write, read_only]
     default: read_write

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: restic_audit
-short_description: Look whether somebody has tampered with a locked restic repository in R2
+short_description: Find out whether a locked restic repository in R2 was tampered with
 version_added: 0.1.0
 description:
-  - Looks at everything in a repository that a backed-up host could have written, and compares it with what was there
-    before. It is what M(holdfast.restic_r2.restic_prune) does before it opens a window, without a window.
-  - Under a lock a host can only add. But what it adds can make a later prune delete genuine data, push genuine snapshots
-    out of a retention policy, or make restic fail. Each of that is a finding here. See RV(findings[].code).
-  - What was verified is remembered in a I(baseline), a file beside the record of the repository. Of a repository on which
-    nobody has tampered, only what is new since then is read; packs that are new are read whole, and compared with what the
-    index says of them.
+  - Looks at everything in a repository that a backed-up host could have written, and compares it with an earlier
+    look. These are the safety checks that M(holdfast.restic_r2.restic_prune) makes before it opens a window.
+  - Under a lock a host can only add. But added objects can make a later prune delete genuine data, push genuine
+    snapshots out of a retention policy, or make restic fail. Each of these is a finding here. See RV(findings[].code).
+  - The module remembers the verified objects in a I(baseline), a file beside the record of the repository. Later it reads
+    only the objects that are new since then; it reads new packs whole, and compares them with the index.
   - Writes nothing into the bucket. Writes the baseline when O(baseline) says so and nothing blocks.
   - Fails when a finding has the severity V(block). It returns everything else all the same.
 author: The holdfast.restic_r2 maintainers (!UNKNOWN)
@@ -44,13 +43,13 @@ attributes:
 options:
   baseline:
     description:
-      - What to do with the baseline.
+      - How to use the baseline.
       - V(compare) only compares with it.
-      - V(update) also writes what was verified into it, when no finding blocks. When there is none yet, it is made, if no
+      - V(update) also writes the verified objects into it, when no finding blocks. When there is none yet, it is made, if no
         more than O(first_read_limit) has to be read.
-      - V(rebuild) reads all data, as C(restic check --read-data) does, and makes a new one of what is there now. The old one
-        is not looked at, and every snapshot that is there is accepted. Do this after the baseline was lost, or after you
-        changed something yourself, and only when you know that what is there is right.
+      - V(rebuild) reads all data, as C(restic check --read-data) does, and makes a new one of the objects that are
+        there now. The old one is ignored, and every snapshot that is there is accepted. Do this after the baseline was
+        lost, or after you changed something yourself, and only when you know that the repository is right.
     type: str
     choices: [compare, update, rebuild]
     default: compare
@@ -63,7 +62,7 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Nobody has tampered with it; remember what was verified
+- name: See that it was not tampered with, and remember the verified objects
   holdfast.restic_r2.restic_audit:
     account_id: "{{ holdfast_account_id }}"
     api_token: "{{ holdfast_api_token }}"
@@ -85,7 +84,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 findings:
-  description: What is not as it should be.
+  description: Deviations from the expected state.
   returned: always
   type: list
   elements: dict
@@ -108,14 +107,14 @@ findings:
       type: str
       sample: bogus_pack
     severity:
-      description: With V(block), no window opens; V(warn) is for somebody to look at.
+      description: With V(block), no window opens; with V(warn), a person should look at it.
       type: str
       sample: block
     evidence:
-      description: What was seen.
+      description: The evidence.
       type: str
     what_to_do:
-      description: What a person does about it.
+      description: The advice to a person.
       type: str
     objects:
       description:
@@ -125,7 +124,7 @@ findings:
       elements: str
     id:
       description:
-        - What M(holdfast.restic_r2.r2_object) knows the finding by, if it is about objects. With O(record_dir), their exact
+        - The name of the finding for M(holdfast.restic_r2.r2_object), if it is about objects. With O(record_dir), their exact
           keys are kept beside the record, except in check mode.
       type: str
       sample: 4f0c2a9d1b77
@@ -134,7 +133,7 @@ blocked:
   returned: always
   type: bool
 baseline:
-  description: What is known of the repository now, whether it was written or not. Empty when nothing is remembered.
+  description: The contents of the baseline in numbers, whether it was written or not. Empty when there is none.
   returned: always
   type: dict
   contains:
@@ -151,7 +150,7 @@ baseline:
       description: The size of the packs.
       type: int
 read:
-  description: What had to be read.
+  description: The amount of data that was read.
   returned: always
   type: dict
   contains:

@@ -11,10 +11,10 @@ short_description: Check a restic repository in R2 for damage
 version_added: 0.1.0
 description:
   - Checks that snapshots, trees, indexes and packs of a repository fit together, and with O(read_data) that all data
-    can be read and is what it claims to be. Changes nothing.
+    can be read and has its checksum. Changes nothing.
   - Fails when the repository has errors; RV(errors) then lists them.
   - Takes no restic lock. That of C(restic check) is exclusive and would keep all backups out for as long as the check
-    lasts, and whoever can put an object below C(locks/) could prevent the check.
+    lasts, and a host that puts an object below C(locks/) could prevent the check.
   - A backup that ends while the check runs can therefore look like an error. When there are errors and the index
     changed meanwhile, the check is done once more.
 author: The holdfast.restic_r2 maintainers (!UNKNOWN)
@@ -66,7 +66,7 @@ ok:
   type: bool
   sample: true
 errors:
-  description: What restic found, line by line.
+  description: The output of restic, line by line.
   returned: when the check came to its end
   type: list
   elements: str

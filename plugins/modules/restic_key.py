@@ -17,10 +17,10 @@ description:
   - The new key has opened the repository, and its copy is in the record, before the module ends. When it is interrupted, the
     keys of before go on working, and the next run goes on.
   - Before a key is removed, the same checks as in M(holdfast.restic_r2.restic_prune) are made. The repository must be the
-    recorded one, C(keys/) must hold exactly what was recorded, and its locks must be in force. Hosts are kept out meanwhile,
+    recorded one, C(keys/) must hold exactly the recorded objects, and its locks must be in force. Hosts are kept out meanwhile,
     the window is owned by a process of its own, and everything is looked at again after it.
-  - The data stays encrypted with the same master key. Whoever had the old password and a copy of its key, or has read the
-    repository with it, can go on reading what he can get at. Where a password was stolen, begin a new repository.
+  - The data stays encrypted with the same master key. A thief who has the old password and a copy of its key, or has read the
+    repository with it, can go on reading every object that he can reach. After a theft, begin a new repository.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
@@ -140,7 +140,7 @@ windows:
       type: str
       sample: backup-web1
     prefixes:
-      description: What was unlocked.
+      description: The parts that were unlocked.
       type: list
       elements: str
       sample: [keys/]
@@ -161,7 +161,7 @@ windows:
       description: Whether a probe has proved that the lock is in force again.
       type: bool
 fences:
-  description: What kept the hosts out meanwhile, as in M(holdfast.restic_r2.restic_prune).
+  description: The fences that kept the hosts out meanwhile, as in M(holdfast.restic_r2.restic_prune).
   returned: always
   type: list
   elements: dict

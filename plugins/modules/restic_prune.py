@@ -12,20 +12,18 @@ version_added: 0.1.0
 description:
   - Removes the snapshots that a retention policy does not keep, and the data that only they needed, from a repository
     that is held by bucket lock rules.
-  - C(restic forget) and C(restic prune) run while everything is locked, in a view of what was judged, which this module
-    serves to restic. What they add goes into the bucket; what they delete is written down and not done. Hosts go on
-    backing up meanwhile.
-  - What remains is checked in the view, together with what came since. Only then the locks are lifted, for the few requests
-    that delete exactly what was written down, in C(snapshots/), C(index/) and C(data/) as far as something goes there.
-    C(keys/) and C(config) are never unlocked.
-  - This window is owned by a separate process, which closes it whatever happens to this module, and has a lease in
+  - C(restic forget) and C(restic prune) run while everything is locked, in a view of the judged objects, which this module
+    serves to restic. Added objects go into the bucket; deletes are only written down. Hosts go on backing up meanwhile.
+  - The module checks the remaining objects in the view, together with later additions. Only then it lifts the locks, for the
+    few requests that delete exactly the written-down objects, in C(snapshots/), C(index/) and C(data/) as far as
+    something goes there. C(keys/) and C(config) are never unlocked.
+  - This window is owned by a separate process, which closes it even if this module dies, and has a lease in
     the lock document by which any guard may close it (see M(holdfast.restic_r2.r2_bucket_relock)).
   - Nothing is unlocked unless the repository passes the checks listed under RV(findings), and unless there is something
     to remove.
-  - Afterwards what vanished is compared with what was to go, what was added with what was written, and every prefix is
-    proved to be locked.
-  - A backup that ended meanwhile and needs something of what is to go makes everything be prepared again, three times at
-    most.
+  - Afterwards the module compares the vanished objects with the planned deletes and the new objects with its own
+    additions, and proves that every prefix is locked.
+  - If a backup that ended meanwhile needs an object that was to go, the module prepares again, three times at most.
 author: The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
@@ -64,13 +62,13 @@ options:
     type: int
   lease_seconds:
     description:
-      - For how long the window is leased at a time. When nobody extends it, any guard closes the window after this time.
-        At most 3600. For very many objects the lease is longer by itself.
+      - For how long the window is leased at a time. When the keeper does not extend it, any guard closes the window
+        after this time. At most 3600. For very many objects the lease is longer by itself.
     type: int
     default: 300
   window_seconds:
     description:
-      - How long the window may be open at most. Then it is closed, whatever is left to delete.
+      - How long the window may be open at most. Then it is closed, also when something is left to delete.
         At most 86400.
     type: int
     default: 3600
@@ -90,18 +88,17 @@ options:
       - Whether the token of the host is disabled while snapshots and data are deleted, so that nothing is open to the host
         meanwhile, neither what the window opens nor restic's own lock objects. Its backups fail for that time, so that
         maintenance first waits for one that is running.
-      - It holds for every token that may write in the bucket, whatever stage of a rotation it is in, and in a bucket that
+      - It holds for every token that may write in the bucket, in every stage of a rotation, and in a bucket that
         several repositories share, for those of all their hosts. These are the tokens that
-        M(holdfast.restic_r2.r2_host_token) makes, and the one whose keys O(host_access_key_id) names. Where somebody else's
-        token reaches the bucket too, nothing is unlocked.
+        M(holdfast.restic_r2.r2_host_token) makes, and the one whose keys O(host_access_key_id) names. Where a token of
+        another origin reaches the bucket too, nothing is unlocked.
       - With V(auto), nothing is unlocked where hosts cannot be kept out, because O(fence_api_token) lacks the permission
         C(Account API Tokens Write), because a host has temporary credentials, the node's own keys, or keys of a token that
         is not the account's. The message says which it is.
-      - V(never) does without a fence. Then a host may delete what it likes of its own repository while a window is open, and
+      - V(never) does without a fence. Then a host can delete anything of its own repository while a window is open, and
         RV(fences) says so.
-      - A token that somebody has disabled before is left alone, and stays disabled. One that is behind a fence is enabled in the
-        end, whoever else has disabled it meanwhile; to shut a host out for good, remove its token, as the freeze of the
-        recover playbook does.
+      - A token that was disabled before stays disabled. A token behind a fence is enabled in the end, even if a person has
+        disabled it meanwhile; to shut a host out for good, remove its token, as the freeze of the recover playbook does.
       - When the machine dies meanwhile, M(holdfast.restic_r2.r2_bucket_relock) enables the tokens after an hour.
     type: str
     choices: [auto, never]
@@ -110,8 +107,8 @@ options:
     description:
       - How many seconds to wait between the disabling of the tokens and the first window. Cloudflare says that it may take up
         to a minute until all of R2 knows of it; that one place refuses the keys tells nothing of the others.
-      - What was prepared in less time is checked meanwhile. The host makes no backups for so long, and for the seconds that the
-        last look at the repository and the window take.
+      - Meanwhile the module checks the prepared objects again. The host makes no backups for so long, and for the
+        seconds that the last look at the repository and the window take.
     type: int
     default: 60
   fence_api_token:
@@ -144,7 +141,7 @@ EXAMPLES = r"""
     keep_weekly: 5
     keep_monthly: 12
 
-- name: What would go
+- name: Show what would be removed
   holdfast.restic_r2.restic_prune:
     account_id: "{{ holdfast_account_id }}"
     api_token: "{{ holdfast_api_token }}"
@@ -206,8 +203,8 @@ bytes_repacked:
   type: int
 predicted_by:
   description:
-    - In check mode, what the figures come from. V(preparation) is the same preparation as without check mode, with what
-      restic adds in O(scratch_dir); half of the free space there may be used. V(dry_run) is restic's own dry run, whose
+    - In check mode, the source of the figures. V(preparation) is the same preparation as without check mode, with
+      restic's additions in O(scratch_dir); half of the free space there may be used. V(dry_run) is restic's own dry run, whose
       figures are less exact, where that is not enough. V(null) without check mode.
   returned: always
   type: str
@@ -223,7 +220,7 @@ windows:
       type: str
       sample: backup-web1
     prefixes:
-      description: What was unlocked.
+      description: The parts that were unlocked.
       type: list
       elements: str
       sample: [snapshots/, index/, data/]
@@ -246,7 +243,7 @@ windows:
 fences:
   description:
     - Each time that the tokens which reach the repository were disabled while it was maintained, see O(fence). Also an entry
-      where that was not done before something was removed. More than one when somebody else began to work in the repository
+      where that was not done before something was removed. More than one when another restic began to work in the repository
       before the first fence was up.
   returned: always
   type: list
@@ -273,7 +270,7 @@ fences:
       type: float
       sample: 130.2
 findings:
-  description: What was not as it should be. When one of them has the severity V(block), the module fails.
+  description: Deviations from the expected state. When one of them has the severity V(block), the module fails.
   returned: always
   type: list
   elements: dict
@@ -287,10 +284,10 @@ findings:
       type: str
       sample: warn
     evidence:
-      description: What was seen.
+      description: The evidence.
       type: str
     what_to_do:
-      description: What a person does about it.
+      description: The advice to a person.
       type: str
     objects:
       description: The keys of the objects that it is about, to read, at most 100; empty when it is not about objects.

@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Initialises the repository if, and only if, there is none and none was ever recorded.
   - Records the ids of the repository and of its key, and copies the objects C(config) and C(keys/<id>) into the record.
-    With these two and the password all data can be decrypted, whatever happens to the bucket's other keys and indexes.
+    With these two and the password all data can be decrypted, also when the bucket's other keys and indexes are damaged.
   - A repository that is recorded but gone, or that has another id than the recorded one, is an alarm. The module fails,
     changes nothing, and never initialises it again.
   - Of two runs that make the same repository at once, one makes it; the other one fails, and leaves nothing in the bucket. For

@@ -14,8 +14,8 @@ description:
     repository says.
   - Runs wherever restic is, on the maintenance node or on a backed-up host, and needs no boto3.
   - A snapshot is what a host has written, and restic restores it as it is. So before anything is written, its list of entries
-    is judged, restic can write nothing but the target, and what could give rights to somebody is left out.
-  - Takes no restic lock, so that a restore also succeeds with keys that can only read, and when somebody has filled
+    is judged, restic can write nothing but the target, and entries that could give rights to a user are left out.
+  - Takes no restic lock, so that a restore also succeeds with keys that can only read, and when a host has filled
     C(locks/).
 author: The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
@@ -48,7 +48,7 @@ options:
       - With V(latest), the newest snapshot of each of these jobs of the role P(holdfast.restic_r2.backup#role), over one
         another, the newest last. A snapshot is that of the job whose O(jobs[].paths) it has, no more and no fewer.
       - With an empty list, all snapshots must be of the same paths, or nothing is restored.
-      - When not set, V(latest) is the newest of all snapshots that fit, whatever is in it.
+      - When not set, V(latest) is the newest of all snapshots that fit, of any job.
     type: list
     elements: dict
     suboptions:
@@ -57,7 +57,7 @@ options:
         type: str
         required: true
       paths:
-        description: What it backs up; of a command, the name of its output, after a slash.
+        description: The paths that it backs up; of a command, the name of its output, after a slash.
         type: list
         elements: str
         required: true
@@ -89,7 +89,7 @@ options:
       - The folder to restore into, an absolute path. It is made with mode 0700 when it does not exist.
       - Paths of the snapshot are kept below it, so C(/etc/hosts) becomes C(<target>/etc/hosts). Nothing outside of it
         is written, but for restic's own cache.
-      - It is refused when it, or a folder above it, belongs to anybody but root and the user of the module, or can be written
+      - It is refused when it, or a folder above it, belongs to another user than root and the module's, or can be written
         by others (above it, a sticky bit will do), when a link is on the way, and when others can enter it. Mount what is
         restored from there with C(nosuid,nodev) if you can.
     type: path
@@ -105,7 +105,7 @@ options:
       - With V(auto), restic runs where nothing but O(target) and its own cache can be written, no devices can be opened, and
         nothing of the network but the repository is reached (in namespaces of its own), and with the system calls of backup jobs
         alone. A machine that cannot do this is refused. So is the target C(/).
-      - With V(none), restic can write everything that its user can. What a snapshot lists is judged all the same.
+      - With V(none), restic can write everything that its user can. The entries of a snapshot are judged all the same.
     type: str
     choices: [auto, none]
     default: auto
@@ -149,7 +149,7 @@ notes:
   - Entries that restic itself never writes (the same name twice in a folder, names that lead elsewhere or are too long, unknown
     types) are left out, and the others are restored. A snapshot with more than 1000 such entries, or that cannot be listed to
     its end, is not restored.
-  - When nothing fits what is to be included and excluded, the module fails.
+  - When no entry fits the included and excluded patterns, the module fails.
   - Attributes of the system can be left out by restic >= 0.18.0 only; an older one fails at them.
   - Long runs of zeros are restored as holes of sparse files (restic >= 0.17.0).
   - Owners are restored by number, and only when the module runs as root.
@@ -165,7 +165,7 @@ EXAMPLES = r"""
     host: web1
     target: /var/lib/holdfast/restores/web1
 
-- name: One folder of an older one, over what was restored before, to be copied into its place after a look at it
+- name: One folder of an older one, over an earlier restore, to be copied into its place after a look at it
   holdfast.restic_r2.restic_restore:
     s3_endpoint: "{{ holdfast_s3_endpoint }}"
     access_key_id: "{{ web1_access_key_id }}"
@@ -205,8 +205,9 @@ target:
   sample: /var/lib/holdfast/restores/web1
 left_out:
   description:
-    - What of the whole snapshot was not restored (V(name), V(twice), V(long), V(device), V(type)), and what was restored without
-      its rights (V(setuid), V(setgid), V(capability)). Paths are cut at 1000 characters, and bytes that are not UTF-8 replaced.
+    - The entries of the whole snapshot that were not restored (V(name), V(twice), V(long), V(device), V(type)) or restored
+      without their rights (V(setuid), V(setgid), V(capability)). Paths are cut at 1000 characters, and bytes that are
+      not UTF-8 replaced.
   returned: success
   type: list
   elements: dict

@@ -55,7 +55,7 @@ options:
     default: false
   unreadable:
     description:
-      - What to do when the repository holds a snapshot object that cannot be read. V(fail) fails. V(tell) warns, and lists the
+      - How to treat a snapshot object that cannot be read. V(fail) fails. V(tell) warns, and lists the
         others, for those who want to restore one of them.
     type: str
     choices: [fail, tell]
@@ -105,7 +105,7 @@ snapshots:
       description: The host, as it called itself.
       type: str
     paths:
-      description: What was backed up.
+      description: The paths that were backed up.
       type: list
       elements: str
     tags:
@@ -113,7 +113,7 @@ snapshots:
       type: list
       elements: str
     summary:
-      description: What restic counted, such as C(total_bytes_processed), where restic >= 0.17 made the snapshot.
+      description: The figures of restic, such as C(total_bytes_processed), where restic >= 0.17 made the snapshot.
       returned: when the snapshot has one
       type: dict
     uploaded:

@@ -17,7 +17,7 @@ description:
     with the recorded keys. Every snapshot can be read, and the newest was uploaded not too long ago.
   - Costs two calls of the API, and one more where O(access_key_id) is not given, so that a large fleet stays below the
     API's limit.
-  - It does not read what is stored; M(holdfast.restic_r2.restic_check) does.
+  - It does not read the stored data; M(holdfast.restic_r2.restic_check) does.
 author: The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
@@ -62,18 +62,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 findings:
-  description: What is wrong, one sentence each. Empty when all is well.
+  description: The problems, one sentence each. Empty when all is well.
   returned: success
   type: list
   elements: str
   sample: ["The newest snapshot was uploaded 50.2 hours ago, more than 26."]
 window:
-  description: What is unlocked of the repository. V(null) when nothing is.
+  description: The open window of the repository. V(null) when there is none.
   returned: success
   type: dict
   contains:
     parts:
-      description: What is unlocked.
+      description: The unlocked parts.
       type: list
       elements: str
       sample: [data, index]
@@ -82,7 +82,7 @@ window:
       type: str
       sample: '2026-11-23T04:10:00Z'
     holder:
-      description: What the run that opened the window calls itself.
+      description: The id of the run that opened the window.
       type: str
       sample: 9f86d081884c7d65
     state:
@@ -103,7 +103,7 @@ probed_with:
   type: str
   sample: host
 public:
-  description: Whether everybody may read the bucket through its C(r2.dev) address. V(null) when that is not known.
+  description: Whether the bucket is public through its C(r2.dev) address. V(null) when that is not known.
   returned: success
   type: bool
   sample: false

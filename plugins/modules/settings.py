@@ -16,8 +16,8 @@ description:
     host, who can replace its Python, could choose where the maintenance node sends its API token. Values that are registered
     here outrank facts, and are not evaluated again.
   - The values are converted as their argument specs say. A text in the place of a list is the one entry of that list; it is
-    split at commas only where no entry can hold one. What cannot be used is refused in one sentence that names host, job and
-    option, and says what to write. So is a variable that begins with C(holdfast_) and is almost the name of a setting.
+    split at commas only where no entry can hold one. An unusable value is refused in one sentence that names host, job and
+    option, and gives the right form. So is a variable that begins with C(holdfast_) and is almost the name of a setting.
   - Also fails when the facts of the host hold the name of a setting. No honest host returns such facts.
   - The roles and playbooks of this collection begin with this task. You need it only in playbooks of your own that hand
     settings to the modules of this collection directly.
@@ -69,7 +69,7 @@ options:
     default: false
   facts:
     description:
-      - What to do when the facts of the host hold names of settings. Either way, no setting is taken from them.
+      - How to treat facts of the host that have names of settings. Either way, no setting is taken from them.
       - V(refuse) fails. V(tell) warns and goes on, also when the name of a setting is mistyped, for work that makes a
         compromised host less dangerous.
     type: str

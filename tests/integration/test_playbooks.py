@@ -76,7 +76,7 @@ def test_site_fails_where_the_locks_are_not_in_force(ansible: Ansible, fleet: Fl
     run = ansible.playbook(SITE, fleet.inventory, "--limit", "web2")
     (failed,) = run.failed
     assert failed.host == "web2" and failed.result["msg"] == (
-        "The locks of backup-web2/ are not in force, whatever its rules say: config open, data/ missing, index/ missing, "
+        "The locks of backup-web2/ are not in force: config open, data/ missing, index/ missing, "
         "keys/ open, snapshots/ missing. Look at the rules, and do not back up into it until they are."
     )
     assert not (fleet.home("web2") / "etc" / "s3").exists(), "the host has keys for what is not locked"

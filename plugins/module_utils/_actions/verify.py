@@ -100,7 +100,7 @@ def _locks(found: Verified, clients: Clients) -> None:
     found.probed_with = probe.asked_by
     if not in_force(found.prefixes):
         states = ", ".join(f"{prefix} {state}" for prefix, state in found.prefixes.items())
-        found.findings.append(f"The locks are not in force, whatever the rules say: {states}.")
+        found.findings.append(f"The locks are not in force: {states}.")
 
 
 def _public(found: Verified, clients: Clients) -> None:
