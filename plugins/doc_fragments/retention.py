@@ -55,7 +55,7 @@ options:
     type: list
     elements: str
   grace:
-    description: Keep all snapshots that R2 stored within this time, like V(7d), beside those of other options. The role repository sets V(7d).
+    description: Also keep all snapshots that R2 stored within this time, like V(7d). The role repository sets V(7d).
     type: str
     default: '0'
   retention_time:
