@@ -4,7 +4,7 @@
 
 """A bucket, its lock document and the tokens of its hosts, in which fences, windows and guards run step by step.
 
-The account is that of the unit tests; what happens to each request is decided here. A write is taken for late when it
+The API is the fake of the unit tests; what happens to each request is decided here. A write is taken for late when it
 takes effect long after its writer had its last answer: nobody can know of it, and what it undoes is for the guard.
 """
 
@@ -19,12 +19,12 @@ from typing import Any
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.fences import fence_of, fences
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import is_ours, lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import windows
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3Error, S3Object
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3Error
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.control import Ending
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.fence import SPREAD_SECONDS
 
-from tests.matrix.world import FOREIGN, LATENCY, STALLED, Actor, Rule, Schedule
-from tests.support.account_world import Account, Lost, Objects, Refused, token
+from tests.matrix.world import FOREIGN, STALLED, Actor, Schedule
+from tests.support.fake_api import LATENCY, FakeApi, FakeBucket, Lost, Refused, Rule, token
 
 # How much of the rare may befall one schedule: more than that, and nothing else happens in it.
 BUDGET = {"kill": 2, "suspend": 3, "outage": 1, "refuse": 4}
@@ -45,14 +45,14 @@ class Sent:
     basis: float
 
 
-class FencedWorld(Schedule, Account):
+class FencedWorld(Schedule, FakeApi):
     """See above. Prefixes are of the repositories in the bucket: one that is empty has the bucket to itself."""
 
     def __init__(self, decisions: bytes, prefixes: tuple[str, ...]) -> None:
         Schedule.__init__(self, decisions)
         rules = [dict(FOREIGN), *(rule for prefix in prefixes for rule in lock_set(prefix))]
         hosts = [token(one, f"holdfast/{one}") for one in HOSTS]
-        Account.__init__(self, rules, *hosts, token(OFF, "holdfast/off", "disabled"))
+        FakeApi.__init__(self, rules, *hosts, token(OFF, "holdfast/off", "disabled"))
         self.prefixes = prefixes
         self.needed = {rule["id"] for rule in rules}
         self.budget = dict(BUDGET)
@@ -264,7 +264,7 @@ class FencedWorld(Schedule, Account):
     # Objects ---------------------------------------------------------------------------------------------------------
 
     def objects(self, token_id: str = "", **_settings: Any) -> Any:
-        return SteppedObjects(self, token_id)
+        return GuardedBucket(self, token_id)
 
     # Looking back ----------------------------------------------------------------------------------------------------
 
@@ -304,23 +304,11 @@ class FencedWorld(Schedule, Account):
                 self.blame(f"the token {one} is left disabled")
 
 
-class SteppedObjects(Objects):
-    """Each request is a step of its own, and keys that are not taken are refused whatever there is."""
+class GuardedBucket(FakeBucket):
+    """Keys that are not taken are refused whatever there is."""
 
     def first_key(self, prefix: str) -> str | None:
-        if self.token_id and not self.account.lets_in(self.token_id):
-            self.account.sleep(LATENCY)
+        if self.token_id and not self.api.lets_in(self.token_id):
+            self.api.sleep(LATENCY)
             raise S3Error("refused", status=403)
         return super().first_key(prefix)
-
-    def put_if(self, key: str, body: bytes, *, etag: str | None = None) -> str | None:
-        self.account.sleep(LATENCY)
-        return super().put_if(key, body, etag=etag)
-
-    def head(self, key: str) -> S3Object | None:
-        self.account.sleep(LATENCY)
-        return super().head(key)
-
-    def delete(self, key: str) -> None:
-        self.account.sleep(LATENCY)
-        super().delete(key)

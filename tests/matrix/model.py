@@ -15,7 +15,6 @@ import random
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any, Protocol
 from unittest import mock
 
@@ -26,7 +25,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.change i
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.desired import plan
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import KEY, Mutex
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import is_ours, lock_set
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks, LockStore
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import LockStore
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import closer as _closer
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import keeper as _keeper
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.control import Control
@@ -36,21 +35,15 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.settin
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.matrix.world import Actor, Bucket, World
+from tests.matrix.world import Actor, SharedBucket, World
 from tests.support.account_world import Parent
 
 PREFIXES = ("a/", "b/", "c/")
 COMMIT = ("snapshots",)
-ACCOUNT = "0" * 32
-
-
-def client(world: World, **more: Any) -> CloudflareLocks:
-    more = {"sleep": world.sleep, "monotonic": world.clock, **more}
-    return CloudflareLocks("token", ACCOUNT, url="https://api.example", open_url=world.open_url, **more)
 
 
 def mutex_for(world: World) -> Callable[[LockStore, str], Mutex]:
-    bucket: Any = Bucket(world)
+    bucket: Any = SharedBucket(world)
     return lambda cloudflare, _name: Mutex(lambda: bucket, cloudflare.server_time, world.sleep)
 
 
@@ -62,8 +55,8 @@ def maintainer(
             "shared",
             prefix,
             parts,
-            partial(client, world),
-            lambda **_settings: Bucket(world),  # type: ignore[arg-type]
+            world.client,
+            lambda **_settings: SharedBucket(world),  # type: ignore[arg-type]
             lease_seconds=60,
             cap_seconds=150,
             open_timeout=20,
@@ -92,7 +85,7 @@ def maintainer(
 def guard(world: World, rounds: int, pause: float) -> Callable[[Actor], None]:
     def work(actor: Actor) -> None:
         for _round in range(rounds):
-            relock(client(world, retry_timeout=30), "shared", mutex_for(world))
+            relock(world.client(retry_timeout=30), "shared", mutex_for(world))
             actor.sleep(pause)
 
     return work
@@ -102,7 +95,7 @@ def site(world: World, prefix: str) -> Callable[[Actor], None]:
     """Adds the rules of one more repository. Once they are there, they are never lost."""
 
     def work(actor: Actor) -> None:
-        account = client(world, retry_timeout=30)
+        account = world.client(retry_timeout=30)
         rules = lock_set(prefix)
 
         def change(current: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -119,13 +112,13 @@ def hostile(world: World, moments: list[float]) -> Callable[[Actor], None]:
     """A host that deletes the mutex or takes it; all that it can do to the lock document."""
 
     def work(actor: Actor) -> None:
-        bucket = Bucket(world)
+        bucket = SharedBucket(world)
         for moment in moments:
             actor.sleep(moment)
             if world.decide(2):
                 bucket.delete(KEY)
             else:
-                bucket.put_if(KEY, os.urandom(16), etag=world.turn_object[0] if world.turn_object else None)
+                bucket.put_if(KEY, os.urandom(16), etag=world.mutex[0] if world.mutex else None)
 
     return work
 

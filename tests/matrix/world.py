@@ -10,28 +10,19 @@ how time passes is decided by a string of bytes, so that Hypothesis can look for
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import threading
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
-from email.message import Message
-from email.utils import format_datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
-from urllib.error import HTTPError
 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import FRESH
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import is_ours, lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import windows
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3Object
 
-Rule = dict[str, Any]
+from tests.support.fake_api import EPOCH, LATENCY, FakeApi, FakeBucket, Lost, Refused, Rule
 
-EPOCH = datetime(2026, 11, 1, tzinfo=timezone.utc)
 FOREIGN = {"id": "logs", "enabled": True, "prefix": "logs/", "condition": {"type": "Age", "maxAgeSeconds": 1}}
-LATENCY = 0.05
 TOO_LONG = 20000
 # Who shares a bucket looks again for so many seconds after closing; what was read before that is stale.
 STALLED = 2.0
@@ -116,6 +107,12 @@ class Schedule:
     def server_now(self) -> datetime:
         return EPOCH + timedelta(seconds=self.now) + self.offset
 
+    def at(self, moment: float, work: Callable[[], object]) -> None:
+        if moment <= self.now:
+            work()
+        else:
+            self.later.append((moment, work))
+
     def add(self, name: str, work: Callable[[Actor], None], start: float = 0.0) -> None:
         self.actors.append(Actor(self, name, work, start))
 
@@ -168,19 +165,18 @@ class Schedule:
         self.current.sleep(seconds)
 
 
-class World(Schedule):
+class World(Schedule, FakeApi):
     """The document of a bucket that several repositories share."""
 
     def __init__(self, decisions: bytes, prefixes: tuple[str, ...]) -> None:
-        super().__init__(decisions)
+        Schedule.__init__(self, decisions)
+        FakeApi.__init__(self, [dict(FOREIGN), *(rule for prefix in prefixes for rule in lock_set(prefix))])
         self.closed: dict[str, str] = {}
         self.prefixes = prefixes
-        self.rules: list[Rule] = [dict(FOREIGN), *(rule for prefix in prefixes for rule in lock_set(prefix))]
         self.needed = {rule["id"] for rule in self.rules} - {FOREIGN["id"]}
         # The clocks of the nodes have nothing to do with that of the server, which alone counts.
         self.offset = timedelta(hours=self.decide(3) - 1)
         self.hostile = False
-        self.turn_object: tuple[str, float] | None = None
         self.turn_owner = ""
 
     # The document ----------------------------------------------------------------------------------------------------
@@ -212,7 +208,7 @@ class World(Schedule):
 
     def has_turn(self, actor: Actor) -> bool:
         """Whether the actor has the mutex, still fresh: an actor that stood still since may begin no write."""
-        taken = self.turn_object[1] if self.turn_object else self.now - 2 * FRESH
+        taken = self.mutex[1] if self.mutex else self.now - 2 * FRESH
         return self.turn_owner == actor.name and self.now - taken <= FRESH
 
     def locked(self) -> bool:
@@ -234,99 +230,55 @@ class World(Schedule):
         if report["in_force"] is False:
             self.violations.append(f"{actor.name} gave up closing: {report['error']}")
 
-    # Cloudflare, as open_url() finds it ------------------------------------------------------------------------------
+    # Requests --------------------------------------------------------------------------------------------------------
 
-    def open_url(self, url: str, *, method: str, data: bytes | None = None, **_unused: Any) -> Answer:
-        """One request of the actor whose turn it is."""
+    def happens(self, label: str) -> Any:
+        fault, write = self.byte(), label.startswith("PUT")
+        if 200 <= fault < 210:
+            return Lost(None)
+        if 210 <= fault < 220:
+            return Lost(0.0 if write else None)
+        if 220 <= fault < 230:
+            # Up to 30 seconds late: a keeper looks again for as long, and what comes later is the guard's.
+            return Lost(3.0 * (fault - 219) if write else None)
+        if 230 <= fault < 240:
+            return Refused(500, 10001)
+        if 240 <= fault < 245:
+            return Refused(429, 971, retry_after=300)
+        return None
+
+    def _route(self, method: str, path: str, body: Any) -> tuple[str, Callable[[], Any]]:
+        label = super()._route(method, path, body)[0]
         actor = self.current
         assert actor is not None
-        actor.sleep(LATENCY)
-        fault = self.byte()
-        if method == "PUT":
-            rules = json.loads(data or b"")["rules"]
-            foreign = [rule for rule in actor.seen if not is_ours(rule)]
-            if [rule for rule in rules if not is_ours(rule)] != foreign:
-                self.violations.append(f"{actor.name} changed a foreign rule")
-            # A hostile host may take the mutex away while a write is on its way, which is the same as having none.
-            alone = self.hostile or not self.has_turn(actor)
-            if fault < 200 or 210 <= fault < 220:
-                self.put(rules, actor.name, alone and self.now - actor.seen_at > STALLED)
-            elif 220 <= fault < 230:
-                # Up to 30 seconds late: a keeper looks again for as long, and what comes later is the guard's.
-                late = partial(self.put, rules, actor.name, alone)
-                self.later.append((self.now + 3.0 * (fault - 219), late))
-        if 200 <= fault < 230:
-            raise TimeoutError("timed out")
-        if 230 <= fault < 240:
-            raise self._refusal(url, 500, 10001)
-        if 240 <= fault < 245:
-            raise self._refusal(url, 429, 971)
         if method == "GET":
-            actor.seen, actor.seen_at = [dict(rule) for rule in self.rules], self.now
-        return Answer({"rules": self.rules} if method == "GET" else {}, self._headers())
+            return label, partial(self._read, actor)
+        foreign = [rule for rule in actor.seen if not is_ours(rule)]
+        if [rule for rule in body["rules"] if not is_ours(rule)] != foreign:
+            self.violations.append(f"{actor.name} changed a foreign rule")
+        # A hostile host may take the mutex away while a write is on its way, which is the same as having none.
+        alone = self.hostile or not self.has_turn(actor)
+        return label, partial(self._effect, body["rules"], actor.name, alone, self.now, actor.seen_at)
 
-    def _headers(self) -> Message:
-        headers = Message()
-        headers["Date"] = format_datetime(self.server_now().replace(microsecond=0), usegmt=True)
-        return headers
+    def _read(self, actor: Actor) -> Any:
+        actor.seen, actor.seen_at = [dict(rule) for rule in self.rules], self.now
+        return {"rules": self.rules}
 
-    def _refusal(self, url: str, status: int, code: int) -> HTTPError:
-        headers = self._headers()
-        if status == 429:
-            headers["Retry-After"] = "300"
-        body = {"success": False, "errors": [{"code": code, "message": "no"}], "messages": [], "result": None}
-        return HTTPError(url, status, "no", headers, io.BytesIO(json.dumps(body).encode()))
-
-
-class Answer:
-    """What open_url() returns."""
-
-    code = 200
-
-    def __init__(self, result: Any, headers: Message) -> None:
-        self.headers = headers
-        self._content = json.dumps({"success": True, "errors": [], "messages": [], "result": result}).encode()
-
-    def read(self) -> bytes:
-        return self._content
-
-    def close(self) -> None:
-        pass
+    def _effect(self, rules: list[Rule], writer: str, alone: bool, sent: float, seen: float) -> Any:
+        self.put(rules, writer, alone and (self.now > sent or sent - seen > STALLED))
+        return {}
 
 
-class Bucket:
-    """The S3 side: an object below every prefix, and the mutex."""
+class SharedBucket(FakeBucket):
+    """Remembers whose the mutex is."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    api: World
 
-    def first_key(self, prefix: str) -> str:
-        return prefix + "object"
-
-    def probe(self, key: str, *, present: bool = False) -> str:
-        self.world.sleep(LATENCY)
-        held = any(rule["enabled"] and key.startswith(rule["prefix"]) for rule in self.world.rules)
-        return "locked" if held else "open"
-
-    def put_if(self, _key: str, body: bytes, *, etag: str | None = None) -> str | None:
-        self.world.sleep(LATENCY)
-        found = self.world.turn_object
-        if (found[0] if found else None) != etag:
-            return None
-        self.world.turn_object = (hashlib.md5(body).hexdigest(), self.world.now)
-        self.world.turn_owner = self.world.current.name if self.world.current else ""
-        return self.world.turn_object[0]
-
-    def head(self, key: str) -> S3Object | None:
-        self.world.sleep(LATENCY)
-        found = self.world.turn_object
-        if found is None:
-            return None
-        return S3Object(key, 16, EPOCH + timedelta(seconds=found[1]) + self.world.offset, found[0])
-
-    def delete(self, _key: str) -> None:
-        self.world.sleep(LATENCY)
-        self.world.turn_object = None
+    def put_if(self, key: str, body: bytes, *, etag: str | None = None) -> str | None:
+        written = super().put_if(key, body, etag=etag)
+        if written:
+            self.api.turn_owner = self.api.current.name if self.api.current else ""
+        return written
 
 
 def leases(rules: list[Rule]) -> Iterator[datetime]:

@@ -25,7 +25,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.fence 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.guard import relock
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import WindowError, WindowSession
 
-from tests.support.account_world import BUCKET, Account, Lost, Objects, Refused, clocks_of, keep, spec_of, token
+from tests.support.account_world import Account, clocks_of, keep, spec_of
+from tests.support.fake_api import BUCKET, FakeBucket, Lost, Refused, token
 
 HOLDER = "0123456789abcdef"
 OTHER = "fedcba9876543210"
@@ -54,7 +55,7 @@ def fence(account: Account, moment: float = 300.0, **changes: Any) -> dict[str, 
         "parts": (),
         "tokens": ("t1",),
         "makers": account.client,
-        "host_s3": partial(Objects, account, "t1"),
+        "host_s3": partial(FakeBucket, account, "t1"),
         "lease_seconds": 3600.0,
         "cap_seconds": 86400.0,
     }

@@ -18,7 +18,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex im
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import open_window, windows
 
-from tests.support.account_world import BUCKET, Account, Objects, clocks_of, token
+from tests.support.account_world import Account, clocks_of
+from tests.support.fake_api import BUCKET, FakeBucket, token
 
 HOLDER = "0123456789abcdef"
 LOGS = {"id": "logs", "enabled": True, "prefix": "logs/", "condition": {"type": "Age", "maxAgeSeconds": 1}}
@@ -40,7 +41,7 @@ def lock(account: Account, rules: list[dict[str, Any]]) -> None:
         return plan(current, rules, state="present", now=client.server_time())
 
     def mutex_for(_cloudflare: object, _name: str) -> Mutex:
-        bucket: Any = Objects(account)
+        bucket: Any = FakeBucket(account)
         return Mutex(lambda: bucket, client.server_time, account.sleep)
 
     with clocks_of(account):

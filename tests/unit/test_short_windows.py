@@ -13,7 +13,8 @@ import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import windows
 
-from tests.support.account_world import Account, Lost, keep, spec_of, token
+from tests.support.account_world import Account, keep, spec_of
+from tests.support.fake_api import Lost, token
 
 LOCK_CALLS = ["GET lock", "PUT lock", "GET lock"]
 LOGS = {"id": "logs", "enabled": True, "prefix": "logs/", "condition": {"type": "Age", "maxAgeSeconds": 1}}
