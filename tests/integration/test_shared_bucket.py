@@ -10,6 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -44,12 +45,11 @@ class Shared:
             stand_in.api_token, stand_in.account_id, url=stand_in.api_url, retry_timeout=5
         )
         self.cloudflare.create_bucket(self.bucket)
-        client = self.s3()
         for rule in WHOLE:
-            client._call("put_object", Key=rule["prefix"] + "object", Body=b"x")
+            self.put(rule["prefix"] + "object", b"x")
         for prefix in PREFIXES:
             for number in range(WINDOWS):
-                client._call("put_object", Key=f"{prefix}data/{number}", Body=b"x")
+                self.put(f"{prefix}data/{number}", b"x")
         self.cloudflare.replace_lock_rules(self.bucket, WHOLE)
 
     def s3(self, **settings: Any) -> S3:
@@ -163,10 +163,10 @@ def test_turn_of_the_dead_is_taken_over_by_one(shared: Shared) -> None:
 @pytest.mark.sample(of="stories")
 def test_hostile_mutex_delays_opening_and_does_not_stop_closing(shared: Shared) -> None:
     with WindowSession(shared.spec("web1/")):
-        shared.s3()._call("put_object", Key=KEY, Body=b"mine for ever")
+        shared.put(KEY, b"mine for ever")
     assert shared.stand_in.rules(shared.bucket) == WHOLE
     # Again: closing looks for late changes for half a minute, and one of three quarters of a minute is too old to count.
-    shared.s3()._call("put_object", Key=KEY, Body=b"mine for ever")
+    shared.put(KEY, b"mine for ever")
     with pytest.raises(WindowError, match="a host of this bucket keeps writing the object holdfast/turn"):
         with WindowSession(shared.spec("web1/", open_timeout=5.0)):
             pytest.fail("the block must not run")
@@ -174,12 +174,15 @@ def test_hostile_mutex_delays_opening_and_does_not_stop_closing(shared: Shared) 
 
 
 def test_stale_copy_of_another_writer_is_undone(shared: Shared) -> None:
-    with WindowSession(shared.spec("web1/")) as window:
-        stale = shared.cloudflare.lock_rules(shared.bucket)
-        os.write(window._command, b"close\n")
-        shared.stand_in.wait_for_request(
-            method="PUT", path=f"{shared.bucket}/lock", since=shared.stand_in.last_request()
-        )
-        shared.cloudflare.replace_lock_rules(shared.bucket, stale)  # by a writer that takes no mutex
+    def undo() -> None:
+        """As a writer does that takes no mutex."""
+        shared.stand_in.wait_for_request(method="PUT", path=f"{shared.bucket}/lock", since=since)
+        shared.cloudflare.replace_lock_rules(shared.bucket, stale)
+
+    with ThreadPoolExecutor(1) as other:
+        with WindowSession(shared.spec("web1/")) as window:
+            stale, since = shared.cloudflare.lock_rules(shared.bucket), shared.stand_in.last_request()
+            undone = other.submit(undo)
+        undone.result()
     assert window.report["in_force"] is True
     assert shared.stand_in.rules(shared.bucket) == WHOLE

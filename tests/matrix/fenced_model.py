@@ -34,7 +34,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.settin
 
 from tests.matrix.fenced_world import HOSTS, FencedWorld
 from tests.matrix.world import Actor
-from tests.support.account_world import Parent, clocks_of, spec_of
+from tests.support.api_in_memory import Parent, clocks_of, spec_of
 from tests.support.fake_api import BUCKET
 
 Work = Callable[[Actor], None]

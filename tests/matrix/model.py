@@ -36,7 +36,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.matrix.world import Actor, SharedBucket, World
-from tests.support.account_world import Parent
+from tests.support.api_in_memory import Parent
 
 PREFIXES = ("a/", "b/", "c/")
 COMMIT = ("snapshots",)

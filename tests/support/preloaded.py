@@ -56,7 +56,7 @@ class Forked:
         reading, writing = os.pipe()
         self._told = open(reading, "rb", buffering=0)  # noqa: SIM115 - closed when it has told the end
         try:
-            socket.send_fds(_forker(), [json.dumps(order).encode()], [*files, writing])
+            socket.send_fds(forker(), [json.dumps(order).encode()], [*files, writing])
         finally:
             os.close(writing)
         first = self._told.readline()
@@ -95,7 +95,7 @@ def run_module(
         return subprocess.CompletedProcess([name], status, stdout.read().decode(), stderr.read().decode())
 
 
-def _forker() -> socket.socket:
+def forker() -> socket.socket:
     """The socket of a process that forks, in the network in which the caller is: test hosts have one of their own.
 
     It goes with the network of test hosts, and another one is started for the next.

@@ -16,7 +16,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.prune 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.survey import Survey
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3Object
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import TooLargeError
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.process import _cgroup_limits, half_of_memory
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.process import cgroup_limits, half_of_memory
 
 LOCK = S3Object("locks/" + "ab" * 32, 200, datetime(2026, 1, 1, tzinfo=timezone.utc), "0")
 
@@ -50,7 +50,7 @@ def test_locks_that_cannot_be_read_in_time_are_those_of_somebody_else() -> None:
     auditor = Auditor()
     maintenance = Maintenance.__new__(Maintenance)
     maintenance.auditor, maintenance.terms = auditor, Terms()  # type: ignore[assignment]
-    assert maintenance._without_stale_locks(Survey()) == {LOCK.key: LOCK}
+    assert maintenance.without_stale_locks(Survey()) == {LOCK.key: LOCK}
     assert 0 < auditor.limits["memory"] <= 512 << 20 and 0 < auditor.limits["timeout"] <= 300
 
 
@@ -60,6 +60,6 @@ def test_restic_gets_half_of_the_least_that_a_control_group_allows(tmp_path: Pat
     (tmp_path / "jobs.slice" / "one.service").mkdir(parents=True)
     for folder, limit in ((".", "max"), ("jobs.slice", "8000"), ("jobs.slice/one.service", "4000")):
         (tmp_path / folder / "memory.max").write_text(f"{limit}\n", encoding="ascii")
-    assert sorted(_cgroup_limits(str(tmp_path), str(own))) == [4000, 8000]
-    assert list(_cgroup_limits(str(tmp_path), str(tmp_path / "none"))) == []
+    assert sorted(cgroup_limits(str(tmp_path), str(own))) == [4000, 8000]
+    assert list(cgroup_limits(str(tmp_path), str(tmp_path / "none"))) == []
     assert half_of_memory() >= 512 << 20

@@ -25,7 +25,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.fence 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.guard import relock
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import WindowError, WindowSession
 
-from tests.support.account_world import Account, clocks_of, keep, spec_of
+from tests.support.api_in_memory import Account, clocks_of, keep, spec_of
 from tests.support.fake_api import BUCKET, FakeBucket, Lost, Refused, token
 
 HOLDER = "0123456789abcdef"

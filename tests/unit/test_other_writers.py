@@ -18,7 +18,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex im
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import open_window, windows
 
-from tests.support.account_world import Account, clocks_of
+from tests.support.api_in_memory import Account, clocks_of
 from tests.support.fake_api import BUCKET, FakeBucket, token
 
 HOLDER = "0123456789abcdef"

@@ -56,7 +56,7 @@ def test_process_that_forks_ends_with_those_who_can_ask() -> None:
     code = """
 import os, pathlib
 from tests.support import preloaded
-preloaded._forker()
+preloaded.forker()
 print(pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text())
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

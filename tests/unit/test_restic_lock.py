@@ -33,6 +33,6 @@ def test_the_lock_goes_also_when_its_remover_was_killed() -> None:
     lock = ResticLock(cast(S3, bucket), lambda: cast(S3, bucket), "web1/", b"lock")
     with lock:
         assert list(bucket.objects) == [lock.key]
-        os.kill(lock._pid, signal.SIGKILL)
-        os.waitid(os.P_PID, lock._pid, os.WEXITED | os.WNOWAIT)
+        os.kill(lock.remover_pid, signal.SIGKILL)
+        os.waitid(os.P_PID, lock.remover_pid, os.WEXITED | os.WNOWAIT)
     assert bucket.objects == {} and lock.removed

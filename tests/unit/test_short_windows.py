@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import windows
 
-from tests.support.account_world import Account, keep, spec_of
+from tests.support.api_in_memory import Account, keep, spec_of
 from tests.support.fake_api import Lost, token
 
 LOCK_CALLS = ["GET lock", "PUT lock", "GET lock"]

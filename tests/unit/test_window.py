@@ -26,14 +26,14 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.sessio
     WindowSession,
 )
 
+from tests.support.api_in_file import ApiInFile, in_a_process_of_one_thread, in_child, spec_of
 from tests.support.processes import gone
 from tests.support.waiting import DEADLINE
-from tests.support.window_world import World, in_a_process_of_one_thread, in_child, spec_of
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path / "world.json")
+def api(tmp_path: Path) -> ApiInFile:
+    return ApiInFile(tmp_path / "api.json")
 
 
 @pytest.fixture(autouse=True)
@@ -45,45 +45,44 @@ def quick_aftershocks(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- the normal course -----------------------------------------------------------------------------------------------
 
 
-def test_window_is_open_inside_the_block_and_locked_after_it(world: World) -> None:
-    with WindowSession(spec_of(world)) as window:
-        assert world.disabled == ["web1/data/", "web1/index/", f"web1/window/{window.holder}"]
-        (found,) = windows(world.state["rules"])
+def test_window_is_open_inside_the_block_and_locked_after_it(api: ApiInFile) -> None:
+    with WindowSession(spec_of(api)) as window:
+        assert api.disabled == ["web1/data/", "web1/index/", f"web1/window/{window.holder}"]
+        (found,) = windows(api.rules)
         assert found.holder == window.holder
-    assert world.state["rules"] == lock_set("web1/")
+    assert api.rules == lock_set("web1/")
     report = window.report
     assert report["in_force"] is True and report["ended_by"] == "its work is done" and report["error"] is None
     assert report["repository"] == "backup-web1/web1" and report["prefixes"] == ["web1/index/", "web1/data/"]
     assert report["opened"] and report["closed"] and report["lease"] and report["seconds"] > 0
 
 
-def test_a_window_costs_six_calls(world: World) -> None:
-    with world.change() as state:
+def test_a_window_costs_six_calls(api: ApiInFile) -> None:
+    with api.change() as state:
         state["rules"] = lock_set("")
-    with WindowSession(spec_of(world, prefix="")):
+    with WindowSession(spec_of(api, prefix="")):
         pass
-    calls = [call for call in world.state["calls"] if call != "after PUT"]
-    assert calls == ["GET", "PUT", "GET"] * 2
+    assert api.calls == ["GET lock", "PUT lock", "GET lock"] * 2
 
 
-def test_window_in_a_shared_bucket_takes_its_turn_and_gives_it_back(world: World) -> None:
-    with WindowSession(spec_of(world)):
-        world.wait(lambda: world.state["mutex"] is None)
-    assert world.state["mutex"] is None and world.state["mutex_time"] > 0
+def test_window_in_a_shared_bucket_takes_its_turn_and_gives_it_back(api: ApiInFile) -> None:
+    with WindowSession(spec_of(api)):
+        api.wait(lambda: api.mutex is None)
+    assert api.mutex is None and any(api.state["mutexes"])
 
 
-def test_lease_is_of_the_server_clock(world: World) -> None:
-    with WindowSession(spec_of(world, lease_seconds=100)):
-        (found,) = windows(world.state["rules"])
+def test_lease_is_of_the_server_clock(api: ApiInFile) -> None:
+    with WindowSession(spec_of(api, lease_seconds=100)):
+        (found,) = windows(api.rules)
         assert found.lease is not None
         left = found.lease - datetime.now(timezone.utc) - timedelta(hours=5)
         assert 95 < left.total_seconds() <= 100
 
 
-def test_no_zombie_no_pipe_and_no_process_is_left(world: World) -> None:
+def test_no_zombie_no_pipe_and_no_process_is_left(api: ApiInFile) -> None:
     before = os.listdir("/proc/self/fd")
-    with WindowSession(spec_of(world)) as window:
-        keeper = window._pid
+    with WindowSession(spec_of(api)) as window:
+        keeper = window.keeper_pid
         assert os.getsid(keeper) == keeper != os.getsid(0)
     assert os.listdir("/proc/self/fd") == before
     assert not Path(f"/proc/{keeper}").exists()
@@ -102,29 +101,29 @@ def open_files(pid: int) -> list[str]:
     return sorted(found)
 
 
-def test_keeper_holds_nothing_but_its_pipes(world: World) -> None:
+def test_keeper_holds_nothing_but_its_pipes(api: ApiInFile) -> None:
     # Both ends of the pipe that wakes it up at signals, and one each of those that lead to the parent.
     wanted = ["/dev/null"] * 3 + ["pipe"] * 4
-    with open(os.devnull, encoding="utf-8"), WindowSession(spec_of(world)) as window:
-        # Whatever it opens to play its turn in this world is closed again; what it inherited would stay.
-        world.wait(lambda: open_files(window._pid) == wanted)
+    with open(os.devnull, encoding="utf-8"), WindowSession(spec_of(api)) as window:
+        # Whatever it opens to play its turn in this api is closed again; what it inherited would stay.
+        api.wait(lambda: open_files(window.keeper_pid) == wanted)
 
 
-def test_child_of_the_module_does_not_keep_the_window_open(world: World) -> None:
-    with WindowSession(spec_of(world)):
+def test_child_of_the_module_does_not_keep_the_window_open(api: ApiInFile) -> None:
+    with WindowSession(spec_of(api)):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert child.poll() is None  # had it inherited the pipe, the block would still be waiting
     child.communicate(b"\n")
 
 
-def test_exception_in_the_block_closes_and_goes_on(world: World) -> None:
-    with pytest.raises(ZeroDivisionError), WindowSession(spec_of(world)) as window:
+def test_exception_in_the_block_closes_and_goes_on(api: ApiInFile) -> None:
+    with pytest.raises(ZeroDivisionError), WindowSession(spec_of(api)) as window:
         raise ZeroDivisionError
-    assert world.disabled == [] and window.report["in_force"] is True
+    assert api.disabled == [] and window.report["in_force"] is True
 
 
-def test_every_step_is_logged(world: World) -> None:
-    spec = spec_of(world, reason="prune of web1")
+def test_every_step_is_logged(api: ApiInFile) -> None:
+    spec = spec_of(api, reason="prune of web1")
     with WindowSession(spec) as window:
         pass
     path = Path(str(spec.log_path))
@@ -142,14 +141,14 @@ def test_every_step_is_logged(world: World) -> None:
 
 
 @pytest.mark.parametrize("path", ["no\0path", "\ud800", "/nowhere/at/all"])
-def test_what_cannot_be_logged_stops_nothing(world: World, path: str) -> None:
-    with WindowSession(spec_of(world, reason="half a character: \ud800", log_path=path)) as window:
+def test_what_cannot_be_logged_stops_nothing(api: ApiInFile, path: str) -> None:
+    with WindowSession(spec_of(api, reason="half a character: \ud800", log_path=path)) as window:
         pass
-    assert window.report["in_force"] is True and world.disabled == []
+    assert window.report["in_force"] is True and api.disabled == []
 
 
-def test_secrets_are_not_in_the_repr(world: World) -> None:
-    assert "cloudflare" not in repr(spec_of(world)) and "s3" not in repr(spec_of(world))
+def test_secrets_are_not_in_the_repr(api: ApiInFile) -> None:
+    assert "cloudflare" not in repr(spec_of(api)) and "s3" not in repr(spec_of(api))
 
 
 # --- deaths ----------------------------------------------------------------------------------------------------------
@@ -158,31 +157,31 @@ def test_secrets_are_not_in_the_repr(world: World) -> None:
 DEATHS = [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]
 
 
-def seconds_open_after(world: World, number: signal.Signals) -> float:
+def seconds_open_after(api: ApiInFile, number: signal.Signals) -> float:
     """How long it took until all was locked, after a signal to the parent."""
-    pid, told = in_child(spec_of(world), lambda window: time.sleep(600))
+    pid, told = in_child(spec_of(api), lambda window: time.sleep(600))
     keeper = int(os.read(told, 100))
     os.close(told)
     os.kill(pid, number)
-    seconds = world.wait(lambda: world.disabled == [])
+    seconds = api.wait(lambda: api.disabled == [])
     os.waitpid(pid, 0)
-    world.wait(lambda: gone(keeper))
+    api.wait(lambda: gone(keeper))
     return seconds
 
 
 @pytest.mark.parametrize("number", DEATHS)
-def test_death_of_the_parent_closes(world: World, number: signal.Signals) -> None:
-    seconds_open_after(world, number)  # the lease would close it in five minutes
+def test_death_of_the_parent_closes(api: ApiInFile, number: signal.Signals) -> None:
+    seconds_open_after(api, number)  # the lease would close it in five minutes
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("number", DEATHS)
-def test_death_of_the_parent_closes_within_a_second(world: World, number: signal.Signals) -> None:
-    seconds = seconds_open_after(world, number)
+def test_death_of_the_parent_closes_within_a_second(api: ApiInFile, number: signal.Signals) -> None:
+    seconds = seconds_open_after(api, number)
     assert seconds < 1, f"{seconds:.2f} s, with a load of {os.getloadavg()[0]:.1f}"
 
 
-def test_death_of_the_whole_process_group_closes(world: World) -> None:
+def test_death_of_the_whole_process_group_closes(api: ApiInFile) -> None:
     def work(window: WindowSession) -> None:
         time.sleep(600)
 
@@ -190,7 +189,7 @@ def test_death_of_the_whole_process_group_closes(world: World) -> None:
     pid = os.fork()
     if pid == 0:
         os.setpgid(0, 0)
-        with WindowSession(spec_of(world)) as window:
+        with WindowSession(spec_of(api)) as window:
             os.write(writing, b"open\n")
             work(window)
         os._exit(0)
@@ -199,27 +198,27 @@ def test_death_of_the_whole_process_group_closes(world: World) -> None:
     os.killpg(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     os.close(reading)
-    world.wait(lambda: world.disabled == [])
+    api.wait(lambda: api.disabled == [])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_signal_to_the_keeper_closes_and_the_parent_learns_it(world: World, number: signal.Signals) -> None:
-    with WindowSession(spec_of(world)) as window:
+def test_signal_to_the_keeper_closes_and_the_parent_learns_it(api: ApiInFile, number: signal.Signals) -> None:
+    with WindowSession(spec_of(api)) as window:
         assert window.over() is None
-        os.kill(window._pid, number)
-        world.wait(lambda: world.disabled == [])
+        os.kill(window.keeper_pid, number)
+        api.wait(lambda: api.disabled == [])
         assert select.select([window], [], [], DEADLINE)[0]
         assert window.over() == f"signal {number.name}"
     assert window.report["ended_by"] == f"signal {number.name}" and window.report["in_force"] is True
 
 
-def test_window_of_a_killed_keeper_is_closed_by_another(world: World) -> None:
-    with WindowSession(spec_of(world)) as window:
-        os.kill(window._pid, signal.SIGKILL)
+def test_window_of_a_killed_keeper_is_closed_by_another(api: ApiInFile) -> None:
+    with WindowSession(spec_of(api)) as window:
+        os.kill(window.keeper_pid, signal.SIGKILL)
         assert select.select([window], [], [], DEADLINE)[0]
         assert window.over() == "the keeper died"
-        assert world.disabled != []
-    assert world.disabled == [] and window.report["in_force"] is True
+        assert api.disabled != []
+    assert api.disabled == [] and window.report["in_force"] is True
     assert window.report["ended_by"] == "the keeper of this window died"
     assert window.report["opened"] and window.report["seconds"] > 0
 
@@ -229,61 +228,61 @@ def held_for_ever(*_arguments: object) -> int:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def test_window_of_a_keeper_that_is_held_is_closed_by_another(world: World) -> None:
-    with WindowSession(spec_of(world)) as window:
-        keeper = window._pid
-        world.wait(lambda: world.state["mutex"] is None)
+def test_window_of_a_keeper_that_is_held_is_closed_by_another(api: ApiInFile) -> None:
+    with WindowSession(spec_of(api)) as window:
+        keeper = window.keeper_pid
+        api.wait(lambda: api.mutex is None)
         os.kill(keeper, signal.SIGSTOP)
-        world.wait(lambda: window.over() == "the keeper was stopped")
-        assert world.disabled != []
-    assert gone(keeper) and world.disabled == [] and window.report["in_force"] is True
+        api.wait(lambda: window.over() == "the keeper was stopped")
+        assert api.disabled != []
+    assert gone(keeper) and api.disabled == [] and window.report["in_force"] is True
     assert window.report["ended_by"] == "the keeper of this window died"
 
 
-def test_keeper_that_is_held_while_it_opens_fails_the_opening(world: World) -> None:
-    with world.change() as state:
+def test_keeper_that_is_held_while_it_opens_fails_the_opening(api: ApiInFile) -> None:
+    with api.change() as state:
         state["never_open"] = ["web1/data/"]  # so that the keeper goes on probing
-    log = world.path.with_suffix(".log")
+    log = api.path.with_suffix(".log")
     script = (
         rf"until grep -qs ' opening ' {log}; do sleep 0.05; done; kill -STOP $(sed -n '1s/.*\[\(.*\)\]:.*/\1/p' {log})"
     )
-    window = WindowSession(spec_of(world, open_timeout=60.0))
+    window = WindowSession(spec_of(api, open_timeout=60.0))
     with subprocess.Popen(["sh", "-c", script]), pytest.raises(WindowError), window:
         pytest.fail("the block must not run")
-    assert world.disabled == [] and window.report["in_force"] is True
+    assert api.disabled == [] and window.report["in_force"] is True
 
 
 def test_keepers_that_are_all_held_hang_nobody_and_are_no_success(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    api: ApiInFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def hold(window: WindowSession) -> None:
-        world.wait(lambda: world.state["mutex"] is None)
-        os.kill(window._pid, signal.SIGSTOP)
+        api.wait(lambda: api.mutex is None)
+        os.kill(window.keeper_pid, signal.SIGSTOP)
         monkeypatch.setattr(_window, "keep", held_for_ever)
 
     with pytest.raises(WindowError, match=r"keepers of backup-web1/web1 died: run the guard now"):
-        with WindowSession(spec_of(world)) as window:
+        with WindowSession(spec_of(api)) as window:
             hold(window)
-    assert world.disabled != []
+    assert api.disabled != []
 
 
-@pytest.mark.parametrize("call", ["GET", "PUT"])
-def test_parent_dying_while_a_request_waits_for_its_answer_closes(world: World, call: str) -> None:
-    with world.change() as state:
+@pytest.mark.parametrize("call", ["GET lock", "PUT lock"])
+def test_parent_dying_while_a_request_waits_for_its_answer_closes(api: ApiInFile, call: str) -> None:
+    with api.change() as state:
         state["faults"][call] = ["slow"]
-    pid, told = in_child(spec_of(world, open_timeout=60.0), lambda window: None)
-    world.wait(lambda: not world.state["faults"][call])
+    pid, told = in_child(spec_of(api, open_timeout=60.0), lambda window: None)
+    api.wait(lambda: not api.state["faults"][call])
     os.kill(pid, signal.SIGKILL)
-    log = world.path.with_suffix(".log")
+    log = api.path.with_suffix(".log")
     ends = ("closed, in force", "not opened")
-    world.wait(lambda: log.exists() and any(word in log.read_text(encoding="utf-8") for word in ends))
-    assert world.disabled == []
+    api.wait(lambda: log.exists() and any(word in log.read_text(encoding="utf-8") for word in ends))
+    assert api.disabled == []
     os.waitpid(pid, 0)
     os.close(told)
 
 
 def test_signal_that_comes_with_the_keeper_closes_before_it_is_told(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    api: ApiInFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fork = os.fork
 
@@ -295,20 +294,20 @@ def test_signal_that_comes_with_the_keeper_closes_before_it_is_told(
 
     def opened_under_a_signal() -> None:
         monkeypatch.setattr(os, "fork", signalled_fork)
-        window = WindowSession(spec_of(world))
+        window = WindowSession(spec_of(api))
         with pytest.raises(Interrupted), signals_raise(), window:
             pytest.fail("the block must not run")
-        assert world.disabled == [] and not window.running
+        assert api.disabled == [] and not window.running
 
     in_a_process_of_one_thread(opened_under_a_signal)
 
 
-def test_signal_while_it_closes_does_not_hide_that_it_did_not_close(world: World) -> None:
-    window = WindowSession(spec_of(world, close_timeout=2.0))
-    log = world.path.with_suffix(".log")
+def test_signal_while_it_closes_does_not_hide_that_it_did_not_close(api: ApiInFile) -> None:
+    window = WindowSession(spec_of(api, close_timeout=2.0))
+    log = api.path.with_suffix(".log")
 
     def lose_a_rule() -> None:
-        with world.change() as state:
+        with api.change() as state:
             state["rules"] = [rule for rule in state["rules"] if rule["prefix"] != "web1/data/"]
 
     def closed_under_a_signal() -> None:
@@ -320,23 +319,23 @@ def test_signal_while_it_closes_does_not_hide_that_it_did_not_close(world: World
     in_a_process_of_one_thread(closed_under_a_signal)
 
 
-def test_no_process_for_the_keeper_is_one_sentence(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_process_for_the_keeper_is_one_sentence(api: ApiInFile, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_fork() -> int:
         raise OSError(11, "Resource temporarily unavailable")
 
     before = os.listdir("/proc/self/fd")
     monkeypatch.setattr(os, "fork", no_fork)
-    with pytest.raises(WindowError, match="could be started: Resource temporarily"), WindowSession(spec_of(world)):
+    with pytest.raises(WindowError, match="could be started: Resource temporarily"), WindowSession(spec_of(api)):
         pytest.fail("the block must not run")
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_parent_dying_while_the_window_opens_closes_it(world: World) -> None:
-    with world.change() as state:
+def test_parent_dying_while_the_window_opens_closes_it(api: ApiInFile) -> None:
+    with api.change() as state:
         state["never_open"] = ["web1/data/"]  # so that the keeper goes on probing
-    pid, told = in_child(spec_of(world, open_timeout=60.0), lambda window: None)
-    world.wait(lambda: world.disabled != [])
+    pid, told = in_child(spec_of(api, open_timeout=60.0), lambda window: None)
+    api.wait(lambda: api.disabled != [])
     os.kill(pid, signal.SIGKILL)
-    world.wait(lambda: world.disabled == [])
+    api.wait(lambda: api.disabled == [])
     os.waitpid(pid, 0)
     os.close(told)

@@ -261,16 +261,16 @@ class Maintenance:
         deadline = awake() + self.terms.lock_wait
         locks = self._locks()
         if locks:
-            locks = self._without_stale_locks(found)
+            locks = self.without_stale_locks(found)
         while locks:
-            if awake() >= deadline and (locks := self._without_stale_locks(found)):
+            if awake() >= deadline and (locks := self.without_stale_locks(found)):
                 stored = {key: item.last_modified for key, item in locks.items()}
                 blocking = audit.other_restics(stored, self.terms.lock_wait)
                 self.auditor.note(blocking, f"No window is opened for {self.name}")
             self.sleep(2)
             locks = self._locks()
 
-    def _without_stale_locks(self, found: Survey) -> dict[str, S3Object]:
+    def without_stale_locks(self, found: Survey) -> dict[str, S3Object]:
         """Remove the locks of processes that are certainly gone; returns the others.
 
         A host may have written locks that restic cannot read in a moment. Then none of them is removed, and they are told as

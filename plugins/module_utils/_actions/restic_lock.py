@@ -47,7 +47,7 @@ class ResticLock:
         self.key = f"{prefix}locks/{hashlib.sha256(body).hexdigest()}"
         self.body = body
         self.removed = True
-        self._pid = 0
+        self.remover_pid = 0
         self._pipe = -1
 
     def __enter__(self) -> ResticLock:
@@ -73,8 +73,8 @@ class ResticLock:
         # No signal may reach the child before it has its own handlers: it would act for the parent.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            self._pid = os.fork()
-            if self._pid == 0:
+            self.remover_pid = os.fork()
+            if self.remover_pid == 0:
                 self._become_remover(reading)
         except OSError as error:
             os.close(self._pipe)
@@ -104,7 +104,7 @@ class ResticLock:
             with suppress(OSError):  # the other process may have been killed
                 os.write(self._pipe, b"removed")
         os.close(self._pipe)
-        _pid, status = os.waitpid(self._pid, 0)
+        _pid, status = os.waitpid(self.remover_pid, 0)
         self.removed = gone or status == 0
 
 

@@ -60,10 +60,10 @@ def memory_for(text: int) -> int:
 def half_of_memory() -> int:
     """Half of what this machine has, or the container or unit that this process is in, in bytes: the others need some, too."""
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(min([there, *_cgroup_limits("/sys/fs/cgroup", "/proc/self/cgroup")]) // 2, SOME_OBJECTS)
+    return max(min([there, *cgroup_limits("/sys/fs/cgroup", "/proc/self/cgroup")]) // 2, SOME_OBJECTS)
 
 
-def _cgroup_limits(root: str, own: str) -> Iterator[int]:
+def cgroup_limits(root: str, own: str) -> Iterator[int]:
     """The limits of this process's control group and of all above it (version 2)."""
     try:
         with open(own, encoding="utf-8") as file:

@@ -65,7 +65,7 @@ class WindowSession:
         self.spec = spec
         self.holder = secrets.token_hex(8)
         self.report: dict[str, Any] = {}
-        self._pid = 0
+        self.keeper_pid = 0
         self._opened_at = 0.0
         self._command = self._status = -1
         self._received = b""
@@ -116,7 +116,7 @@ class WindowSession:
     @property
     def running(self) -> bool:
         """Whether the keeper still runs; then the window may be open."""
-        return self._pid != 0
+        return self.keeper_pid != 0
 
     def add_worker(self, pid: int) -> None:
         """Name a child that works inside the window: the keeper ends it if the window has to close before its time."""
@@ -145,8 +145,8 @@ class WindowSession:
         # No signal may reach the child before it has its own handlers: it would act for the parent.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            self._pid = os.fork()
-            if self._pid == 0:
+            self.keeper_pid = os.fork()
+            if self.keeper_pid == 0:
                 self._become_keeper(command_end, status_end, only_close)
         except OSError as error:
             os.close(self._command)
@@ -186,7 +186,7 @@ class WindowSession:
     def _stopped(self) -> bool:
         """Whether somebody holds the keeper (SIGSTOP): it sees neither its pipe nor its lease."""
         try:
-            return os.waitid(os.P_PID, self._pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+            return os.waitid(os.P_PID, self.keeper_pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
             return False  # it has ended
 
@@ -237,13 +237,13 @@ class WindowSession:
     def _reap(self, at_once: bool) -> None:
         """Wait for the end of the keeper, which has told all; one that has not, or is held, is killed."""
         deadline = awake() + (0.0 if at_once else 2 * self.spec.grace_seconds + _MARGIN)
-        while os.waitpid(self._pid, os.WNOHANG)[0] == 0:
+        while os.waitpid(self.keeper_pid, os.WNOHANG)[0] == 0:
             if awake() >= deadline or self._stopped():
-                os.kill(self._pid, signal.SIGKILL)
-                os.waitpid(self._pid, 0)
+                os.kill(self.keeper_pid, signal.SIGKILL)
+                os.waitpid(self.keeper_pid, 0)
                 break
             time.sleep(0.005)
-        self._pid = 0
+        self.keeper_pid = 0
 
 
 def _away_from_standard(descriptor: int) -> int:

@@ -62,7 +62,7 @@ def main() -> None:
         sys.meta_path.insert(0, NoMoreCode())
     try:
         with WindowSession(spec) as window:
-            told["keeper"] = window._pid
+            told["keeper"] = window.keeper_pid
             with open(os.path.join(folder, "open.new"), "w", encoding="utf-8") as file:
                 json.dump(told, file)
             os.rename(os.path.join(folder, "open.new"), os.path.join(folder, "open"))
