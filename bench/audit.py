@@ -100,4 +100,4 @@ def _pack(master: Any) -> tuple[bytes, list[dict[str, Any]]]:
 
 
 def _put(s3: Any, key: str, content: bytes) -> None:
-    s3._client.put_object(Bucket=s3.bucket, Key=key, Body=content)
+    s3.client.put_object(Bucket=s3.bucket, Key=key, Body=content)

@@ -104,7 +104,7 @@ def _plant(there: Scene, contents: Callable[[Key], Iterator[tuple[str, bytes]]])
 
     def put(one: tuple[str, bytes]) -> None:
         kind, content = one
-        s3._client.put_object(Bucket=s3.bucket, Key=f"{kind}/{name_of(content)}", Body=content)
+        s3.client.put_object(Bucket=s3.bucket, Key=f"{kind}/{name_of(content)}", Body=content)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(put, contents(key)))

@@ -113,8 +113,8 @@ def test_garbage_and_names_that_deceive(site: Site) -> None:
 
 def test_an_attempt_to_replace_something_leaves_a_trace(site: Site) -> None:
     key = site.packs()[0]
-    site.bed.s3._client.create_multipart_upload(Bucket=site.bed.bucket, Key=key)
-    site.bed.s3._client.create_multipart_upload(Bucket=site.bed.bucket, Key="elsewhere/x")
+    site.bed.s3.client.create_multipart_upload(Bucket=site.bed.bucket, Key=key)
+    site.bed.s3.client.create_multipart_upload(Bucket=site.bed.bucket, Key="elsewhere/x")
     site.add("locks/evil", b"")
     found = site.audit()
     assert codes(found) == set() and codes(found, "warn") == {"unfinished_uploads", "unexpected_object"}

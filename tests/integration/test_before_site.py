@@ -106,8 +106,8 @@ def without_boto3(folder: Path) -> str:
 def test_site_ends_with_a_table_and_goes_on_for_hosts_with_other_tokens(ansible: Ansible, fleet: Fleet) -> None:
     """One token is asked once for its id; a second host with another one must not sign with that id."""
     other = fleet.stand_in.create_token("another")
-    fleet.inventory["holdfast"]["hosts"]["web2"] = {**fleet.host("web2"), "holdfast_api_token": other["value"]}
-    fleet.inventory["holdfast"]["hosts"]["web3"] = {**fleet.host("web3"), "restic_file": "/nowhere/restic"}
+    fleet.inventory["holdfast"]["hosts"]["web2"] = {**fleet.new_host("web2"), "holdfast_api_token": other["value"]}
+    fleet.inventory["holdfast"]["hosts"]["web3"] = {**fleet.new_host("web3"), "restic_file": "/nowhere/restic"}
     run = ansible.playbook("holdfast.restic_r2.site", fleet.inventory, environment={"ANSIBLE_ANY_ERRORS_FATAL": "1"})
     (failed,) = run.failed
     assert (run.exit_code, failed.host) == (2, "web3"), run.output

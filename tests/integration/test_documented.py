@@ -144,7 +144,7 @@ def test_a_pack_that_is_gone_and_one_that_is_damaged_are_repaired(bed: Bed, tmp_
     bed.unlock()
     damaged = bed.s3.get(packs[0])
     bed.s3.delete(packs[0])
-    bed.s3._client.put_object(Bucket=bed.bucket, Key=packs[0], Body=damaged[:1000] + bytes(100) + damaged[1100:])
+    bed.s3.client.put_object(Bucket=bed.bucket, Key=packs[0], Body=damaged[:1000] + bytes(100) + damaged[1100:])
     bed.s3.delete(packs[1])
     bed.lock()
     before = len(bed.restic.snapshots())

@@ -219,7 +219,7 @@ def test_fence_comes_down_at_once_where_a_backup_has_begun(fenced: Fenced) -> No
     fenced.stand_in.fault(method="GET", path="/tokens$", held=True)
     process = fenced.start(fence_seconds=3600, lock_wait=0)
     fenced.stand_in.wait_for_request(method="GET", path="/tokens$", arrived=True, since=since, timeout=120)
-    bed.s3._call("put_object", Key=f"{PREFIX}locks/{'0' * 64}", Body=b"a lock of a backup")
+    bed.s3.call("put_object", Key=f"{PREFIX}locks/{'0' * 64}", Body=b"a lock of a backup")
     fenced.stand_in.clear_faults()
     result = json.loads(process.communicate(timeout=180)[0])
     assert result["failed"] and "lock" in result["msg"] and fenced.site.exposed() == [], result

@@ -51,7 +51,7 @@ class Scene:
         )
         self.cloudflare.create_bucket(self.bucket)
         for rule in lock_set(""):
-            self.s3()._call("put_object", Key=rule["prefix"].replace("/", "/0123"), Body=b"x")
+            self.s3().call("put_object", Key=rule["prefix"].replace("/", "/0123"), Body=b"x")
         self.cloudflare.replace_lock_rules(self.bucket, lock_set(""))
 
     def s3(self, **settings: Any) -> S3:

@@ -210,7 +210,7 @@ def test_planted_keys_give_a_warning_and_do_not_stop_it(bed: Bed) -> None:
     bed.repository()
     planted = "0" * 64
     # smaller than every real id, so that restic would look at it first
-    bed.s3._call("put_object", Key=f"keys/{planted}", Body=b"garbage")
+    bed.s3.call("put_object", Key=f"keys/{planted}", Body=b"garbage")
     answer = bed.repository()
     assert answer["changed"] is False
     assert any(planted in str(warning) and "not recorded" in str(warning) for warning in answer["warnings"]), answer

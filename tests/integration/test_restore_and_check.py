@@ -259,9 +259,9 @@ def test_what_an_attacker_adds_is_named_and_stops_no_restore(
     files = sample(tmp_path / "files")
     bed.backup(files)
     planted = "f" * 64
-    bed.s3._call("put_object", Key=f"snapshots/{planted}", Body=b"garbage")
-    bed.s3._call("put_object", Key=f"keys/{'0' * 64}", Body=b"garbage")
-    bed.s3._call("put_object", Key=f"locks/{planted}", Body=b"garbage")
+    bed.s3.call("put_object", Key=f"snapshots/{planted}", Body=b"garbage")
+    bed.s3.call("put_object", Key=f"keys/{'0' * 64}", Body=b"garbage")
+    bed.s3.call("put_object", Key=f"locks/{planted}", Body=b"garbage")
 
     listed = bed.module("restic_snapshot_info", key_id=made["key_id"])
     assert listed["failed"] is True and "cannot read 1 of the snapshot objects" in listed["msg"]
@@ -305,7 +305,7 @@ def test_damage_is_found(shared_stand_in: StandIn, ansible: Ansible, restic_path
     pack = max(bed.s3.list("data/"), key=lambda item: item.size)
     content = bytearray(bed.s3.get(pack.key))
     content[1000] ^= 1
-    bed.s3._call("put_object", Key=pack.key, Body=bytes(content))
+    bed.s3.call("put_object", Key=pack.key, Body=bytes(content))
     assert bed.module("restic_check")["ok"] is True  # as documented: it did not look
     answer = bed.module("restic_check", read_data=True)
     assert (answer["failed"], answer["ok"]) == (True, False)

@@ -27,7 +27,7 @@ from tests.support.scripted_api import Answer, ScriptedApi
 @pytest.fixture
 def bed(shared_stand_in: StandIn, ansible: Ansible, tmp_path: Path) -> Iterator[Bed]:
     found = Bed(shared_stand_in, ansible, "restic", tmp_path)
-    found.s3._call("put_object", Key="data/a", Body=b"content")
+    found.s3.call("put_object", Key="data/a", Body=b"content")
     yield found
     shared_stand_in.clear_faults()
     shared_stand_in.settings(refusal_status=409)
@@ -74,9 +74,9 @@ def test_the_second_way_agrees_and_changes_nothing_either(bed: Bed) -> None:
 def test_listing_goes_over_pages_and_stays_below_the_prefix(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     s3 = bed.s3
     for number in range(5):
-        s3._call("put_object", Key=f"many/{number}", Body=b"x" * number)
-    original = s3._client.list_objects_v2
-    monkeypatch.setattr(s3._client, "list_objects_v2", lambda **arguments: original(**{"MaxKeys": 2, **arguments}))
+        s3.call("put_object", Key=f"many/{number}", Body=b"x" * number)
+    original = s3.client.list_objects_v2
+    monkeypatch.setattr(s3.client, "list_objects_v2", lambda **arguments: original(**{"MaxKeys": 2, **arguments}))
     assert [(item.key, item.size) for item in s3.list("many/")] == [(f"many/{n}", n) for n in range(5)]
     assert s3.first_key("many/") == "many/0"
     assert s3.first_key("none/") is None
@@ -153,7 +153,7 @@ def test_the_page_of_a_proxy_is_no_empty_bucket(page: str) -> None:
 
 def put(bed: Bed, *keys: str) -> list[str]:
     for key in keys:
-        bed.s3._call("put_object", Key=key, Body=b"x")
+        bed.s3.call("put_object", Key=key, Body=b"x")
     return list(keys)
 
 
@@ -187,9 +187,9 @@ def test_requests_after_the_first_are_several_at_a_time(bed: Bed, monkeypatch: p
         started.extend(batch)
         if len(started) > 1 and batch[0] < "free/9":
             together.wait()
-        return S3._delete_batch(s3, batch)
+        return S3.delete_batch(s3, batch)
 
-    monkeypatch.setattr(s3, "_delete_batch", delete)
+    monkeypatch.setattr(s3, "delete_batch", delete)
     assert s3.delete_many(keys) == {}
     assert started[0] == keys[0] and sorted(started) == keys
     assert bed.stand_in.objects(bed.bucket) == ["data/a"]
@@ -268,7 +268,7 @@ def test_an_object_that_the_answer_does_not_name_was_not_deleted(bed: Bed) -> No
 def test_the_digest_of_a_multi_delete_is_one_that_every_service_knows(bed: Bed) -> None:
     sent: dict[str, str] = {}
     s3 = bed.s3
-    s3._client.meta.events.register(
+    s3.client.meta.events.register(
         "before-send.s3.DeleteObjects", lambda request, **_more: sent.update(request.headers)
     )
     assert s3.delete_many(["free/a"]) == {}
@@ -283,7 +283,7 @@ def test_an_object_is_read_as_it_was_listed_or_not_at_all(bed: Bed) -> None:
     for first, last, expected in ((None, None, b"content"), (0, 0, b"c"), (2, 4, b"nte"), (3, None, b"tent")):
         length, chunks = s3.stream(item, first, last)
         assert (length, b"".join(chunks)) == (len(expected), expected)
-    s3._call("put_object", Key="data/a", Body=b"tnetnoc")
+    s3.call("put_object", Key="data/a", Body=b"tnetnoc")
     for span in ((), (2, 4)):
         with pytest.raises(S3Error) as caught:
             s3.stream(item, *span)

@@ -52,6 +52,9 @@ class Shared:
                 self.put(f"{prefix}data/{number}", b"x")
         self.cloudflare.replace_lock_rules(self.bucket, WHOLE)
 
+    def put(self, key: str, body: bytes) -> None:
+        self.s3().call("put_object", Key=key, Body=body)
+
     def s3(self, **settings: Any) -> S3:
         found = self.stand_in
         keys = (found.access_key_id, found.secret_access_key)
@@ -84,7 +87,7 @@ def maintain(shared: Shared, prefix: str, times: int) -> int:
     try:
         for number in range(times):
             with WindowSession(shared.spec(prefix)) as window:
-                shared.s3()._call("put_object", Key=f"{prefix}data/{number}", Body=b"y")
+                shared.s3().call("put_object", Key=f"{prefix}data/{number}", Body=b"y")
             status = 0 if window.report["in_force"] else 1
     finally:
         os._exit(status)

@@ -28,7 +28,7 @@ def account(stand_in: StandIn) -> dict[str, Any]:
     cloudflare.create_bucket(BUCKET)
     s3 = S3(stand_in.s3_endpoint, stand_in.access_key_id, stand_in.secret_access_key, bucket=BUCKET)
     for rule in lock_set(""):
-        s3._call("put_object", Key=rule["prefix"] + "object", Body=b"x")
+        s3.call("put_object", Key=rule["prefix"] + "object", Body=b"x")
     cloudflare.replace_lock_rules(BUCKET, lock_set(""))
     return {
         "account_id": stand_in.account_id,

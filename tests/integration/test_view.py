@@ -73,7 +73,7 @@ DATA = f"data/{name_of(PACK)[:2]}/{name_of(PACK)}"
 def bed(shared_stand_in: StandIn, ansible: Ansible, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bed]:
     found = Bed(shared_stand_in, ansible, "restic", tmp_path, prefix=request.param)
     for key, body in (("config", b"config"), (DATA, PACK)):
-        found.s3._call("put_object", Key=found.prefix + key, Body=body)
+        found.s3.call("put_object", Key=found.prefix + key, Body=body)
     yield found
     shared_stand_in.clear_faults()
     shared_stand_in.settings(refusal_status=409)
@@ -153,7 +153,7 @@ def test_another_user_is_not_listened_to(bed: Bed, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("span", [{}, {"Range": "bytes=1-3"}])
 def test_an_object_that_was_replaced_is_an_error(bed: Bed, body: bytes, span: dict[str, str]) -> None:
     seen = view(bed)
-    bed.s3._call("put_object", Key=f"{bed.prefix}config", Body=body)
+    bed.s3.call("put_object", Key=f"{bed.prefix}config", Body=body)
     with client(seen) as there:
         status, sentence = there.ask("GET", "/config", **span)
         assert status == 403 and b"not the object that was judged" in sentence
@@ -170,10 +170,10 @@ def test_an_object_that_is_gone_is_an_error(bed: Bed) -> None:
 
 def test_a_service_that_does_not_heed_the_condition_is_not_believed(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = view(bed)
-    bed.s3._call("put_object", Key=f"{bed.prefix}config", Body=b"fonfic")
-    call = seen.s3._client.get_object
+    bed.s3.call("put_object", Key=f"{bed.prefix}config", Body=b"fonfic")
+    call = seen.s3.client.get_object
     monkeypatch.setattr(
-        seen.s3._client, "get_object", lambda **given: call(**{k: v for k, v in given.items() if k != "IfMatch"})
+        seen.s3.client, "get_object", lambda **given: call(**{k: v for k, v in given.items() if k != "IfMatch"})
     )
     with client(seen) as there:
         assert there.ask("GET", "/config")[0] == there.ask("GET", "/config", Range="bytes=1-2")[0] == 403
@@ -224,7 +224,7 @@ def test_what_is_added_reaches_the_bucket_and_nothing_is_deleted_there(bed: Bed)
 def test_an_addition_never_goes_over_what_came_meanwhile(bed: Bed, locked: bool) -> None:
     seen, body = view(bed), b"index"
     key = f"index/{name_of(body)}"
-    bed.s3._call("put_object", Key=bed.prefix + key, Body=b"xedni")
+    bed.s3.call("put_object", Key=bed.prefix + key, Body=b"xedni")
     if locked:
         bed.lock()
     with client(seen) as there:
@@ -252,7 +252,7 @@ def test_locks_of_others_are_not_there_unless_asked_for(bed: Bed) -> None:
     planted[f"locks/{'0' * 64}"] = bytes(LOCK_BYTES + 1)
     planted[f"locks/{'1' * 64}"] = b""
     for key, body in planted.items():
-        bed.s3._call("put_object", Key=bed.prefix + key, Body=body)
+        bed.s3.call("put_object", Key=bed.prefix + key, Body=body)
     seen, live = view(bed), view(bed, locks="live")
     with client(seen) as there:
         assert there.ask("GET", "/locks/") == (200, b"[]")

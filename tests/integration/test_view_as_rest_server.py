@@ -139,7 +139,7 @@ def test_twins_and_strangers_are_not_there_for_restic(pair: Pair, tmp_path: Path
             b"junk"
         )
     for key, body in planted.items():
-        pair.bed.s3._call("put_object", Key=key, Body=body)
+        pair.bed.s3.call("put_object", Key=key, Body=body)
     pair.both("forget", "--keep-last", "1")
     pair.both("prune", "--max-unused", "0")
     pair.both("check", "--read-data")

@@ -29,10 +29,10 @@ class Fleet:
         self.stand_in = stand_in
         self.secrets = [stand_in.api_token, stand_in.secret_access_key]
         self.inventory: dict[str, Any] = {
-            "holdfast": {"hosts": {name: self.host(name) for name in names}, "vars": self._common(restic_path)}
+            "holdfast": {"hosts": {name: self.new_host(name) for name in names}, "vars": self._common(restic_path)}
         }
 
-    def host(self, name: str) -> dict[str, Any]:
+    def new_host(self, name: str) -> dict[str, Any]:
         home = self.folder / "hosts" / name
         for part in ("bin", "data"):
             (home / part).mkdir(parents=True)

@@ -92,7 +92,7 @@ class Site:
 
     def add(self, key: str, content: bytes) -> None:
         """Put an object there as anybody can who has the S3 keys."""
-        self.bed.s3._client.put_object(Bucket=self.bed.bucket, Key=self.bed.prefix + key, Body=content)
+        self.bed.s3.client.put_object(Bucket=self.bed.bucket, Key=self.bed.prefix + key, Body=content)
 
 
 def make_site(stand_in: StandIn, ansible: Ansible, restic_path: str, home: Path, backups: int) -> Site:

@@ -104,7 +104,7 @@ class Simulated(Transfers):
     def __init__(self) -> None:
         self.requests: list[set[str]] = []
 
-    def _call(self, operation: str, *needed: str, **parameters: Any) -> dict[str, Any]:
+    def call(self, operation: str, *needed: str, **parameters: Any) -> dict[str, Any]:
         keys = [item["Key"] for item in parameters["Delete"]["Objects"]]
         assert operation == "delete_objects" and len(keys) <= 1000
         self.requests.append({key.partition("/")[0] for key in keys})

@@ -152,7 +152,7 @@ def test_the_longest_entry_is_shorter_than_the_longest_line() -> None:
     ] * 1000
     names = ("findings", "jobs", "drills", "signals", "holds", "windows")
     full = cleaned({**entry(text=long, by=long, unfenced=long), **dict.fromkeys(names, rows)})
-    assert len(json.dumps(full, ensure_ascii=False).encode()) < journals._MAX_LINE
+    assert len(json.dumps(full, ensure_ascii=False).encode()) < journals.MAX_LINE
 
 
 def test_a_disk_that_is_full_leaves_what_was_there(

@@ -172,7 +172,7 @@ class S3(Transfers):
         try:
             _keep_session()
             # The session that boto3 keeps: what it reads of S3, a third of a second's work, does for every client.
-            self._client = boto3.client(
+            self.client = boto3.client(
                 "s3",
                 endpoint_url=endpoint,
                 aws_access_key_id=access_key_id,
@@ -180,15 +180,15 @@ class S3(Transfers):
                 aws_session_token=session_token,
                 config=config,
             )
-            self._client.meta.events.register("before-call.s3.DeleteObjects", content_md5)
+            self.client.meta.events.register("before-call.s3.DeleteObjects", content_md5)
         except (BotoCoreError, ValueError) as error:
             raise S3Error(f"The S3 client for {endpoint} cannot be made: {error}") from error
 
-    def _call(self, operation: str, *needed: str, **parameters: Any) -> dict[str, Any]:
+    def call(self, operation: str, *needed: str, **parameters: Any) -> dict[str, Any]:
         """Returns an answer that holds what is needed: a proxy's page of HTML would look like an empty bucket."""
         self.requests += 1
         try:
-            answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self.bucket, **parameters)
+            answer: dict[str, Any] = getattr(self.client, operation)(Bucket=self.bucket, **parameters)
         except ClientError as error:
             raise self._answer(error, parameters.get("Key") or parameters.get("Prefix")) from error
         except BotoCoreError as error:
@@ -240,7 +240,7 @@ class S3(Transfers):
         return found if more is None else None
 
     def _page(self, prefix: str, more: dict[str, str]) -> tuple[tuple[S3Object, ...], dict[str, str] | None]:
-        page = self._call("list_objects_v2", "IsTruncated", Prefix=prefix, **more)
+        page = self.call("list_objects_v2", "IsTruncated", Prefix=prefix, **more)
         found = tuple(
             S3Object(
                 item["Key"],
@@ -257,13 +257,13 @@ class S3(Transfers):
 
     def first_key(self, prefix: str) -> str | None:
         """The first key below the prefix, or None."""
-        found = self._call("list_objects_v2", "IsTruncated", Prefix=prefix, MaxKeys=1).get("Contents", [])
+        found = self.call("list_objects_v2", "IsTruncated", Prefix=prefix, MaxKeys=1).get("Contents", [])
         return found[0]["Key"] if found else None
 
     def head(self, key: str) -> S3Object | None:
         """What is known about an object, or None when there is none."""
         try:
-            answer = self._call("head_object", "ContentLength", "LastModified", "ETag", Key=key)
+            answer = self.call("head_object", "ContentLength", "LastModified", "ETag", Key=key)
         except S3Error as error:
             # The answer to HEAD has no body, so the bucket's absence looks the same.
             if error.status == 404 and error.code != "NoSuchBucket":
@@ -274,7 +274,7 @@ class S3(Transfers):
         )
 
     def get(self, key: str) -> bytes:
-        answer = self._call("get_object", Key=key)
+        answer = self.call("get_object", Key=key)
         try:
             return answer["Body"].read()
         except BotoCoreError as error:
@@ -282,7 +282,7 @@ class S3(Transfers):
 
     def download(self, key: str, path: str | os.PathLike[str]) -> None:
         """Write an object into a file, a piece at a time."""
-        answer = self._call("get_object", Key=key)
+        answer = self.call("get_object", Key=key)
         try:
             with open(path, "wb") as stream:
                 stream.writelines(answer["Body"].iter_chunks(1 << 20))
@@ -293,7 +293,7 @@ class S3(Transfers):
         """What is directly below the prefix: names of objects, and of folders with a slash behind them."""
         more: dict[str, str] = {}
         while True:
-            page = self._call("list_objects_v2", "IsTruncated", Prefix=prefix, Delimiter="/", **more)
+            page = self.call("list_objects_v2", "IsTruncated", Prefix=prefix, Delimiter="/", **more)
             for kind, name in (("Contents", "Key"), ("CommonPrefixes", "Prefix")):
                 for item in page.get(kind, []):
                     yield item[name][len(prefix) :]
@@ -303,11 +303,11 @@ class S3(Transfers):
 
     def uploads(self, prefix: str = "") -> tuple[str, ...]:
         """The keys of unfinished multipart uploads below the prefix; the first thousand will do."""
-        page = self._call("list_multipart_uploads", "IsTruncated", Prefix=prefix)
+        page = self.call("list_multipart_uploads", "IsTruncated", Prefix=prefix)
         return tuple(sorted({item["Key"] for item in page.get("Uploads", []) if item["Key"].startswith(prefix)}))
 
     def delete(self, key: str) -> None:
-        self._call("delete_object", Key=key)
+        self.call("delete_object", Key=key)
 
     def put_if(self, key: str, body: bytes, *, etag: str | None = None) -> str | None:
         """Store an object if there is none, or with an ETag if it is still that one.
@@ -316,7 +316,7 @@ class S3(Transfers):
         """
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": f'"{etag}"'}
         try:
-            answer = self._call("put_object", "ETag", Key=key, Body=body, **condition)
+            answer = self.call("put_object", "ETag", Key=key, Body=body, **condition)
         except S3Error as error:
             if error.status == 412 or error.code in ("NoSuchKey", "ConditionalRequestConflict"):
                 return None
@@ -350,9 +350,9 @@ class S3(Transfers):
             if method == COPY:
                 # Without another directive, R2 may refuse a copy onto itself before it looks at anything else.
                 source = {"CopySource": {"Bucket": self.bucket, "Key": key}, "CopySourceIfMatch": IMPOSSIBLE_ETAG}
-                self._call("copy_object", Key=key, MetadataDirective="REPLACE", **source)
+                self.call("copy_object", Key=key, MetadataDirective="REPLACE", **source)
             else:
-                self._call("put_object", Key=key, Body=b"", IfMatch=IMPOSSIBLE_ETAG)
+                self.call("put_object", Key=key, Body=b"", IfMatch=IMPOSSIBLE_ETAG)
         except S3Error as error:
             if error.locked and error.status in (403, 409):
                 return "locked"
@@ -368,7 +368,7 @@ class S3(Transfers):
 
     def lifecycle_rules(self) -> Rules:
         try:
-            return self._call("get_bucket_lifecycle_configuration").get("Rules", [])
+            return self.call("get_bucket_lifecycle_configuration").get("Rules", [])
         except S3Error as error:
             if error.code == "NoSuchLifecycleConfiguration":
                 return []
@@ -377,7 +377,7 @@ class S3(Transfers):
     def replace_lifecycle_rules(self, rules: Rules) -> Rules:
         """Write the whole rule list and return what is there afterwards."""
         if rules:
-            self._call("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules})
+            self.call("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules})
         else:
-            self._call("delete_bucket_lifecycle")
+            self.call("delete_bucket_lifecycle")
         return self.lifecycle_rules()

@@ -50,7 +50,7 @@ class Transfers:
     bucket: str
     multi_delete = True
 
-    def _call(self, operation: str, *needed: str, **parameters: Any) -> dict[str, Any]:
+    def call(self, operation: str, *needed: str, **parameters: Any) -> dict[str, Any]:
         raise NotImplementedError
 
     def head(self, key: str) -> Optional[S3Object]:
@@ -65,7 +65,7 @@ class Transfers:
         The object must be as it was listed; raises S3Error, with status 412, when another is in its place.
         """
         span = {} if first is None else {"Range": f"bytes={first}-{'' if last is None else last}"}
-        answer = self._call(
+        answer = self.call(
             "get_object", "Body", "ContentLength", "ETag", Key=item.key, IfMatch=f'"{item.etag}"', **span
         )
         whole = f"/{answer['ContentLength']}" if first is None else answer.get("ContentRange", "")
@@ -99,7 +99,7 @@ class Transfers:
         body.seek(0)
         digest = base64.b64encode(bytes.fromhex(md5)).decode()
         try:
-            answer = self._call(
+            answer = self.call(
                 "put_object", "ETag", Key=key, Body=body, ContentLength=size, ContentMD5=digest, IfNoneMatch="*"
             )
         except S3Error as error:
@@ -136,11 +136,11 @@ class Transfers:
 
     def _delete_batches(self, batches: list[list[str]]) -> list[dict[str, S3Error]]:
         if not self.multi_delete or len(batches) == 1:
-            return [self._delete_batch(batch) for batch in batches]
+            return [self.delete_batch(batch) for batch in batches]
         with ThreadPoolExecutor(len(batches)) as pool:
-            return list(pool.map(self._delete_batch, batches))
+            return list(pool.map(self.delete_batch, batches))
 
-    def _delete_batch(self, keys: list[str]) -> dict[str, S3Error]:
+    def delete_batch(self, keys: list[str]) -> dict[str, S3Error]:
         if self.multi_delete:
             try:
                 return self._delete_objects(keys)
@@ -160,7 +160,7 @@ class Transfers:
     def _delete_objects(self, keys: list[str]) -> dict[str, S3Error]:
         try:
             # Not quiet: what was deleted is named, else a proxy's page would look like success.
-            answer = self._call("delete_objects", Delete={"Objects": [{"Key": key} for key in keys], "Quiet": False})
+            answer = self.call("delete_objects", Delete={"Objects": [{"Key": key} for key in keys], "Quiet": False})
         except S3Error as error:
             # "500" is how botocore tells of an answer that is no XML.
             if error.status in (405, 501) or error.code in (*NOT_UNDERSTOOD, STRANGE, "500"):

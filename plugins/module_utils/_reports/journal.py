@@ -38,7 +38,7 @@ STATUS = "status.json"
 LOCK = "journal.lock"
 _FILE = re.compile(r"journal-[0-9]{4}\.jsonl")
 # No entry comes near it (see entries.py); a longer line was not written here.
-_MAX_LINE = 1 << 20
+MAX_LINE = 1 << 20
 _MOST_TOLD = 20
 _PATIENCE = 60.0
 TORN = "The line before this one was cut, as by a crash while it was written."
@@ -202,7 +202,7 @@ class RunJournal:
             try:
                 with open_private(self._path(name)) as stream:
                     number = 0
-                    while raw := stream.readline(_MAX_LINE):
+                    while raw := stream.readline(MAX_LINE):
                         number += 1
                         yield f"{name} line {number}", raw
             except OSError as error:
@@ -253,7 +253,7 @@ class RunJournal:
             try:
                 with open_private(self._path(name)) as stream:
                     size = stream.seek(0, os.SEEK_END)
-                    stream.seek(max(0, size - _MAX_LINE))
+                    stream.seek(max(0, size - MAX_LINE))
                     lines = stream.read().splitlines(keepends=True)
             except OSError as error:
                 raise RunJournalError(f"{self._path(name)} cannot be read: {error.strerror}.") from error
