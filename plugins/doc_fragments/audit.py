@@ -42,10 +42,17 @@ options:
     default: []
   max_age:
     description:
-      - How many hours old the newest snapshot may be, by its upload. An older one is a finding. When not set, any age will
-        do.
+      - How many hours old the newest snapshot of each job may be (see O(jobs)), by its upload; without jobs, the newest of
+        all. An older one is a finding. When not set, any age will do.
       - A snapshot whose time does not fit its upload does not count.
     type: float
+  protected_snapshots:
+    description:
+      - Snapshots that are never removed, each with at least eight digits of its id. One that is not in the repository is a
+        finding, and nothing is removed until that is corrected.
+    type: list
+    elements: str
+    default: []
   longest_backup:
     description:
       - How many hours a backup may take. A snapshot claims when its backup began; one that was uploaded before, or longer

@@ -11,9 +11,11 @@ options:
   keep_last:
     description:
       - How many of the newest snapshots to keep. V(-1) means all, here and in the other options with numbers.
-      - The policy applies to each group of snapshots with the same host and paths, with the results of C(restic forget).
+      - The policy applies to the history of each job by itself (see O(jobs)), whatever its paths are, with the results of
+        C(restic forget). Snapshots without the tag of a job, of which O(jobs) has no job with their paths, are a history for
+        each host and paths.
         At least one of the options O(keep_last) to O(keep_tags) must be set, and the policy must keep at least one
-        snapshot of every group.
+        snapshot of every history.
     type: int
   keep_hourly:
     description: For how many of the last hours with a snapshot to keep the newest.
@@ -58,6 +60,19 @@ options:
     description: Also keep all snapshots that R2 stored within this time, like V(7d). The role repository sets V(7d).
     type: str
     default: '0'
+  hold:
+    description:
+      - Removes nothing of the repository until a date, for example while somebody investigates. What no snapshot needs stays,
+        too, and the run succeeds. A finding says so; another one says, once, that a hold has ended.
+      - A dictionary with C(until), a date to whose end it lasts or a time, by UTC and by Cloudflare's clock, and with C(reason).
+    type: dict
+  retired_keep:
+    description:
+      - When O(jobs) is set, histories that belong to none of these jobs (one that was removed or renamed, or another host
+        name) are kept for ever.
+      - With a length of time, like V(1y), such a history goes as a whole that long after R2 stored its newest snapshot, but not
+        before each of O(jobs) has a snapshot.
+    type: str
   retention_time:
     description:
       - V(uploaded) decides by the time at which R2 stored the snapshot, in UTC. The server sets it and the lock protects

@@ -31,6 +31,7 @@ extends_documentation_fragment:
   - holdfast.restic_r2.host_keys
   - holdfast.restic_r2.restic
   - holdfast.restic_r2.audit
+  - holdfast.restic_r2.jobs
   - holdfast.restic_r2.retention
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.actiongroup_r2
@@ -167,6 +168,9 @@ removed:
     uploaded:
       description: When R2 stored the snapshot.
       type: str
+    job:
+      description: The job that it is of, by its tag, or by its paths where it has none. V(null) when it is of none.
+      type: str
     host:
       description: The host that the snapshot claims.
       type: str
@@ -181,7 +185,9 @@ kept:
   elements: dict
   contains:
     reasons:
-      description: Why it was kept, in restic's words.
+      description:
+        - Why it was kept, in restic's words, or V(grace), V(hold), V(protected), V(belongs to no job), or V(stored before what
+          has to be accepted).
       type: list
       elements: str
       sample: [daily snapshot, weekly snapshot]
@@ -314,6 +320,8 @@ OPTIONS = {
     **{f"keep_within_{word}": {"type": "str"} for word in COUNTS[1:]},
     "keep_tags": {"type": "list", "elements": "str"},
     "grace": {"type": "str", "default": "0"},
+    "hold": {"type": "dict"},
+    "retired_keep": {"type": "str"},
     "retention_time": {"type": "str", "choices": ["uploaded", "snapshot"], "default": "uploaded"},
     "max_remove": {"type": "str", "default": "95%"},
     "lock_wait": {"type": "int", "default": 600},

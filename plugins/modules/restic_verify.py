@@ -14,7 +14,7 @@ description:
     wrong. The playbook C(holdfast.restic_r2.verify) runs it for every host.
   - The lock rules are those of the repository, and no window is open. The locks are in force, as
     M(holdfast.restic_r2.r2_lock_probe) proves. The bucket is not open to the public. The repository is the recorded one
-    with the recorded keys. Every snapshot can be read, and the newest was uploaded not too long ago.
+    with the recorded keys. Every snapshot can be read, and the newest of each job was uploaded not too long ago.
   - Costs two calls of the API, and one more where O(access_key_id) is not given, so that a large fleet stays below the
     API's limit.
   - It does not read the stored data; M(holdfast.restic_r2.restic_check) does.
@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - holdfast.restic_r2.s3
   - holdfast.restic_r2.host_keys
   - holdfast.restic_r2.restic
+  - holdfast.restic_r2.jobs
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.info_module
   - holdfast.restic_r2.attributes.actiongroup_r2
@@ -38,9 +39,16 @@ options:
     type: path
   max_age:
     description:
-      - The hours that may have passed since the newest snapshot was uploaded, by the clock of the service.
+      - The hours that may have passed since the newest snapshot of each job was uploaded, by the clock of the service. Without
+        O(jobs), since the newest of all.
     type: float
     default: 26
+  expected_hosts:
+    description:
+      - The names of the host in its snapshots. Those of other hosts belong to none of its jobs. When empty, any will do.
+    type: list
+    elements: str
+    default: []
 seealso:
   - module: holdfast.restic_r2.r2_bucket_lock_info
   - module: holdfast.restic_r2.r2_lock_probe
@@ -56,6 +64,12 @@ EXAMPLES = r"""
     bucket: backup-web1
     password: "{{ holdfast_password }}"
     record_dir: /var/lib/holdfast
+    jobs:
+      - name: system
+        paths: [/etc, /home]
+      - name: postgresql
+        paths: [/postgresql]
+        max_age: 4
   register: web1
   failed_when: web1 is failed or web1.findings | length > 0
 """
@@ -122,6 +136,57 @@ age_hours:
   returned: success
   type: float
   sample: 5.2
+jobs:
+  description: What there is of each of O(jobs). Empty when it is not known, or no jobs are.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name of the job.
+      type: str
+      sample: postgresql
+    max_age:
+      description: How many hours old its newest snapshot may be.
+      type: float
+      sample: 26
+    snapshots:
+      description: How many snapshots it has.
+      type: int
+      sample: 24
+    newest:
+      description: When the newest of them was uploaded. V(null) when there is none.
+      type: str
+      sample: '2026-11-23T03:10:00Z'
+    age_hours:
+      description: How many hours ago that was.
+      type: float
+      sample: 5.2
+    bytes:
+      description: How many bytes of files the newest claims to hold. V(null) where restic before 0.17 made it.
+      type: int
+      sample: 1048576
+retired:
+  description:
+    - Histories that belong to none of O(jobs), the newest first, at most 50. The jobs of these were removed or renamed, or the
+      host was. They have RV(jobs[].snapshots), RV(jobs[].newest), RV(jobs[].age_hours) and RV(jobs[].bytes), too.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    host:
+      description: The host name in the snapshots.
+      type: str
+      sample: web1
+    job:
+      description: The job in their tag. V(null) when they have no such tag, or not exactly one.
+      type: str
+      sample: mysql
+    paths:
+      description: Their paths where there is no job, at most 5.
+      type: list
+      elements: str
+      sample: []
 """
 
 from dataclasses import asdict
@@ -129,21 +194,27 @@ from dataclasses import asdict
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._actions.verify import verify
+from ..module_utils._audit.freshness import Expected
+from ..module_utils._audit.options import JOBS, expected_of_jobs
 from ..module_utils._clients import Clients
 from ..module_utils._common.arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.redaction import hider
 from ..module_utils._common.untrusted import shown_all
 
-OPTIONS = {"record_dir": {"type": "path"}, "max_age": {"type": "float", "default": 26}}
+OPTIONS = {
+    "record_dir": {"type": "path"},
+    "max_age": {"type": "float", "default": 26},
+    "expected_hosts": {"type": "list", "elements": "str", "default": []},
+}
 
 
 def main() -> None:
-    spec = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **OPTIONS}
+    spec = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **JOBS, **OPTIONS}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     try:
         clients = Clients(module.params, hider(module))
-        found = verify(clients, **{name: module.params[name] for name in OPTIONS})
+        found = verify(clients, module.params["record_dir"], Expected(**expected_of_jobs(module.params)))
     except HoldfastError as error:
         module.fail_json(**shown_all({"msg": str(error), **error.details}))
     module.exit_json(**shown_all(asdict(found)))

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.jobs import Jobs, tag_of
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.retention import (
     COUNTED,
     claimed_time,
-    decide,
     policy_from,
 )
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.retention_plan import Plan, Times, decide
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -80,9 +81,9 @@ class Repository:
         for content in contents:
             (self.path / kind / name_of(content)).write_bytes(content)
 
-    def forget(self, params: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    def forget(self, params: dict[str, Any], group_by: str) -> dict[str, tuple[str, ...]]:
         """What restic would keep, with its reasons, and what it would remove, with none."""
-        args = []
+        args = [f"--group-by={group_by}"]
         for name, value in params.items():
             for one in value if isinstance(value, list) else [value]:
                 option = "keep-tag" if name == "keep_tags" else name.replace("_", "-")
@@ -154,9 +155,13 @@ def assert_decides_as_restic_does(repository: Repository, params: dict[str, Any]
     generator = random.Random(seed)
     snapshots = [snapshot for number in range(HISTORIES) for snapshot in history(generator, f"host{number}")]
     repository.replace_snapshots(snapshots)
-    now = datetime.now(timezone.utc)
-    ours = decide(snapshots, policy_from(params), time_of=claimed_time, now=now)
-    assert {decision.id: decision.reasons for decision in ours} == repository.forget(params)
+    assert decided(snapshots, Plan(policy_from(params))) == repository.forget(params, "host,paths")
+
+
+def decided(snapshots: list[dict[str, Any]], plan: Plan) -> dict[str, tuple[str, ...]]:
+    stored = {snapshot["id"]: claimed_time(snapshot) for snapshot in snapshots}
+    times = Times(claimed_time, stored, datetime.now(timezone.utc))
+    return {decision.id: decision.reasons for decision in decide(snapshots, plan, times)}
 
 
 @judged(FEW)
@@ -171,3 +176,20 @@ def test_decides_some_as_restic_does(repository: Repository, params: dict[str, A
 @given(params=POLICIES | COUNTED_ONLY, seed=st.integers(0, 2**32))
 def test_decides_as_restic_does(repository: Repository, params: dict[str, Any], seed: int) -> None:
     assert_decides_as_restic_does(repository, params, seed)
+
+
+@judged(FEW)
+@given(params=POLICIES.filter(lambda params: "keep_tags" not in params) | COUNTED_ONLY, seed=st.integers(0, 2**32))
+def test_decides_by_job_as_restic_does_by_tag(repository: Repository, params: dict[str, Any], seed: int) -> None:
+    """Jobs whose paths change all the time, of one host: restic's own grouping by tags is what ours has to equal."""
+    generator = random.Random(seed)
+    snapshots = []
+    names = [f"job{number}" for number in range(HISTORIES)]
+    for name in names:
+        for snapshot in history(generator, "web1"):
+            paths = generator.sample(["/srv", "/etc", "/home", "/opt"], generator.randrange(1, 4))
+            snapshots.append({**snapshot, "paths": paths, "tags": [tag_of(name)]})
+    repository.replace_snapshots(snapshots)
+    known = names if seed % 2 else ()
+    jobs = Jobs([{"name": name, "paths": ["/srv"]} for name in known], ["web1"])
+    assert decided(snapshots, Plan(policy_from(params), jobs)) == repository.forget(params, "host,tags")

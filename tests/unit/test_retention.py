@@ -16,10 +16,10 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.retenti
     Policy,
     RetentionError,
     claimed_time,
-    decide,
     parse_duration,
     policy_from,
 )
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.retention_plan import Plan, Times, decide
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=timezone.utc)
 NOW = NOON + timedelta(hours=1)
@@ -35,7 +35,12 @@ def days(number: int) -> list[dict[str, Any]]:
 
 
 def by_claim(snapshots: list[dict[str, Any]], **params: Any) -> list[Decision]:
-    return decide(snapshots, policy_from(params), time_of=claimed_time, now=NOW)
+    return decided(snapshots, policy_from(params))
+
+
+def decided(snapshots: list[dict[str, Any]], policy: Policy, **more: Any) -> list[Decision]:
+    stored = {one["id"]: claimed_time(one) for one in snapshots} if "stored" not in more and snapshots else {}
+    return decide(snapshots, Plan(policy), Times(**{"counts": claimed_time, "stored": stored, "now": NOW, **more}))
 
 
 def kept(decisions: list[Decision]) -> list[str]:
@@ -73,7 +78,7 @@ def test_the_grace_goes_by_the_time_of_storage_whatever_is_claimed() -> None:
     ours = [snapshot("new", NOON), snapshot("claims to be old", NOON - timedelta(days=300)), snapshot("old", NOON)]
     stored = {"new": NOON, "claims to be old": NOON, "old": NOON - timedelta(days=7, hours=1)}
     policy = policy_from({"keep_last": 1, "grace": "7d"})
-    decisions = decide(ours, policy, time_of=claimed_time, now=NOW, stored_at=lambda one: stored[one["id"]])
+    decisions = decided(ours, policy, stored=stored)
     assert kept(decisions) == ["old", "new", "claims to be old"]
     assert {decision.id: decision.reasons for decision in decisions}["old"] == ("last snapshot",)
 
@@ -96,11 +101,11 @@ def test_invented_times_do_not_push_genuine_snapshots_out() -> None:
     uploaded = {**{one["id"]: claimed_time(one) for one in genuine}, **{one["id"]: NOON for one in bogus}}
     policy = policy_from({"keep_daily": 7, "keep_weekly": 5})
 
-    claimed = decide(genuine + bogus, policy, time_of=claimed_time, now=NOW)
+    claimed = decided(genuine + bogus, policy)
     assert not [name for name in kept(claimed) if name.startswith("day")]
 
-    served = decide(genuine + bogus, policy, time_of=lambda one: uploaded[one["id"]], now=NOW)
-    alone = decide(genuine, policy, time_of=claimed_time, now=NOW)
+    served = decided(genuine + bogus, policy, counts=lambda one: uploaded[one["id"]], stored=uploaded)
+    alone = decided(genuine, policy)
     # The bogus ones share the day of their upload, and take no other day.
     assert set(kept(alone)) - set(kept(served)) <= {"day0"}
 
@@ -115,9 +120,8 @@ def test_zones_do_not_matter_for_upload_times() -> None:
     uploaded = {one["id"]: claimed_time(one).astimezone(timezone.utc) for one in same_day}
     older = days(3)[1:]
     uploaded.update({one["id"]: claimed_time(one) for one in older})
-    decisions = decide(
-        same_day + older, policy_from({"keep_daily": 3}), time_of=lambda one: uploaded[one["id"]], now=NOW
-    )
+    policy = policy_from({"keep_daily": 3})
+    decisions = decided(same_day + older, policy, counts=lambda one: uploaded[one["id"]], stored=uploaded)
     assert kept(decisions) == ["zone0", "day1", "day2"]
 
 
@@ -131,7 +135,7 @@ def test_refuses_a_policy_that_keeps_nothing(params: dict[str, Any]) -> None:
 
 def test_refuses_to_empty_a_group() -> None:
     other = snapshot("other", NOON, hostname="db1", tags=["x"])
-    with pytest.raises(RetentionError, match="every snapshot of host web1, /srv"):
+    with pytest.raises(RetentionError, match="every snapshot of /srv of host web1"):
         by_claim([*days(3), other], keep_tags=["x"])
 
 

@@ -21,6 +21,7 @@ from .._common.errors import HoldfastError
 from .._common.record import folder
 from .._common.signals import Interrupted, signals_raise
 from .._restic.cli import MINIMUM
+from .._restic.retention_plan import Plan, protected_from
 
 
 class RepositoryAudit:
@@ -111,9 +112,9 @@ def audit_for(clients: Clients, check_mode: bool) -> RepositoryAudit:
         raise HoldfastError(
             f"baseline is {mode}, but record_dir is empty: set it, for that is where the baseline is kept."
         )
-    settings = AuditSettings(
-        expected=expected_from(clients.params), rebuild=mode == "rebuild", stop=False, **remembered(clients)
-    )
+    expected = expected_from(clients.params)
+    plan = Plan(jobs=expected.jobs, protected=protected_from(clients.params["protected_snapshots"]))
+    settings = AuditSettings(plan, expected, rebuild=mode == "rebuild", stop=False, **remembered(clients))
     restic = clients.restic(settings.record.key_id if settings.record else None)
     auditor = Auditor(restic, clients.s3, clients.cloudflare, settings, clients.lock_probe)
     records = clients.params["record_dir"]

@@ -20,7 +20,7 @@ from typing import Any, Optional
 from .._audit import checks as audit
 from .._audit import pending as _pending
 from .._audit.auditor import Auditor, AuditSettings
-from .._audit.options import expected_from, remembered
+from .._audit.options import expected_from, plan_from, remembered
 from .._audit.survey import Survey
 from .._clients import Clients
 from .._common.clock import awake, elapsed
@@ -30,7 +30,7 @@ from .._locks.store import cloudflare_client
 from .._r2.s3 import S3, S3Object, endpoint
 from .._restic.cli import MAINTENANCE_MINIMUM, ResticError
 from .._restic.process import ONE_OBJECT
-from .._restic.retention import Decision, policy_from
+from .._restic.retention import Decision
 from .._windows.fence import FenceHolder
 from .._windows.fence_tokens import NEVER, fence_for, fence_told
 from .._windows.session import WindowSession, WindowSpec
@@ -170,6 +170,12 @@ class Maintenance:
         auditor.opened(found, count=True)
         auditor.contents(found)
         decisions = auditor.decide(found)
+        if auditor.held:
+            # Also what no snapshot needs any more stays: somebody may want to look at it.
+            self._report(decisions, ())
+            if not self.terms.dry_run and not auditor.pending:
+                auditor.remember(found.objects)
+            return True
         if self.terms.dry_run:
             self._predict(found, decisions)
             return True
@@ -339,7 +345,7 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
     _check_seconds(params)
     audit.parse_limit(params["max_remove"], 0)
     settings = AuditSettings(
-        policy=policy_from(params),
+        plan=plan_from(params),
         expected=expected_from(params),
         max_remove=params["max_remove"],
         **remembered(clients),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from .._audit.freshness import Expected, hours_since, of_jobs, of_no_job, stale
 from .._clients import Clients
 from .._common.dates import format_date
 from .._common.errors import HoldfastError
@@ -38,6 +39,8 @@ class Verified:
     snapshots: int | None = None
     newest: str | None = None
     age_hours: float | None = None
+    jobs: list[dict[str, Any]] = field(default_factory=list)
+    retired: list[dict[str, Any]] = field(default_factory=list)
 
     def look(self, check: Callable[[], None]) -> None:
         """Do one of the checks. What it cannot find out is a finding too, and the others are done all the same."""
@@ -48,13 +51,13 @@ class Verified:
                 self.findings.append(str(error))
 
 
-def verify(clients: Clients, *, record_dir: str | None, max_age: float) -> Verified:
+def verify(clients: Clients, record_dir: str | None, expected: Expected) -> Verified:
     """Look at the rules, the leases, the locks themselves, public access, the record and the snapshots.
 
     Args:
         clients: The clients of the repository.
         record_dir: Where the records are.
-        max_age: Hours since the newest snapshot was uploaded, above which there is a finding.
+        expected: What the snapshots of the host should be like.
 
     Raises:
         HoldfastError: The lock document could not be read; then nothing else was looked at.
@@ -65,7 +68,7 @@ def verify(clients: Clients, *, record_dir: str | None, max_age: float) -> Verif
     found.look(lambda: _rules(found, rules, clients.prefix, now))
     found.look(lambda: _locks(found, clients))
     found.look(lambda: _public(found, clients))
-    found.look(lambda: _repository(found, clients, record_dir, now, max_age))
+    found.look(lambda: _repository(found, clients, record_dir, now, expected))
     return found
 
 
@@ -109,21 +112,21 @@ def _public(found: Verified, clients: Clients) -> None:
         found.findings.append("Everybody may read the bucket; run the site playbook.")
 
 
-def _repository(found: Verified, clients: Clients, record_dir: str | None, now: datetime, max_age: float) -> None:
+def _repository(found: Verified, clients: Clients, record_dir: str | None, now: datetime, expected: Expected) -> None:
     outcome = ensure(clients, record_dir=record_dir, check_mode=True)
     found.findings += outcome.warnings
     if outcome.created:
         found.findings.append("There is no repository; run site first.")
         return
     uploads = stored_times(clients.s3, clients.prefix)
-    times = [uploads[one["id"]] for one in clients.restic(outcome.key_id).snapshots() if one["id"] in uploads]
-    found.snapshots = len(times)
-    if not times:
+    snapshots = [one for one in clients.restic(outcome.key_id).snapshots() if one["id"] in uploads]
+    found.snapshots = len(snapshots)
+    found.jobs = of_jobs(snapshots, uploads, expected, now)
+    found.retired = of_no_job(snapshots, uploads, expected.jobs, now)
+    if not snapshots:
         found.findings.append("There is no snapshot.")
         return
-    newest = max(times)
+    newest = max(uploads[one["id"]] for one in snapshots)
     found.newest = format_date(newest.replace(microsecond=0))
-    found.age_hours = round((now - newest).total_seconds() / 3600, 1)
-    if found.age_hours > max_age:
-        hours = f"{found.age_hours:.1f} hours ago, more than {max_age:g}"
-        found.findings.append(f"The newest snapshot was uploaded {hours}.")
+    found.age_hours = hours_since(newest, now)
+    found.findings += stale(snapshots, uploads, expected, now)

@@ -21,19 +21,19 @@ from datetime import datetime
 from typing import Any, Optional
 
 from .._common.parallel import in_parallel
-from .._common.untrusted import shown
 from .._locks.probe import LockProbe
-from .._locks.rules import format_date
 from .._locks.store import LockStore
 from .._r2.s3 import S3, S3Object
 from .._restic.cli import LARGEST_SNAPSHOT, Restic, TooLargeError
 from .._restic.quick_key import QuickKey, quick_key
-from .._restic.retention import Decision, Snapshot, claimed_time, decide, group_of
+from .._restic.retention import Decision, Snapshot, claimed_time, group_of
+from .._restic.retention_plan import ALL_JOBS, Times, decide
 from .._restic.view import View
 from .._restic.view_server import serve
 from . import baseline as _baseline
 from . import checks as audit
 from . import contents_checks as _audit_contents
+from . import holds as _holds
 from . import pending as _pending
 from . import snapshot_checks as _audit_snapshots
 from .baseline import Baseline, BaselineError
@@ -46,8 +46,6 @@ from .settings import AuditSettings
 from .survey import MOST_LISTED, Survey, at_most, survey
 
 Objects = Mapping[str, S3Object]
-# How many paths of a snapshot are told: a host could name thousands in each.
-_MOST_PATHS = 20
 
 
 class Auditor:
@@ -76,6 +74,10 @@ class Auditor:
         self._quick: Optional[tuple[Optional[QuickKey]]] = None
         # What a maintenance was changing that did not come to its end.
         self.pending = Pending()
+        # What was stored before such a time is kept, by the name of a job, or "" for all: see Times.
+        self.keep_before: dict[str, datetime] = {}
+        # Nothing at all is to be removed.
+        self.held = False
 
     def note(self, findings: Iterable[audit.Finding], intro: str) -> None:
         """Keep the findings; raise AuditError when one of them blocks."""
@@ -314,8 +316,10 @@ class Auditor:
         groups = self.old.groups if self.old else ()
         self._note(_audit_snapshots.strangers(snapshots, groups, settings))
         self._note(_audit_snapshots.fresh(snapshots, uploaded, settings, self.cloudflare.server_time()))
+        self._note(_holds.unknown(self.settings.plan.unknown(snapshots)))
         self._note(self._rooted(snapshots))
-        self.described = {snapshot["id"]: _described(snapshot, uploaded[snapshot["id"]]) for snapshot in snapshots}
+        jobs = self.settings.plan.jobs
+        self.described = {one["id"]: _audit_snapshots.described(one, uploaded[one["id"]], jobs) for one in snapshots}
         return snapshots, uploaded
 
     def _accepted(self, listed: Collection[str]) -> Optional[Collection[str]]:
@@ -341,9 +345,11 @@ class Auditor:
         def upload_time(snapshot: Snapshot) -> datetime:
             return uploaded[snapshot["id"]]
 
-        time_of = upload_time if self.settings.expected.by_upload else claimed_time
-        now = self.cloudflare.server_time()
-        decisions = decide(snapshots, self.settings.policy, time_of=time_of, now=now, stored_at=upload_time)
+        counts = upload_time if self.settings.expected.by_upload else claimed_time
+        plan, now = self.settings.plan, self.cloudflare.server_time()
+        self.held = plan.hold_of(ALL_JOBS, now) is not None
+        self._note(_holds.told(plan.holds, now, _holds.told_before(self.settings.folder)))
+        decisions = decide(snapshots, plan, Times(counts, uploaded, now, self.keep_before))
         self._note(audit.removals(decisions, self.settings.max_remove))
         return decisions
 
@@ -363,6 +369,7 @@ class Auditor:
         self.baseline = self.baseline.only(snapshots, listed.indexes, listed.packs)
         _baseline.save(self.settings.folder, self.baseline)
         _pending.clear(self.settings.folder)
+        _holds.remember(self.settings.folder, self.settings.plan.holds, self.cloudflare.server_time())
 
     def remember_unless_changed(self) -> bool:
         """Write the baseline as it is, unless somebody else has written it since it was read."""
@@ -375,13 +382,3 @@ class Auditor:
         """The names of the objects below a part."""
         start = f"{self.prefix}{part}/"
         return [key[len(start):] for key in objects if key.startswith(start)]  # fmt: skip
-
-
-def _described(snapshot: Snapshot, uploaded: datetime) -> dict[str, Any]:
-    return {
-        "id": snapshot["id"],
-        "time": snapshot.get("time"),
-        "uploaded": format_date(uploaded),
-        "host": shown(snapshot.get("hostname") or ""),
-        "paths": [shown(path) for path in (snapshot.get("paths") or ())[:_MOST_PATHS]],
-    }

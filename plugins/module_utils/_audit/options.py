@@ -16,10 +16,39 @@ from typing import Any, Optional
 from .._clients import Clients
 from .._common.errors import HoldfastError
 from .._common.record import Record, folder, load, no_record, stored
-from .snapshot_checks import Expected
+from .._restic.jobs import Jobs
+from .._restic.retention import COUNTED, Policy, RetentionError, policy_from
+from .._restic.retention_plan import ALL_JOBS, Plan, hold_from, protected_from, retired_keep_from
+from .freshness import Expected
+
+# The words of a policy.
+POLICY = (
+    *(f"keep_{word}" for word in COUNTED),
+    "keep_within",
+    *(f"keep_within_{word}" for word in COUNTED[1:]),
+    "keep_tags",
+)
+
+# doc fragment: jobs
+JOBS = {
+    "jobs": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "paths": {"type": "list", "elements": "str", "required": True},
+            "max_age": {"type": "float"},
+            "retention": {"type": "dict"},
+            "hold": {"type": "dict"},
+        },
+    },
+}
 
 # doc fragment: audit
 AUDIT = {
+    **JOBS,
+    "protected_snapshots": {"type": "list", "elements": "str", "default": []},
     "record_dir": {"type": "path"},
     "duplicates": {"type": "str", "choices": ["verify", "refuse"], "default": "verify"},
     "expected_hosts": {"type": "list", "elements": "str", "default": []},
@@ -40,16 +69,66 @@ def expected_from(params: Mapping[str, Any]) -> Expected:
     """
     if not 60 <= params["time_limit"] <= 31 * 86400:
         raise HoldfastError(f"time_limit is {params['time_limit']}; it must be from 60 to {31 * 86400} seconds.")
-    for name in ("max_age", "longest_backup", "first_read_limit"):
+    for name in ("longest_backup", "first_read_limit"):
         if params[name] is not None and not 0 <= params[name] <= 1_000_000:
             raise HoldfastError(f"{name} is {params[name]}; it must be from 0 to 1000000.")
     return Expected(
         hosts=frozenset(params["expected_hosts"]),
         paths=frozenset(params["expected_paths"]),
-        max_age=None if params["max_age"] is None else timedelta(hours=params["max_age"]),
         longest=timedelta(hours=params["longest_backup"]),
         by_upload=params.get("retention_time", "uploaded") == "uploaded",
+        **expected_of_jobs(params),
     )
+
+
+def expected_of_jobs(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of Expected that are about jobs: what these are, and how old their newest snapshots may be."""
+    hours = {"": params["max_age"], **{job["name"]: job.get("max_age") for job in params["jobs"]}}
+    for name, number in hours.items():
+        if number is not None and not 0 <= number <= 1_000_000:
+            whose = f" of job {name}" if name else ""
+            raise HoldfastError(f"max_age{whose} is {number}; it must be from 0 to 1000000.")
+    ages = {name: timedelta(hours=number) for name, number in hours.items() if number is not None}
+    return {"max_age": ages.pop("", None), "ages": ages, "jobs": Jobs(params["jobs"], params["expected_hosts"])}
+
+
+def plan_from(params: Mapping[str, Any]) -> Plan:
+    """Which snapshots to keep.
+
+    Raises:
+        RetentionError: An option makes no sense.
+    """
+    jobs, grace = params["jobs"], params["grace"]
+    policies = {job["name"]: _policy(job, grace) for job in jobs if job.get("retention")}
+    holds = {job["name"]: hold_from(job["hold"], f"hold of job {job['name']}") for job in jobs if job.get("hold")}
+    if params["hold"]:
+        holds[ALL_JOBS] = hold_from(params["hold"])
+    return Plan(
+        policy_from(params),
+        Jobs(jobs, params["expected_hosts"]),
+        policies,
+        holds,
+        protected_from(params["protected_snapshots"]),
+        retired_keep_from(params["retired_keep"]),
+    )
+
+
+def _policy(job: Mapping[str, Any], grace: str) -> Policy:
+    """The policy of one job, in words that nothing has converted yet."""
+    words: dict[str, Any] = {}
+    for name, value in job["retention"].items():
+        if name not in POLICY:
+            raise RetentionError(f"retention of job {job['name']} has {name!r}; it can have {', '.join(POLICY)}.")
+        words[name] = value
+    counts = {f"keep_{word}" for word in COUNTED}
+    if any(not isinstance(value, int) for name, value in words.items() if name in counts):
+        raise RetentionError(f"retention of job {job['name']} has a count that is no whole number.")
+    found = policy_from({**words, "grace": grace})
+    if found.empty:
+        raise RetentionError(
+            f"retention of job {job['name']} says nothing of what is kept: write for example keep_daily."
+        )
+    return found
 
 
 def remembered(clients: Clients) -> dict[str, Any]:

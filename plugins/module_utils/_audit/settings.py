@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from .._common.record import Record
-from .._restic.retention import Policy
-from .snapshot_checks import Expected
+from .._restic.retention_plan import Plan
+from .freshness import Expected
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class AuditSettings:
     """What the maintenance is to do, and what it may rely upon.
 
     Args:
-        policy: Which snapshots to keep.
+        plan: Which snapshots to keep.
         expected: What snapshots should be like, and by which of their times to decide.
         max_remove: How many snapshots may go at once, as a number or a percentage.
         read_duplicates: When data is there twice, read all of it before going on; else refuse.
@@ -38,7 +38,7 @@ class AuditSettings:
         stop: Stop at the first findings that block; else go on and collect all.
     """
 
-    policy: Policy = field(default_factory=Policy)
+    plan: Plan = field(default_factory=Plan)
     expected: Expected = field(default_factory=Expected)
     max_remove: str = "95%"
     read_duplicates: bool = True

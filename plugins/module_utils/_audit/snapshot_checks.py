@@ -13,35 +13,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Optional
+from typing import Any, Optional
 
+from .._common.dates import format_date
+from .._common.untrusted import shown
+from .._restic.jobs import Jobs
 from .._restic.retention import RetentionError, Snapshot, claimed_time, group_of
 from .baseline import Group
 from .checks import BLOCK, WARN, Finding, below
+from .freshness import Expected, stale
 
 # Honest clocks differ by less than this.
 _SKEW = timedelta(minutes=5)
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What snapshots should be like.
-
-    Args:
-        hosts: The hosts that back up into the repository; empty for those of the baseline.
-        paths: The paths that they back up; empty for those of the baseline.
-        max_age: How old the newest snapshot may be; None for any age.
-        longest: How long a backup may take, from the time that its snapshot claims to its upload.
-        by_upload: Retention decides by the upload times.
-    """
-
-    hosts: frozenset[str] = frozenset()
-    paths: frozenset[str] = frozenset()
-    max_age: Optional[timedelta] = None
-    longest: timedelta = timedelta(hours=48)
-    by_upload: bool = True
+# How many paths of a snapshot are told: a host could name thousands in each.
+_MOST_PATHS = 20
 
 
 def readable(names: Iterable[str], snapshots: Iterable[Snapshot]) -> list[Finding]:
@@ -131,7 +117,7 @@ def strangers(snapshots: Iterable[Snapshot], groups: Collection[Group], want: Ex
         ("unexpected_host", {host for host, _paths in seen} - hosts if hosts else set(), "hosts"),
         ("unexpected_paths", {path for _host, group in seen for path in group} - paths if paths else set(), "paths"),
     )
-    what = "Nothing, if that is right; else look at the host. Such snapshots are a group of their own for the policy."
+    what = "Nothing, if that is right; else look at the host."
     return [
         Finding(code, WARN, f"Snapshots name {len(names)} unexpected {kind}, the first is {min(names)[:100]!r}.", what)
         for code, names, kind in kinds
@@ -142,21 +128,29 @@ def strangers(snapshots: Iterable[Snapshot], groups: Collection[Group], want: Ex
 def fresh(
     snapshots: Iterable[Snapshot], uploaded: Mapping[str, datetime], want: Expected, now: datetime
 ) -> list[Finding]:
-    """The newest snapshot with a plausible time, of an expected host, must be fresh."""
-    if want.max_age is None:
-        return []
+    """The newest snapshot of each job must be fresh; where jobs are not known, the newest of an expected host.
+
+    Those whose time does not fit their upload do not count.
+    """
     genuine = [
-        uploaded[snapshot["id"]]
-        for snapshot in snapshots
-        if plausible(snapshot, uploaded[snapshot["id"]], want.longest)
-        and (not want.hosts or group_of(snapshot)[0] in want.hosts)
+        one
+        for one in snapshots
+        if plausible(one, uploaded[one["id"]], want.longest)
+        and (want.jobs.names or not want.hosts or group_of(one)[0] in want.hosts)
     ]
-    if genuine and now - max(genuine) <= want.max_age:
-        return []
-    limit = want.max_age.total_seconds() / 3600
-    if genuine:
-        age = (now - max(genuine)).total_seconds() / 3600
-        evidence = f"The newest snapshot was uploaded {age:.1f} hours ago, more than {limit:g}."
-    else:
-        evidence = "There is no snapshot of an expected host whose time fits its upload."
-    return [Finding("stale", WARN, evidence, "Find out why the host makes no backups.")]
+    told = stale(genuine, uploaded, want, now)
+    if not genuine and want.max_age is not None:
+        told = ["There is no snapshot of an expected host whose time fits its upload."]
+    return [Finding("stale", WARN, evidence, "Find out why the host makes no backups.") for evidence in told]
+
+
+def described(snapshot: Snapshot, uploaded: datetime, jobs: Jobs) -> dict[str, Any]:
+    """What is told of a snapshot."""
+    return {
+        "id": snapshot["id"],
+        "time": snapshot.get("time"),
+        "uploaded": format_date(uploaded),
+        "job": jobs.group(snapshot).job or None,
+        "host": shown(snapshot.get("hostname") or ""),
+        "paths": [shown(path) for path in (snapshot.get("paths") or ())[:_MOST_PATHS]],
+    }

@@ -12,7 +12,7 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Optional
@@ -92,6 +92,10 @@ class Decision(NamedTuple):
     keep: bool
     reasons: tuple[str, ...]
 
+    def kept_for(self, reason: str) -> Decision:
+        """The snapshot is kept, for this reason too."""
+        return Decision(self.id, True, (*self.reasons, reason))
+
 
 def policy_from(params: Mapping[str, Any]) -> Policy:
     """The policy in the options keep_last, keep_hourly …, keep_within, keep_within_hourly …, keep_tags."""
@@ -138,56 +142,42 @@ def claimed_time(snapshot: Snapshot) -> datetime:
 
 
 def group_of(snapshot: Snapshot) -> tuple[str, tuple[str, ...]]:
-    """Host and paths: the policy is applied to each such group on its own."""
+    """Host and paths, as the snapshot claims them."""
     return snapshot.get("hostname") or "", tuple(sorted(snapshot.get("paths") or ()))
 
 
-def decide(
-    snapshots: Iterable[Snapshot],
-    policy: Policy,
-    *,
-    time_of: Callable[[Snapshot], datetime],
-    now: datetime,
-    stored_at: Optional[Callable[[Snapshot], datetime]] = None,
+def decide_group(
+    name: str, members: list[tuple[datetime, Snapshot]], policy: Policy, stored: Mapping[str, datetime], now: datetime
 ) -> list[Decision]:
-    """Decide about every snapshot, in groups of host and paths, newest first in each.
+    """Decide about the snapshots of one history, newest first.
 
     Args:
-        snapshots: As restic lists them.
+        name: What the history is called in a sentence.
+        members: Each snapshot with the time that counts, with its time zone: hours, days … are those of that zone.
         policy: What to keep.
-        time_of: The time that counts, with its time zone: hours, days … are those of that zone.
+        stored: When each was stored, by its id, which no host can choose: for the grace.
         now: What is later than this is in the future, and durations are not measured from it.
-        stored_at: When a snapshot was stored, which no host can choose: for the grace. The time that counts if not given.
 
     Raises:
-        RetentionError: The policy is empty, or keeps nothing of a group.
+        RetentionError: The policy is empty, or keeps nothing.
     """
     if policy.empty:
         raise RetentionError("No snapshots are to be kept: set at least one keep_ option; nothing was removed.")
-    groups: dict[tuple[str, tuple[str, ...]], list[tuple[datetime, Snapshot]]] = {}
-    for snapshot in snapshots:
-        groups.setdefault(group_of(snapshot), []).append((time_of(snapshot), snapshot))
-    decisions = []
-    for (host, paths), members in sorted(groups.items(), key=lambda item: item[0]):
-        members.sort(key=lambda member: (member[0], member[1]["id"]), reverse=True)
-        decided = _decide_group(members, policy, now)
-        if any(policy.grace):
-            times = {snapshot["id"]: (stored_at or time_of)(snapshot) for _moment, snapshot in members}
-            decided = [_with_grace(decision, times[decision.id], policy.grace.before(now)) for decision in decided]
-        if not any(decision.keep for decision in decided):
-            raise RetentionError(
-                f"The policy would remove every snapshot of host {host or 'without a name'}, {', '.join(paths)}; "
-                "nothing was removed. Keep at least one, for example with keep_last: 1."
-            )
-        decisions += decided
-    return decisions
+    members = sorted(members, key=lambda member: (member[0], member[1]["id"]), reverse=True)
+    decided = _decide_group(members, policy, now)
+    if any(policy.grace):
+        decided = [_with_grace(decision, stored[decision.id], policy.grace.before(now)) for decision in decided]
+    if not any(decision.keep for decision in decided):
+        raise RetentionError(
+            f"The policy would remove every snapshot of {name}; nothing was removed. Keep at least one, for example with "
+            "keep_last: 1."
+        )
+    return decided
 
 
 def _with_grace(decision: Decision, stored: datetime, limit: Optional[datetime]) -> Decision:
     """The decision of the policy, unless the snapshot is so new that nobody may have noticed yet what is wrong."""
-    if limit is not None and stored <= limit:
-        return decision
-    return Decision(decision.id, True, (*decision.reasons, "grace"))
+    return decision if limit is not None and stored <= limit else decision.kept_for("grace")
 
 
 def _decide_group(members: list[tuple[datetime, Snapshot]], policy: Policy, now: datetime) -> list[Decision]:
