@@ -212,7 +212,7 @@ def length_of_time(text: str) -> None:
 def retention(words: Mapping[str, Any]) -> None:
     if not any(str(name).startswith("keep_") for name in words):
         near = next((f"keep_{name}" for name in words if name in COUNTED), "keep_daily")
-        raise ValueError(f"says nothing of what is kept: write for example {{{near}: 7}}")
+        raise ValueError(f"does not say which snapshots are kept: write for example {{{near}: 7}}")
 
 
 def folder_of_node(text: str) -> None:

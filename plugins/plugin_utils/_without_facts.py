@@ -90,7 +90,7 @@ def host_of(task_vars: dict[str, Any]) -> str:
     ]
     if len(hosts) != 1:
         raise AnsibleActionFail(
-            "Facts of more than one host claim to be the name of the host, so that nobody knows whose task this is. Take these "
+            "Facts of more than one host claim to be the name of the host, so that the host of this task is unknown. Take these "
             "hosts for compromised, and remove their facts from the fact cache."
         )
     return str(hosts[0])

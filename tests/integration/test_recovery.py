@@ -124,7 +124,7 @@ def test_what_was_there_before_is_never_removed(copy: Copy) -> None:
     key = f"keys/{copy.key_id}"
     genuine = next(name for name in before if name.startswith("snapshots/"))
     refusals = {
-        genuine: "when nobody had broken in yet",
+        genuine: "before the break-in",
         "config": "is in the record",
         key: "is in the record",
     }

@@ -48,7 +48,7 @@ def test_everything_that_can_be_wrong_is_told(bed: Bed, tmp_path: Path) -> None:
     (key,) = (key for key in bed.stand_in.objects(bed.bucket) if key.startswith("snapshots/"))
     bed.stand_in.set_upload_time(bed.bucket, key, "2026-01-01T00:00:00Z")
     public, old = verify(bed)["findings"]
-    assert "Everybody may read" in public
+    assert "The bucket is public" in public
     assert "hours ago, more than 26" in old
     bed.cloudflare.set_public_access(bed.bucket, False)
 

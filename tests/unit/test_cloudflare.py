@@ -333,7 +333,7 @@ def test_document_changed_by_someone_else_is_planned_again() -> None:
 def test_document_that_others_write_all_the_time_ends_in_a_sentence() -> None:
     with (
         ScriptedApi(locked(), *[DONE, locked(OTHER), locked(OTHER)] * 6) as api,
-        pytest.raises(LockConflict, match="changed by someone else meanwhile"),
+        pytest.raises(LockConflict, match="changed by another writer meanwhile"),
     ):
         client(api).update_lock_rules("backup-web1", add(RULE))
     assert sum(one["method"] == "PUT" for one in api.asked) == 6

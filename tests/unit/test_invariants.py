@@ -211,7 +211,7 @@ def test_tokens_of_a_fence_that_a_late_write_overwrote_are_enabled_again(late: s
     if late == "lost, unseen":
         account.script["GET lock"] = [None, None, *[Refused(429, 971)] * 6]
     report = fence(account, tokens=("t1", "t2"))
-    assert ("is at work" if late == "lost, seen" else "disabled by somebody else") in report["ended_by"]
+    assert ("is at work" if late == "lost, seen" else "disabled by another process") in report["ended_by"]
     assert report["in_force"] and not fences.fences(account.rules)
     assert {one["status"] for one in account.tokens.values()} == {"active"}
 
@@ -248,7 +248,7 @@ def test_token_that_a_person_disables_meanwhile_stays_disabled() -> None:
     account = account_of()
     account.tokens["t1"]["status"] = "disabled"
     report = fence(account)
-    assert "disabled by somebody else" in report["ended_by"]
+    assert "disabled by another process" in report["ended_by"]
     assert account.tokens["t1"]["status"] == "disabled" and not fences.fences(account.rules)
 
 
@@ -280,7 +280,7 @@ def test_window_whose_fence_goes_meanwhile_tells_it_and_ends_at_its_lease() -> N
     fenced(account, 3600.0)
     account.at(2.0, lambda: setattr(account, "rules", [one for one in account.rules if not fences.fences([one])]))
     report = keep(account, spec_of(account, behind=HOLDER, lease_seconds=60.0), 3000.0)
-    assert "taken down by somebody else" in report["fence_lost"] and report["in_force"] is True
+    assert "taken down by another process" in report["fence_lost"] and report["in_force"] is True
     assert not windows(account.rules) and account.now < 120.0
 
 

@@ -97,7 +97,7 @@ def test_what_others_could_have_written_is_not_read(tmp_path: Path, what: str, c
     path = tmp_path / "r"
     save(str(path), RECORD, {"config": b"c"})
     change(path / what)
-    with pytest.raises(NotPrivateError, match="who could have changed what maintenance relies upon: "):
+    with pytest.raises(NotPrivateError, match="who could have changed it: maintenance relies upon"):
         load(str(path))
     for name in (path, *path.iterdir()):
         os.chown(name, os.geteuid(), -1)

@@ -67,7 +67,7 @@ def test_a_folder_that_others_may_write_is_refused(folder: Path, mode: int) -> N
 @pytest.mark.parametrize("below", ["", "below"])
 def test_a_folder_of_another_user_is_refused(folder: Path, below: str) -> None:
     os.chown(folder, 65534, 65534)
-    with pytest.raises(TargetError, match="belongs to somebody else"):
+    with pytest.raises(TargetError, match="belongs to another user"):
         inspect(str(folder / below), special=True)
 
 

@@ -132,8 +132,8 @@ def _refuse_to_make(clients: Clients, expected: str | None) -> None:
     left = [part for part in ("data", "index", "keys", "snapshots") if clients.s3.first_key(f"{prefix}{part}/")]
     if left == ["keys"]:
         raise RepositoryError(
-            f"Repository {name} was only half made: it has a key and no config. Nothing was changed. Delete what is "
-            f"below {prefix}keys/ (while no lock rule holds it) and run this again."
+            f"Repository {name} was only half made: it has a key and no config. Nothing was changed. Delete the "
+            f"objects below {prefix}keys/ (while no lock rule holds them) and run this again."
         )
     if left:
         raise RepositoryError(
@@ -175,8 +175,8 @@ def _differences(record: Record, names: list[str]) -> list[str]:
     sentences = []
     if added:
         sentences.append(
-            f"Keys of repository {name} that are not recorded: {len(added)}, the first {added[0]}. Whoever holds one "
-            "can read it; if nobody of you added them, treat the host as compromised."
+            f"Keys of repository {name} that are not recorded: {len(added)}, the first {added[0]}. The owner of "
+            "each can read the repository; if you did not add them, treat the host as compromised."
         )
     if gone:
         sentences.append(f"Recorded keys that repository {name} lacks: {len(gone)}, the first {gone[0]}.")

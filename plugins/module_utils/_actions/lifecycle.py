@@ -48,8 +48,8 @@ def ensure(
         found = lifecycle.normalised(clients.s3.replace_lifecycle_rules(after))
         if found != outcome.after:
             raise lifecycle.LifecycleError(
-                f"The lifecycle rules of bucket {clients.bucket} are not what was written; somebody else may have "
-                "changed them at the same time. Run this again."
+                f"The lifecycle rules of bucket {clients.bucket} are not as written; another writer may have changed "
+                "them at the same time. Run this again."
             )
     return outcome
 
@@ -57,14 +57,14 @@ def ensure(
 def _refuse_danger(
     clients: Clients, after: list[lifecycle.Rule], asked: list[lifecycle.Rule], repository: str | None
 ) -> list[str]:
-    """Raise when a rule would delete what is locked, also one that was there before. Returns what cannot be told."""
+    """Raise when a rule would delete locked objects, also a rule that was there before. Returns warnings."""
     deleting = lifecycle.deleting(after)
     if not deleting:
         return []
     token = clients.params.get("api_token")
     locked = [rule["prefix"] for rule in lock_set(repository)] if repository is not None else []
     if token:
-        # What others have locked for other purposes, and what deletes that, is their concern.
+        # Locks of other tools, and rules that delete their objects, are not ours to judge.
         locked += [rule.get("prefix", "") for rule in clients.cloudflare.lock_rules(clients.bucket) if is_ours(rule)]
     for rule, prefix in lifecycle.endangered(deleting, locked):
         raise lifecycle.LifecycleError(
@@ -76,8 +76,8 @@ def _refuse_danger(
         return []
     if asked:
         raise lifecycle.LifecycleError(
-            f"Whether the lifecycle rule {asked[0]['ID']!r} would delete what is locked in bucket {clients.bucket} "
-            "cannot be told: set api_token or repository."
+            f"Whether the lifecycle rule {asked[0]['ID']!r} would delete locked objects of bucket {clients.bucket} "
+            "is unknown: set api_token or repository."
         )
     return [
         (

@@ -156,7 +156,7 @@ class Maintenance:
             if self._once():
                 return
         raise HoldfastError(
-            f"{_ATTEMPTS} times in a row, a backup of {self.name} that came meanwhile needs something of what was to go; "
+            f"{_ATTEMPTS} times in a row, a backup of {self.name} ended meanwhile that needs data which was to be deleted; "
             "nothing was deleted, run it again later."
         )
 
@@ -192,7 +192,7 @@ class Maintenance:
         if self.auditor.settings.folder:
             _pending.deletes(self.auditor.settings.folder, prepared.deletes)
         for attempt in range(_LOCK_ATTEMPTS):
-            # What is checked in less time than a fence needs to hold is checked meanwhile; else while nobody is kept out.
+            # A check that is shorter than the wait of the fence runs during that wait; a longer one runs before, without a fence.
             later = not attempt and prepared.seconds < self.terms.fence_seconds
             if not later and not self.preparation.judge(prepared, self.auditor.look()):
                 return False
@@ -202,7 +202,9 @@ class Maintenance:
             done = self._behind_fence(prepared, decisions, later, last=attempt == _LOCK_ATTEMPTS - 1)
             if done is not None:
                 return done
-        raise HoldfastError(f"Somebody else keeps beginning to work in {self.name}; nothing was deleted, run it later.")
+        raise HoldfastError(
+            f"Other restic processes keep beginning to work in {self.name}; nothing was deleted, run it later."
+        )
 
     def _behind_fence(
         self, prepared: Prepared, decisions: list[Decision], unchecked: bool, last: bool

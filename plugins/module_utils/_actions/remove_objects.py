@@ -84,14 +84,14 @@ class Removal:
             with signals_raise():
                 self._remove(going)
         except Interrupted as signal:
-            raise RemovalError(f"The removal was ended by {signal}; what was open is closed.") from signal
+            raise RemovalError(f"The removal was ended by {signal}; its window is closed.") from signal
         finally:
             after = self._objects()
             self.removed = [key for key in going if key not in after]
         self._prove(going, before, after)
 
     def _refuse(self, going: Iterable[str], before: Objects) -> None:
-        """All keys are looked at before the first one goes."""
+        """Look at all keys before the first one is removed."""
         for key in self.keys:
             if not key.startswith(self.prefix):
                 raise RemovalError(f"{key} does not belong to the repository below {self.prefix}; nothing was removed.")
@@ -101,8 +101,8 @@ class Removal:
             stored = before[key].last_modified
             if stored < self.stored_since:
                 raise RemovalError(
-                    f"{key} was stored at {format_date(stored)}, before {format_date(self.stored_since)}, when nobody had "
-                    "broken in yet; nothing was removed."
+                    f"{key} was stored at {format_date(stored)}, before {format_date(self.stored_since)}, before the "
+                    "break-in; nothing was removed."
                 )
 
     def _remove(self, going: list[str]) -> None:

@@ -153,7 +153,7 @@ def restore(restic: Restic, selection: Selection, target: Target, how: How) -> d
     ]
     _refuse_missing(restic, snapshots, listings)
     if any(listing.bad_names for listing in listings):
-        restic.require(RESTIC_OVERWRITES, "Restoring a snapshot in which somebody has forged names")
+        restic.require(RESTIC_OVERWRITES, "Restoring a snapshot with forged names")
     result = _result(snapshots, target, how, listings, warnings)
     if how.check_mode and restic.version() < RESTIC_OVERWRITES:
         return result

@@ -106,8 +106,8 @@ def _judge_folders(path: str) -> bool:
         sticky = found.st_mode & stat.S_ISVTX and folder != path
         if not own or (found.st_mode & 0o022 and not sticky):
             raise TargetError(
-                f"The target {path} is not safe: {folder} belongs to somebody else or may be written by others, who could put "
-                f"a link in the way. Restore below {PROPOSED}, or another folder that is this user's alone."
+                f"The target {path} is not safe: {folder} belongs to another user, or others can write it and put a "
+                f"link in the way. Restore below {PROPOSED}, or another folder that is this user's alone."
             )
         closed = closed or not found.st_mode & 0o011
     return closed

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Everything that can be seen of one repository without changing anything, and what is wrong with it.
+"""Looks at one repository without changing anything, and finds its problems.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -29,7 +29,7 @@ from .list_snapshots import stored_times
 
 @dataclass
 class Verified:
-    """What was seen; findings are sentences about what is wrong, none when all is well."""
+    """The result of a look; each finding is a sentence about a problem, and there is none when all is well."""
 
     findings: list[str] = field(default_factory=list)
     window: dict[str, Any] | None = None
@@ -43,7 +43,7 @@ class Verified:
     retired: list[dict[str, Any]] = field(default_factory=list)
 
     def look(self, check: Callable[[], None]) -> None:
-        """Do one of the checks. What it cannot find out is a finding too, and the others are done all the same."""
+        """Do one of the checks. A check that fails is a finding, too, and the others are done all the same."""
         try:
             check()
         except HoldfastError as error:
@@ -73,7 +73,7 @@ def verify(clients: Clients, record_dir: str | None, expected: Expected) -> Veri
 
 
 def _rules(found: Verified, rules: list[Rule], prefix: str, now: datetime) -> None:
-    """The one document says both what should be locked, and until when something is not."""
+    """Judge the lock document: missing rules, windows, fences."""
     found.findings += [problem.sentence for problem in problems(rules)]
     strange = [in_the_way_sentence(rule, prefix) for rule in in_the_way(rules, prefix, now)]
     window = window_of(rules, prefix)
@@ -109,7 +109,7 @@ def _locks(found: Verified, clients: Clients) -> None:
 def _public(found: Verified, clients: Clients) -> None:
     found.public = clients.cloudflare.public_access(clients.bucket)
     if found.public:
-        found.findings.append("Everybody may read the bucket; run the site playbook.")
+        found.findings.append("The bucket is public; run the site playbook.")
 
 
 def _repository(found: Verified, clients: Clients, record_dir: str | None, now: datetime, expected: Expected) -> None:

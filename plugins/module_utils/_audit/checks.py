@@ -151,7 +151,7 @@ def identity(config_id: Optional[str], expected: Iterable[Optional[str]]) -> lis
             "repository_id",
             BLOCK,
             f"The repository's id is {config_id}, but {desired} was recorded.",
-            "Somebody replaced the repository, or the record belongs to another one.",
+            "An attacker replaced the repository, or the record belongs to another one.",
         )
         for desired in sorted({desired for desired in expected if desired})
         if desired != config_id
@@ -290,7 +290,7 @@ def vanished(before: Mapping[str, Any], after: Mapping[str, Any], planned: Itera
     altered = sorted(key for key in before if key in after and after[key] != before[key])
     found = []
     if lost:
-        evidence = f"{len(lost)} objects vanished that nobody meant to remove, the first is {lost[0]}."
+        evidence = f"{len(lost)} objects vanished although maintenance did not delete them, the first is {lost[0]}."
         found.append(
             Finding("lost", BLOCK, evidence, "Stop using the S3 keys of this bucket, and look at the data now.")
         )
@@ -314,7 +314,7 @@ def otherwise(differences: Mapping[str, str]) -> list[Finding]:
     for kind, code, text in kinds:
         keys = tuple(sorted(key for key, how in differences.items() if how == kind))
         if keys:
-            evidence = f"{len(keys)} objects {text} that nobody may touch, the first is {keys[0]}."
+            evidence = f"{len(keys)} objects {text} that must stay as they are, the first is {keys[0]}."
             found.append(Finding(code, BLOCK, evidence, what, keys))
     return found
 
@@ -332,7 +332,7 @@ def unplanned(deletes: Collection[str], known: Collection[str], going: Collectio
     wrong = sorted({key for key in deletes if key not in known or not key.startswith(_DELETABLE)} | snapshots ^ planned)
     if not wrong:
         return []
-    evidence = f"restic would not delete exactly what it was asked to: {len(wrong)} objects, the first is {wrong[0]}."
+    evidence = f"restic would not delete exactly the planned objects: {len(wrong)} differ, the first is {wrong[0]}."
     what = "Look at that restic, and at the objects."
     return [Finding("unplanned_deletes", BLOCK, evidence, what, tuple(wrong))]
 

@@ -124,9 +124,7 @@ def uploads(keys: Collection[str]) -> list[Finding]:
     if not keys:
         return []
     evidence = f"There are {some(keys, 'unfinished multipart uploads onto objects, which restic never makes')}."
-    what = (
-        "Look at the host: that is how somebody may have tried to replace them. The parts are removed after some days."
-    )
+    what = "Look at the host: a program there may have tried to replace objects. R2 removes the parts after some days."
     return [Finding("unfinished_uploads", WARN, evidence, what, tuple(sorted(keys)))]
 
 
@@ -154,7 +152,7 @@ def shrunk(listed: Listing, baseline: Baseline, deletes: Collection[str] = ()) -
         ("packs_gone", packs, "packs of the baseline are gone"),
         ("pack_replaced", replaced, "packs of the baseline were stored again"),
     )
-    what = f"If you did that yourself, {_REBUILD}; else somebody deleted in a window: stop using the host's S3 keys."
+    what = f"If you did that yourself, {_REBUILD}; else an attacker deleted in a window: stop using the host's S3 keys."
     return [Finding(code, BLOCK, f"{some(names, text)}.", what) for code, names, text in kinds if names]
 
 
@@ -190,7 +188,7 @@ def too_large(kind: str, names: Collection[str], limit: int) -> list[Finding]:
 def too_many(kind: str, names: Collection[str], limit: int) -> list[Finding]:
     """More new objects than a host makes between two looks; they are not read."""
     evidence = f"There are {some(names, f'new objects in {kind}/')}; at most {limit} are read."
-    what = f"Look at the host: somebody may be filling the bucket. If all is well, {_REBUILD}."
+    what = f"Look at the host: it may be filling the bucket. If all is well, {_REBUILD}."
     return [Finding("too_many_objects", BLOCK, evidence, what)]
 
 
@@ -199,7 +197,7 @@ def unread(count: int) -> list[Finding]:
     if not count:
         return []
     evidence = f"{count} more index objects were not looked at, because {MOST_BROKEN} others cannot be read."
-    what = "Treat the host as compromised; when what is named with index_unreadable is removed, look again."
+    what = "Treat the host as compromised; remove the objects that index_unreadable names, then look again."
     return [Finding("too_many_objects", BLOCK, evidence, what)]
 
 
@@ -236,7 +234,7 @@ def contradicting(liars: Collection[str]) -> list[Finding]:
     """Index objects that do not agree with others, or with the packs of the baseline."""
     if not liars:
         return []
-    evidence = f"{some(liars, 'index objects tell something else of a pack than what is known of it')}."
+    evidence = f"{some(liars, 'index objects contradict the known contents of a pack')}."
     what = f"Treat the host as compromised, and {_MANUAL}."
     return [Finding("index_contradicts", BLOCK, evidence, what, below("index", liars))]
 

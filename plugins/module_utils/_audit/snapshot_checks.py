@@ -89,7 +89,7 @@ def clocks(
             f"{min(new)[:12]}."
         )
         what = (
-            "Look at the host: a clock that is wrong, or somebody who forges snapshots. Forget them in a manual window; or "
+            "Look at the host: its clock is wrong, or an attacker forges snapshots. Forget them in a manual window; or "
             "accept them with restic_audit and baseline=rebuild."
         )
         found.append(Finding("claimed_time", BLOCK, evidence, what, below("snapshots", new)))

@@ -128,7 +128,7 @@ def at_most(s3: S3, prefix: str, most: Optional[int] = MOST_LISTED) -> Iterator[
     for number, item in enumerate(s3.iterate(prefix)):
         if most is not None and number >= most:
             raise TooManyObjectsError(
-                f"Bucket {s3.bucket} holds more than {most} objects below {prefix}, far more than are known: somebody may be "
+                f"Bucket {s3.bucket} holds more than {most} objects below {prefix}, far more than are known: the host may be "
                 "filling it. No more were listed, and no window is opened. Look at the host; if all is well, run restic_audit "
                 "with baseline=update, which lists any number."
             )

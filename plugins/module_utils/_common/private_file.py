@@ -51,14 +51,14 @@ def open_private(path: str) -> BinaryIO:
 def _check(path: str, found: os.stat_result) -> None:
     if found.st_uid not in (0, os.geteuid()):
         raise NotPrivateError(
-            f"{path} belongs to another user (number {found.st_uid}), who could have changed what maintenance relies upon: "
-            "run as that user, or have it given to the one who runs this."
+            f"{path} belongs to another user (number {found.st_uid}), who could have changed it: maintenance relies upon "
+            "this file. Run as that user, or change the owner to the user that runs this."
         )
     # In a folder such as /tmp, others can add files, but not replace one.
     if found.st_mode & _OTHERS and not (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
         raise NotPrivateError(
-            f"{path} can be written by other users, who could have changed what maintenance relies upon: look whether all is "
-            f"well in it, then run chmod go-w on it."
+            f"{path} can be written by other users, who could have changed it: maintenance relies upon this file. Look "
+            f"whether all is well in it, then run chmod go-w on it."
         )
 
 

@@ -136,7 +136,7 @@ def extend(rules: Iterable[Rule], prefix: str, *, holder: str, lease: datetime) 
     rules = list(rules)
     there = fence_of(rules, prefix)
     if there is None or there.holder != holder:
-        raise FenceLost("The fence was taken down or taken over by somebody else; it is not extended.")
+        raise FenceLost("The fence was taken down or taken over by another process; it is not extended.")
     later = max(lease, there.lease)
     return put_up(rules, prefix, tokens=there.tokens, holder=holder, lease=later, now=lease)
 
@@ -177,9 +177,9 @@ def check_behind(rules: Iterable[Rule], prefix: str, holder: str, until: datetim
     """Raise FenceLost unless the fence of this holder stays up until then."""
     there = fence_of(rules, prefix)
     if there is None:
-        raise FenceLost(f"The fence of {_name(prefix)} was taken down by somebody else.")
+        raise FenceLost(f"The fence of {_name(prefix)} was taken down by another process.")
     if there.holder != holder:
-        raise FenceLost(f"The fence of {_name(prefix)} was taken over by somebody else, {there.holder}.")
+        raise FenceLost(f"The fence of {_name(prefix)} was taken over by another process, {there.holder}.")
     if there.lease < until:
         raise FenceLost(f"The fence of {_name(prefix)} stays up until {format_date(there.lease)}, which is too soon.")
 

@@ -145,8 +145,8 @@ class CloudflareLocks(Cloudflare):
         if failure is not None:
             raise failure
         raise LockConflict(
-            f"The lock document of bucket {bucket!r} was changed by someone else meanwhile and is not as it was "
-            "written: find out who else writes it, then run again.",
+            f"The lock document of bucket {bucket!r} was changed by another writer meanwhile and is not as it was "
+            "written: find that writer, then run again.",
             found,
         )
 

@@ -128,7 +128,7 @@ def extend_window(rules: Iterable[Rule], prefix: str, holder: str, lease: dateti
     window = window_of(rules, prefix)
     if window is None or window.holder != holder or window.lease is None:
         raise LockRulesError(
-            f"The window of {_name(prefix)} was closed or taken over by someone else; it is not extended."
+            f"The window of {_name(prefix)} was closed or taken over by another process; it is not extended."
         )
     kept = lease if window.lease - lease > LONGEST_LEASE else max(lease, window.lease)
     return _with_lease(rules, prefix, holder, kept)

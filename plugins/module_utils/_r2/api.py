@@ -138,7 +138,7 @@ class Cloudflare(Transport):
 
 def _dict(result: Any) -> dict[str, Any]:
     if not isinstance(result, dict):
-        raise CloudflareError("Cloudflare's API answered with something else than what was asked for.")
+        raise CloudflareError("Cloudflare's API gave an answer of another kind than the one asked for.")
     return result
 
 

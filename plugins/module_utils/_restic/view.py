@@ -302,7 +302,7 @@ class View:
             if self._kept_here + added.size > self.most:
                 self.full = True
                 raise self.problem(
-                    f"What restic would add does not fit into the {self.most} bytes that it may take here."
+                    f"The additions of restic do not fit into the {self.most} bytes that they may take here."
                 )
             self._kept_here += added.size
         path = self._path(key)

@@ -165,7 +165,7 @@ class HostToken:
         """Raise where a token of the host is behind a fence: writing it anew, or another beside it, might open that."""
         if token is not None and token.get("status") == DISABLED:
             raise TokenError(
-                f"The API token {token.get('name')!r} is disabled, by somebody or by maintenance that is at work: a rotation "
+                f"The API token {token.get('name')!r} is disabled, by a person or by a running maintenance: a rotation "
                 "would let the host in again, so nothing was changed."
             )
 
@@ -197,7 +197,7 @@ class HostToken:
         if token.get("name") != full_name(self.wish.name):
             raise TokenError(
                 f"The token whose keys are in {self.file.path} is called {token.get('name')!r} and not "
-                f"{full_name(self.wish.name)!r}: somebody renamed it, so it is left alone; name it back."
+                f"{full_name(self.wish.name)!r}: it was renamed, so it is left alone; rename it back."
             )
         desired = {"status": token.get("status"), **planned(token, self.wish)}
         if shown(desired) != shown(token) and self.write:

@@ -205,7 +205,7 @@ class Closer:
         missing = [prefix for prefix in spec.prefixes if prefix not in enabled]
         if missing:
             window = window_of(update.after, spec.prefix)
-            whose = f" (there is a window of somebody else, {window.holder})" if window else ""
+            whose = f" (there is another window, held by {window.holder})" if window else ""
             raise LockRulesError(
                 f"There is no enabled lock rule for {', '.join(missing)} in bucket {spec.bucket}{whose}."
             )

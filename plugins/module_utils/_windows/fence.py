@@ -103,7 +103,7 @@ class FenceKeeper(Keeper):
         status = (found or {}).get("status")
         if status == DISABLED and token_id not in ours:
             raise HoldfastError(
-                f"The token {token_id} of {self.spec.repository} was disabled by somebody else meanwhile."
+                f"The token {token_id} of {self.spec.repository} was disabled by another process meanwhile."
             )
         if found is None or status not in (ACTIVE, DISABLED):
             return  # it has ended

@@ -177,7 +177,7 @@ def _unknowable(clients: Clients, keys: tuple[str, str, str | None] | None, reac
 def _unfenced(clients: Clients, problem: str, remedy: str) -> Unfenced:
     return Unfenced(
         f"The hosts of {clients.bucket} cannot be kept out while it is maintained, so that nothing was unlocked: {problem} "
-        f"{remedy}, or set fence to never (in the playbooks holdfast_fence): then a host may delete what it likes in the seconds "
+        f"{remedy}, or set fence to never (in the playbooks holdfast_fence): then a host can delete anything in the seconds "
         "in which its repository is open."
     )
 
