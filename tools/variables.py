@@ -20,7 +20,7 @@ from tools.markdown import cell, code, kind, plain
 
 ROOT = Path(__file__).resolve().parents[1]
 # The first of these that has an option for a variable describes it.
-ROLES = ("repository", "backup", "credentials", "restic", "guard")
+ROLES = ("repository", "backup", "credentials", "restic", "guard", "report")
 NAME = re.compile(r"\bholdfast_[a-z0-9_]+\b(?!\.)")
 INTRODUCTION = """\
 # Variables

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._common.untrusted import shown
+from ..plugin_utils import _fleet
 from ..plugin_utils._setting_names import NAMES
 from ..plugin_utils._settings import contradictions, converted, elsewhere, halves, in_own_words, misspelt
 from ..plugin_utils._shared import PLACE, place_of, shared
@@ -24,6 +26,7 @@ SPEC = {
     "variables": {"type": "list", "elements": "str", "default": []},
     "options": {"type": "dict", "default": {}},
     "apart": {"type": "list", "elements": "str", "default": []},
+    "fleet": {"type": "list", "elements": "str", "default": []},
     "reaches": {"type": "list", "elements": "str", "default": []},
     "whole_play": {"type": "bool", "default": False},
     "facts": {"type": "str", "choices": ["refuse", "tell"], "default": "refuse"},
@@ -59,6 +62,7 @@ class ActionModule(ActionBase):
         options = _flat(specs)
         variables = without_facts(self._task, task_vars, self._loader)
         self._refuse_shared(arguments["apart"], task_vars, variables)
+        result["fleet"] = [self._member(host, variables) for host in arguments["fleet"]]
         if arguments["facts"] == "refuse":
             _refuse_misspelt(variables, host_of(task_vars))
             _refuse(halves(variables), host_of(task_vars))
@@ -100,6 +104,15 @@ class ActionModule(ActionBase):
         problems = shared(places, chosen)
         if problems:
             raise AnsibleActionFail("\n".join(problems))
+
+    def _member(self, host: str, variables: dict[str, Any]) -> dict[str, Any]:
+        """What a page has to know of a host; what cannot be evaluated is told where the host's own work begins."""
+        own = {**variables["hostvars"].raw_get(host), "hostvars": variables["hostvars"]}
+        values: dict[str, Any] = {}
+        for name in _fleet.NAMES:
+            with suppress(AnsibleActionFail):
+                values.update(self._read([name], own))
+        return _fleet.member(host, values)
 
     def _look_ahead(self, variables: dict[str, Any], host: str) -> list[str]:
         """Check the settings of all roles of the play before the first of them begins; return what to warn of."""

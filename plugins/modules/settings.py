@@ -53,6 +53,12 @@ options:
     type: list
     elements: str
     default: []
+  fleet:
+    description:
+      - Hosts of the inventory of which RV(fleet) is to tell, also those that the play is not about.
+    type: list
+    elements: str
+    default: []
   reaches:
     description:
       - Those of the settings that name another host, which is contacted later on. Its facts are looked at as those of the
@@ -120,6 +126,13 @@ pretence:
   description: Which facts pass for settings, in a sentence. Empty when none does. Always empty with O(facts=refuse).
   returned: success
   type: str
+fleet:
+  description:
+    - For each host of O(fleet) its C(name), the C(bucket) and C(prefix) of its repository, the names of its C(jobs), and
+      C(max_age), after how many hours its newest snapshot is too old.
+  returned: success
+  type: list
+  elements: dict
 NAME:
   description:
     - The value of each variable, under its name; in a role, without leading underscores and without the role's name.

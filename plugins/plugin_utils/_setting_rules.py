@@ -129,6 +129,13 @@ def file_name(text: str) -> None:
         raise ValueError(f"is {_said(text)}, which is no name of a file: write one, as in all.sql")
 
 
+def file_mode(text: str) -> None:
+    if not re.fullmatch(r"0?[0-7]{3}", text):
+        raise ValueError(
+            f"is {_said(text)}, which are no permissions of a file: write octal digits in quotes, as in '0640'"
+        )
+
+
 def jobs_as_a_whole(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
     """What is wrong with jobs that are each well, in sentences."""
     if not jobs:
@@ -314,7 +321,11 @@ RULES: dict[str, Callable[[Any], None]] = {
           *(f"repository_retention.keep_within_{word}" for word in ("hourly", "daily", "weekly", "monthly", "yearly"))),
     **_of(retention, "repository_retention"),
     **_of(between(-1), *(f"repository_retention.keep_{word}" for word in COUNTED)),
-    **_of(folder_of_node, "repository_record_dir", "repository_cache_dir", "repository_scratch_dir"),
+    **_of(folder_of_node, "repository_record_dir", "repository_cache_dir", "repository_scratch_dir", "report_dir",
+          "report_record_dir"),
+    **_of(file_mode, "report_mode"),
+    **_of(between(0), "report_price"),
+    **_of(between(1), "report_silence"),
     **_of(prefix, "repository_prefix"),
     **_of(release, "restic_version"),
     **_of(job_name, "backup_jobs.name"),

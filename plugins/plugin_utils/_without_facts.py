@@ -21,7 +21,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.vars.hostvars import HostVars
 
 # What begins like this is ours.
-OURS = ("holdfast_", "repository_", "restic_", "backup_", "credentials_", "guard_", "preflight_", "__")
+OURS = ("holdfast_", "repository_", "restic_", "backup_", "credentials_", "guard_", "report_", "preflight_", "__")
 # How Ansible reaches a host and what it runs there; keys of SSH servers are honest facts.
 CONNECTION = re.compile(
     r"ansible_(connection|host|port|user|password|pass|private_key_file|remote_(addr|user|tmp)|shell_\w+|become|become_\w+"

@@ -15,7 +15,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 UTILS = ROOT / "plugins" / "module_utils"
 # Each may import what stands before it.
-ORDER = ("_common", "_r2", "_locks", "_tokens", "_restic", "_clients", "_windows", "_audit", "_reports", "_actions")
+ORDER = (
+    "_common",
+    "_r2",
+    "_locks",
+    "_tokens",
+    "_restic",
+    "_clients",
+    "_windows",
+    "_audit",
+    "_reports",
+    "_page",
+    "_actions",
+)
 # What runs on backed-up hosts has this to itself.
 APART = {"_hosts": {"_common"}}
 PACKAGES = sorted(path.parent.name for path in UTILS.glob("*/__init__.py"))

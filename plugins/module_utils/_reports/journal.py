@@ -208,6 +208,20 @@ class RunJournal:
             except OSError as error:
                 raise RunJournalError(f"{self._path(name)} cannot be read: {error.strerror}.") from error
 
+    def newest(self, most: int) -> Iterator[bytes]:
+        """The newest lines, the oldest of them first, of at most so many bytes; the newest file alone is read."""
+        for name in self._files()[-1:]:
+            try:
+                with open_private(self._path(name)) as stream:
+                    if stream.seek(0, os.SEEK_END) > most:
+                        stream.seek(-most, os.SEEK_END)
+                        stream.readline()
+                    else:
+                        stream.seek(0)
+                    yield from stream.read(most).splitlines()
+            except OSError as error:
+                raise RunJournalError(f"{self._path(name)} cannot be read: {error.strerror}.") from error
+
     def _known(self) -> tuple[State, list[Entry]]:
         """The state as of the last line, and what is to be noted of the journal itself."""
         saved, last = self.state(), self._last_line()

@@ -1,0 +1,187 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Make the page of a fleet on the maintenance node, from the state and the journal that are there.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from .._common.errors import HoldfastError
+from .._page.as_data import as_data
+from .._page.from_status import host_of
+from .._page.judge import judged
+from .._page.model import PROTECTED, Fleet, Host, Limits
+from .._page.render import pages
+from .._reports.entries import repository
+from .._reports.journal import RunJournal
+
+DATA, INDEX = "report.json", "index.html"
+# How many bytes at the end of the journal are read for the history of hosts, and how many runs of each are told.
+HISTORY, MOST_RUNS = 8 << 20, 30
+_OURS = re.compile(r"hosts/[A-Za-z0-9_-]{1,80}\.html")
+
+
+class ReportError(HoldfastError):
+    """The page cannot be written."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the page is to be made of, and where.
+
+    Args:
+        hosts: As `host_of` takes each of them.
+        price: What a gigabyte costs in a month.
+        silence: After how many hours of silence a host is unknown.
+        mode: The permissions of the files.
+    """
+
+    record_dir: str
+    report_dir: str
+    hosts: Sequence[Mapping[str, Any]]
+    templates: Mapping[str, str]
+    price: float
+    silence: float
+    mode: int = 0o640
+
+
+@dataclass(frozen=True)
+class Written:
+    """What came of it."""
+
+    changed: bool
+    path: str
+    data: dict[str, Any]
+
+    @property
+    def unwell(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": host["name"],
+                "state": host["state"],
+                "text": " ".join(one["text"] for one in host["problems"][:3]),
+            }
+            for host in self.data["hosts"]
+            if host["state"] != PROTECTED
+        ]
+
+
+def write_report(wanted: Wanted, *, now: datetime | None = None, check: bool = False) -> Written:
+    """Make the page, all files of it in one step each, and index.html last.
+
+    Args:
+        check: Only say what would be changed.
+
+    Raises:
+        HoldfastError: The state cannot be read, or the page cannot be made or written.
+    """
+    fleet = judged(_fleet(wanted, now or datetime.now(timezone.utc)))
+    data = as_data(fleet)
+    path = os.path.join(wanted.report_dir, INDEX)
+    before = _before(wanted.report_dir)
+    changed = _said(before) != _said(data) or not os.path.exists(path)
+    if not check:
+        made = dict(pages(fleet, wanted.templates))
+        made[DATA] = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+        _write(wanted, made)
+        _remove(wanted.report_dir, {host.get("page") for host in before.get("hosts", ())} - set(made))
+    return Written(changed, path, data)
+
+
+def _fleet(wanted: Wanted, now: datetime) -> Fleet:
+    journal = RunJournal(wanted.record_dir)
+    state = journal.state() or {"repositories": {}}
+    known = state["repositories"]
+    lines = _history(journal)
+    hosts = []
+    for one in wanted.hosts:
+        name = f"{one['bucket']}/{one.get('prefix') or ''}".rstrip("/")
+        hosts.append(host_of(one, known.get(name), lines.get(name, ())))
+    strangers = sorted(set(known) - {host.repository for host in hosts})
+    return Fleet(
+        now, tuple(_last_of_all(hosts)), wanted.price, limits=Limits(wanted.silence), strangers=tuple(strangers)
+    )
+
+
+def _last_of_all(hosts: Iterable[Host]) -> list[Host]:
+    """Each host once: two of one name would have one page."""
+    return list({host.name: host for host in hosts}.values())
+
+
+def _history(journal: RunJournal) -> dict[str, deque[Mapping[str, Any]]]:
+    """The newest lines of each repository; a line that is none is the business of whoever checks the journal."""
+    found: dict[str, deque[Mapping[str, Any]]] = {}
+    for raw in journal.newest(HISTORY):
+        with suppress(ValueError):
+            line = json.loads(raw)
+            if isinstance(line, dict) and line.get("bucket"):
+                found.setdefault(repository(line), deque(maxlen=MOST_RUNS)).append(line)
+    return found
+
+
+def _before(folder: str) -> dict[str, Any]:
+    """The data of the page that is there."""
+    with suppress(OSError, ValueError), open(os.path.join(folder, DATA), encoding="utf-8") as stream:
+        data = json.load(stream)
+        if isinstance(data, dict) and isinstance(data.get("hosts"), list):
+            return data
+    return {}
+
+
+def _said(data: Mapping[str, Any]) -> Any:
+    """What a page says, whenever it was made."""
+    return {name: value for name, value in data.items() if name != "made"}
+
+
+def _write(wanted: Wanted, files: Mapping[str, str]) -> None:
+    """Replace each file in one step. index.html is the last, so that what it links to is there."""
+    folder_mode = wanted.mode | (wanted.mode & 0o444) >> 2
+    for folder in (wanted.report_dir, os.path.join(wanted.report_dir, "hosts")):
+        try:
+            if not os.path.isdir(folder):
+                os.makedirs(folder)
+                os.chmod(folder, folder_mode)
+        except OSError as error:
+            raise ReportError(f"{folder} cannot be made: {error.strerror}.") from error
+    for name in sorted(files, key=lambda name: name == INDEX):
+        _replace(os.path.join(wanted.report_dir, name), files[name].encode("utf-8", "replace"), wanted.mode)
+
+
+def _replace(path: str, content: bytes, mode: int) -> None:
+    # No fsync, which takes seconds for a thousand files: after a loss of power the page is made again.
+    temporary = ""
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".", suffix=".part")
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(stream.fileno(), mode)
+            stream.write(content)
+        os.replace(temporary, path)
+        temporary = ""
+    except OSError as error:
+        raise ReportError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        if temporary:
+            with suppress(OSError):
+                os.unlink(temporary)
+
+
+def _remove(folder: str, names: Iterable[Any]) -> None:
+    """Pages of hosts that are no longer there; only such as were written before."""
+    for name in names:
+        if isinstance(name, str) and _OURS.fullmatch(name):
+            with suppress(OSError):
+                os.unlink(os.path.join(folder, name))

@@ -1,0 +1,10 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The page that a person looks at: what it shows of each host, when a host is well, and how that becomes HTML.
+
+May import: `_common`. Callers use `Fleet` with `Host`, `judged`, `pages`, `as_data`.
+
+Private to holdfast.restic_r2; may change at any time.
+"""

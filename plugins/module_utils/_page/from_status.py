@@ -1,0 +1,208 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Hosts of a page, from what status.json and the journal say of their repositories. Pure.
+
+A field that is missing or has another form is not known; it is never taken for good news.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Optional
+
+from .._common.dates import parse_date
+from .._common.untrusted import shown
+from .model import ATTENTION, DANGER, Drill, Event, Hold, Host, Job, Problem, Signal, Window
+
+LIMIT = 400
+_LOOKS = ("verify", "maintenance")
+_KEYS = {"host": "the host's own keys", "node": "the node's keys"}
+# What stands for all jobs where nothing is known of each of them.
+ALL = "all jobs"
+
+
+def host_of(
+    wanted: Mapping[str, Any], known: Optional[Mapping[str, Any]], lines: Iterable[Mapping[str, Any]] = ()
+) -> Host:
+    """What is known of a host.
+
+    Args:
+        wanted: Its name, bucket and prefix, the names of its jobs, and max_age, after how many hours a snapshot is too old.
+        known: Its repository in status.json; None when it is not there.
+        lines: Its lines of the journal, the oldest first.
+    """
+    repository = f"{wanted['bucket']}/{wanted.get('prefix') or ''}".strip("/")
+    if known is None:
+        return Host(_text(wanted["name"]), _text(repository), _jobs(wanted, {}))
+    last, locks = _mapping(known.get("last")), _mapping(known.get("locks"))
+    maintained = _time(_mapping(last.get("maintenance")).get("ok_at"))
+    windows = tuple(_window(one) for one in reversed(_list(known.get("windows"))))
+    return Host(
+        _text(wanted["name"]),
+        _text(repository),
+        _jobs(wanted, known),
+        heard=max(filter(None, (_time(_mapping(last.get(run)).get("at")) for run in _LOOKS)), default=None),
+        proved=_time(locks.get("proved_at")),
+        refuted=any(word != "locked" for word in _mapping(locks.get("prefixes")).values()),
+        proved_by=_KEYS.get(str(locks.get("by")), ""),
+        open=tuple(_window(one) for one in [_mapping(known.get("open"))] if one),
+        windows=windows,
+        maintained=maintained,
+        unlocked=_unlocked(known, maintained),
+        read_from=_time(_mapping(known.get("read")).get("through")),
+        drill=_drill(known),
+        holds=tuple(map(_hold, _list(known.get("holds")))),
+        signals=tuple(map(_signal, _list(known.get("signals")))),
+        bytes=_number(known.get("bytes")),
+        sizes=_sizes(known.get("sizes")),
+        findings=(*_findings(known), *_failures(last, _list(known.get("findings")))),
+        events=tuple(_event(line) for line in reversed(list(lines))),
+    )
+
+
+def _jobs(wanted: Mapping[str, Any], known: Mapping[str, Any]) -> tuple[Job, ...]:
+    """The jobs of the inventory, and those that the status knows besides."""
+    found, age = _mapping(known.get("jobs")), float(wanted.get("max_age") or 26)
+    if not found and known.get("newest"):
+        count = known.get("snapshots")
+        return (Job(ALL, age, _time(known.get("newest")), snapshots=count if isinstance(count, int) else None),)
+    names = [*wanted.get("jobs", ()), *(name for name in found if name not in wanted.get("jobs", ()))]
+    return tuple(_job(name, _mapping(found.get(name)), age) for name in names)
+
+
+def _job(name: str, known: Mapping[str, Any], age: float) -> Job:
+    return Job(
+        _text(name),
+        _number(known.get("max_age")) or age,
+        _time(known.get("newest")),
+        _time(known.get("oldest")),
+        _count(known.get("snapshots")),
+        _count(known.get("days")),
+        tuple(sorted(filter(None, map(_time, _list(known.get("stored")))))),
+    )
+
+
+def _window(one: Mapping[str, Any]) -> Window:
+    return Window(
+        _time(one.get("opened") or one.get("since")),
+        _time(one.get("closed")),
+        _number(one.get("seconds")),
+        tuple(map(_text, _list(one.get("parts")))),
+        _text(one.get("reason")),
+        _text(one.get("ended_by")),
+        _time(one.get("lease")),
+    )
+
+
+def _unlocked(known: Mapping[str, Any], maintained: Optional[datetime]) -> Optional[float]:
+    """For how long the last maintenance that succeeded had something unlocked; one that had nothing to delete, not at all."""
+    if maintained is None:
+        return None
+    own = [
+        one
+        for one in _list(known.get("windows"))
+        if one.get("run") == "maintenance" and _time(one.get("at")) == maintained
+    ]
+    seconds = [_number(one.get("seconds")) for one in own]
+    return None if None in seconds else sum(number for number in seconds if number is not None)
+
+
+def _drill(known: Mapping[str, Any]) -> Optional[Drill]:
+    """The newest drill that failed, where the newest of its job did; else the newest of all."""
+    drills = [
+        Drill(
+            _time(one.get("at")), one.get("result") == "ok", _text(one.get("job")), _number(one.get("bytes")),
+            _number(one.get("seconds")), _text(one.get("text")),
+        )
+        for one in map(_mapping, _mapping(known.get("drills")).values())
+        if _time(one.get("at"))
+    ]  # fmt: skip
+    return max(drills, key=lambda drill: (not drill.well, drill.at), default=None)
+
+
+def _signal(one: Mapping[str, Any]) -> Signal:
+    return Signal(
+        _text(one.get("code")), _time(one.get("since")), _text(one.get("evidence")), _text(one.get("job")),
+        _text(one.get("snapshot"))[:8], _time(one.get("last_good")), _text(one.get("last_good_id"))[:8],
+    )  # fmt: skip
+
+
+def _hold(one: Mapping[str, Any]) -> Hold:
+    return Hold(_text(one.get("name")), _time(one.get("until")), _text(one.get("reason")), _count(one.get("snapshots")))
+
+
+def _findings(known: Mapping[str, Any]) -> list[Problem]:
+    """What was found, but for what is told of jobs, signals and windows from their own figures."""
+    signals = {one.get("code") for one in _list(known.get("signals"))}
+    jobs = bool(_mapping(known.get("jobs")))
+    return [
+        Problem(
+            DANGER if one.get("severity") != "warn" else ATTENTION, _text(one.get("evidence")) or _text(one.get("code")),
+            _text(one.get("what_to_do")), _text(one.get("code")), _text(one.get("job")),
+        )
+        for one in _list(known.get("findings"))
+        if one.get("code") not in signals and not (one.get("code") == "stale" and jobs)
+    ]  # fmt: skip
+
+
+def _failures(last: Mapping[str, Any], findings: list[Mapping[str, Any]]) -> list[Problem]:
+    """A newest run that failed, when no finding tells of it."""
+    told = " ".join(str(one.get("evidence")) for one in findings)
+    problems = []
+    for run, state in (("verify", DANGER), ("maintenance", ATTENTION), ("check", DANGER), ("recover", ATTENTION)):
+        newest = _mapping(last.get(run))
+        text = _text(newest.get("text"))
+        if newest.get("result") == "failed" and not (text and text in told):
+            said = f": {text}" if text else "."
+            problems.append(Problem(state, f"The newest {run} failed{said}", f"See the output of {run}.", "failed"))
+    return problems
+
+
+def _event(line: Mapping[str, Any]) -> Event:
+    return Event(
+        _time(_at(line)),
+        _text(line.get("run")),
+        line.get("result") == "ok",
+        _text(line.get("text")),
+        _text(line.get("by")),
+    )
+
+
+def _sizes(value: Any) -> tuple[tuple[datetime, float], ...]:
+    pairs = [one for one in value if isinstance(one, list) and len(one) == 2] if isinstance(value, list) else []
+    found = [(_time(day), _number(count)) for day, count in pairs]
+    return tuple((day, count) for day, count in found if day is not None and count is not None)
+
+
+def _at(line: Mapping[str, Any]) -> Any:
+    return line.get("at") or line.get("written")
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else shown(value, LIMIT)
+
+
+def _time(value: Any) -> Optional[datetime]:
+    return parse_date(value)
+
+
+def _number(value: Any) -> Optional[float]:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _count(value: Any) -> Optional[int]:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    """The objects of a list, or its texts."""
+    return [one for one in value if isinstance(one, (Mapping, str))] if isinstance(value, list) else []

@@ -1,0 +1,366 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The page: when a host is well, what is told of it, and that nothing of a host's becomes anything but text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.report import Wanted, write_report
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._page import charts, figures, from_status, render
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._page.as_data import as_data
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._page.judge import judged, known_since, protected
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._page.model import (
+    ATTENTION,
+    DANGER,
+    PROTECTED,
+    UNKNOWN,
+    Fleet,
+    Host,
+    Job,
+    Window,
+)
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.journal import RunJournal
+
+from tests.support import page_fleets
+from tests.support.page_fleets import NOW, ago, fleet, well
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def state_of(host: Host) -> str:
+    return judged(fleet(host)).hosts[0].state
+
+
+# When a host is well -------------------------------------------------------------------------------------------------
+
+
+def test_a_host_that_was_looked_at_and_is_locked_and_fresh_is_protected() -> None:
+    assert state_of(well("web1")) == PROTECTED
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        ({"heard": None}, UNKNOWN),
+        ({"heard": ago(hours=49)}, UNKNOWN),
+        ({"proved": None}, UNKNOWN),
+        ({"proved": ago(hours=49)}, UNKNOWN),
+        ({"unreadable": "It cannot be read."}, UNKNOWN),
+        ({"jobs": ()}, UNKNOWN),
+        ({"refuted": True}, DANGER),
+        ({"open": (Window(ago(minutes=2), None, None),)}, DANGER),
+        ({"jobs": (Job("system", 26),)}, DANGER),
+        ({"jobs": (Job("system", 26, ago(hours=27)),)}, DANGER),
+        ({"jobs": (Job("system", 28, ago(hours=27)),)}, PROTECTED),
+        ({"maintained": ago(days=41)}, ATTENTION),
+        ({"read_from": ago(days=101)}, ATTENTION),
+        ({"read_from": None, "drill": None, "maintained": None}, PROTECTED),
+    ],
+    ids=str,
+)
+def test_what_was_not_looked_at_is_not_well(change: dict[str, Any], state: str) -> None:
+    host = replace(well("web1"), **change)
+    assert state_of(host) == state
+    assert bool(judged(fleet(host)).hosts[0].problems) == (state != PROTECTED)
+
+
+def test_every_field_of_a_host_that_is_missing_leaves_it_no_better() -> None:
+    order = [DANGER, UNKNOWN, ATTENTION, PROTECTED]
+    empty = Host("web1", "backup-web1")
+    for item in fields(Host):
+        for host in judged(page_fleets.sick()).hosts:
+            if item.name in ("heard", "proved", "jobs"):
+                less = replace(host, **{item.name: getattr(empty, item.name)})
+                assert order.index(state_of(less)) <= max(order.index(host.state), order.index(UNKNOWN)), item.name
+
+
+def test_the_first_line_counts_what_is_locked_and_fresh_and_says_since_when_that_is_known() -> None:
+    late = replace(well("web2"), proved=ago(hours=30), maintained=ago(days=60))
+    found = judged(fleet(well("web1"), late, replace(well("web3"), heard=None, proved=ago(hours=40))))
+    assert [host.name for host in protected(found)] == ["web2", "web1"]
+    assert known_since(found) == ago(hours=30)
+
+
+def test_the_worst_come_first_and_of_these_attacks() -> None:
+    assert [host.name for host in judged(page_fleets.sick()).hosts][:3] == ["web1", "db1", "db2"]
+
+
+# From the state of the node ------------------------------------------------------------------------------------------
+
+
+def entry(run: str, **more: Any) -> dict[str, Any]:
+    return {
+        "run": run, "result": "ok", "id": "0" * 8, "host": "web1", "bucket": "backup-web1",
+        "locks": {"proved": True, "by": "host", "prefixes": {"data/": "locked"}}, **more,
+    }  # fmt: skip
+
+
+@pytest.fixture(name="journal")
+def _journal(tmp_path: Path) -> RunJournal:
+    return RunJournal(str(tmp_path / "records"))
+
+
+def wanted(journal: RunJournal, folder: Path, *names: str) -> Wanted:
+    hosts = [
+        {"name": name, "bucket": f"backup-{name}", "prefix": "", "jobs": ["system"], "max_age": 26}
+        for name in names or ("web1",)
+    ]
+    return Wanted(journal.folder, str(folder), hosts, page_fleets.templates(), 0.015, 48)
+
+
+def jobs(**change: Any) -> list[dict[str, Any]]:
+    return [{"name": "system", "state": "ok", "newest": figure(hours=3), "snapshots": 7, "max_age": 26, **change}]
+
+
+def figure(**length: float) -> str:
+    return (NOW - timedelta(**length)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_what_verify_and_maintenance_tell_is_on_the_page(journal: RunJournal, tmp_path: Path) -> None:
+    opened = {
+        "reason": "maintenance",
+        "parts": ["data/"],
+        "opened": figure(days=2),
+        "seconds": 2.25,
+        "ended_by": "module",
+    }
+    journal.append([entry("maintenance", windows=[opened])], NOW - timedelta(days=2))
+    journal.append([entry("verify", jobs=jobs(), bytes=10**9)], NOW - timedelta(hours=1))
+    data = write_report(wanted(journal, tmp_path / "page"), now=NOW).data
+    host = data["hosts"][0]
+    assert (data["protected"], host["state"], host["problems"]) == (1, PROTECTED, [])
+    assert (host["unlocked_seconds"], host["locks_proved"]) == (2.25, figure(hours=1))
+    assert (host["month_cost"], data["unlocked_30_days"]["seconds"]) == (0.015, 2.25)
+    text = (tmp_path / "page" / "hosts" / "web1.html").read_text(encoding="utf-8")
+    assert "the host&#39;s own keys" in text and "unlocked for 2.2 s" in text
+
+
+def test_a_host_of_the_inventory_that_nobody_has_heard_of_is_on_the_page_and_unknown(
+    journal: RunJournal, tmp_path: Path
+) -> None:
+    journal.append([entry("verify", jobs=jobs())], NOW - timedelta(hours=1))
+    data = write_report(wanted(journal, tmp_path / "page", "web1", "silent"), now=NOW).data
+    assert [(host["name"], host["state"]) for host in data["hosts"]] == [("silent", UNKNOWN), ("web1", PROTECTED)]
+
+
+def test_without_any_state_all_hosts_are_unknown(journal: RunJournal, tmp_path: Path) -> None:
+    data = write_report(wanted(journal, tmp_path / "page"), now=NOW).data
+    assert (data["protected"], data["known_since"], data["states"][UNKNOWN]) == (0, None, 1)
+    assert "0 of 1 host is protected" in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_job_of_the_inventory_of_which_no_snapshot_is_known_is_in_danger(journal: RunJournal, tmp_path: Path) -> None:
+    journal.append([entry("verify", jobs=[{**jobs()[0], "name": "other"}])], NOW - timedelta(hours=1))
+    host = write_report(wanted(journal, tmp_path / "page"), now=NOW).data["hosts"][0]
+    assert host["state"] == DANGER and "Job system has no snapshot." in host["problems"][0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("line", "state", "said"),
+    [
+        (entry("verify", result="failed", text="The API did not answer.", jobs=jobs()), DANGER, "The API did not answer."),
+        (entry("maintenance", result="failed", text="Too many to remove.", jobs=jobs()), ATTENTION, "Too many to remove."),
+        (
+            entry("verify", jobs=jobs(), findings=[{"code": "x", "severity": "warn", "evidence": "Odd.", "what_to_do": "Look."}]),
+            ATTENTION,
+            "Odd.",
+        ),
+        (entry("verify", jobs=jobs(), findings=[{"code": "x", "severity": "new", "evidence": "Bad."}]), DANGER, "Bad."),
+        (entry("verify", jobs=jobs(), signals=[{"code": "x", "evidence": "Encrypted."}]), DANGER, "Encrypted."),
+        (
+            entry("verify", jobs=jobs(), open={"parts": ["data/"], "lease": figure(hours=1), "state": "overdue"}),
+            DANGER,
+            "The lease ended",
+        ),
+        (
+            entry("verify", jobs=jobs(), locks={"proved": False, "by": "host", "prefixes": {"data/": "missing"}}),
+            DANGER,
+            "locks that are not in force",
+        ),
+        (entry("drill", drills=[{"job": "system", "result": "failed", "text": "2 differ."}]), DANGER, "2 differ."),
+    ],
+    ids=lambda value: value.get("run") if isinstance(value, dict) else None,
+)  # fmt: skip
+def test_what_is_not_well_is_told(
+    journal: RunJournal, tmp_path: Path, line: dict[str, Any], state: str, said: str
+) -> None:
+    journal.append([entry("verify", jobs=jobs())], NOW - timedelta(hours=2))
+    journal.append([line], NOW - timedelta(hours=1))
+    host = write_report(wanted(journal, tmp_path / "page"), now=NOW).data["hosts"][0]
+    assert host["state"] == state
+    assert said in " ".join(problem["text"] for problem in host["problems"])
+
+
+def test_a_state_of_another_form_is_not_known_and_breaks_nothing() -> None:
+    odd: list[Any] = [None, 1, "x", [], {}, [1], {"a": 1}, "2026-13-45T00:00:00Z", True]
+    names = (
+        "last",
+        "locks",
+        "open",
+        "windows",
+        "read",
+        "jobs",
+        "drills",
+        "signals",
+        "holds",
+        "findings",
+        "sizes",
+        "bytes",
+    )
+    for name in names:
+        for value in odd:
+            host = from_status.host_of({"name": "web1", "bucket": "backup-web1"}, {name: value})
+            assert state_of(host) in (UNKNOWN, DANGER), (name, value)
+
+
+# Files ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_has_changed_when_it_says_something_else(journal: RunJournal, tmp_path: Path) -> None:
+    journal.append([entry("verify", jobs=jobs())], NOW - timedelta(hours=1))
+    page = wanted(journal, tmp_path / "page")
+    assert write_report(page, now=NOW, check=True).changed and not (tmp_path / "page").exists()
+    assert write_report(page, now=NOW).changed
+    assert not write_report(page, now=NOW + timedelta(minutes=1)).changed
+    assert write_report(page, now=NOW + timedelta(hours=49)).data["states"][UNKNOWN] == 1
+
+
+def test_files_are_private_enough_and_only_pages_of_ours_go(journal: RunJournal, tmp_path: Path) -> None:
+    folder = tmp_path / "page"
+    write_report(wanted(journal, folder, "web1", "web2"), now=NOW)
+    assert (folder / "index.html").stat().st_mode & 0o777 == 0o640
+    assert folder.stat().st_mode & 0o777 == (folder / "hosts").stat().st_mode & 0o777 == 0o750
+    (folder / "hosts" / "notes.html").write_text("mine", encoding="utf-8")
+    write_report(wanted(journal, folder, "web1"), now=NOW)
+    assert sorted(path.name for path in (folder / "hosts").iterdir()) == ["notes.html", "web1.html"]
+    assert sorted(path.name for path in folder.iterdir()) == ["hosts", "index.html", "report.json"]
+
+
+def test_data_of_a_page_cannot_name_files_of_others_for_removal(journal: RunJournal, tmp_path: Path) -> None:
+    folder = tmp_path / "page"
+    write_report(wanted(journal, folder), now=NOW)
+    victim = tmp_path / "victim.html"
+    victim.write_text("mine", encoding="utf-8")
+    data = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    data["hosts"] = [{"page": "hosts/../../victim.html"}, {"page": str(victim)}, {"page": 7}, {}]
+    (folder / "report.json").write_text(json.dumps(data), encoding="utf-8")
+    write_report(wanted(journal, folder), now=NOW)
+    assert victim.read_text(encoding="utf-8") == "mine"
+
+
+def test_addresses_of_pages_are_plain_and_all_different() -> None:
+    names = [*page_fleets.HOSTILE, "Web1", "web1", "web1.", "web-1", "web.1", "", ".", "..", "ä", "ö"]
+    pages = [render.address(Host(name, "x")) for name in names]
+    assert len({page.lower() for page in pages}) >= len(names) - 1  # Web1 and web1 are one on few file systems
+    assert all(re.fullmatch(r"hosts/[A-Za-z0-9_-]{1,80}\.html", page) for page in pages)
+
+
+# What a host chose ---------------------------------------------------------------------------------------------------
+
+
+class Elements(HTMLParser):
+    """The elements and attributes of a page, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: set[tuple[str, str]] = set()
+        self.addresses: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found |= {(tag, name) for name, _value in attrs} | {(tag, "")}
+        self.addresses |= {str(value) for name, value in attrs if name in ("href", "src", "action", "data", "srcset")}
+
+
+def written(made: Fleet) -> Iterator[tuple[str, str]]:
+    return render.pages(judged(made), page_fleets.templates())
+
+
+def test_what_a_host_chose_becomes_no_element_no_attribute_and_no_address() -> None:
+    allowed: set[tuple[str, str]] = set()
+    for made in (page_fleets.sick(), page_fleets.healthy()):
+        for _name, text in written(made):
+            allowed |= Elements(text).found
+    for name, text in written(page_fleets.hostile()):
+        found = Elements(text)
+        assert found.found <= allowed, name
+        assert all(re.fullmatch(r"#\w+|(\.\./)?(hosts/)?[A-Za-z0-9_-]+\.html", one) for one in found.addresses), name
+        assert "\u202e" not in text and "{{" not in text.partition("</style>")[2]
+
+
+def test_a_page_of_hostile_names_is_not_longer_than_texts_may_be() -> None:
+    assert all(len(text) < 200_000 for _name, text in written(page_fleets.hostile()))
+
+
+def test_no_page_asks_another_host_for_anything() -> None:
+    for _name, text in written(page_fleets.sick()):
+        assert not re.search(r"https?://|//[a-z]|@import|url\(", text)
+        assert "default-src 'none'" in text.replace("&#39;", "'")
+
+
+def test_a_thousand_hosts_are_a_page_of_two_megabytes_at_most() -> None:
+    name, text = next(written(page_fleets.large()))
+    assert name == "index.html" and len(text.encode()) < 2_000_000
+
+
+# Figures -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.25, "0.2 s"), (9.96, "10.0 s"), (59, "59 s"), (125, "2 min"), (7200, "2 h"), (172800, "2 d"), (86400, "24 h")],
+)
+def test_a_length_of_time_has_one_unit(seconds: float, text: str) -> None:
+    assert figures.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(None, "\u2013"), (0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (4.2e11, "420 GB"), (2e15, "2000 TB")],
+)
+def test_sizes_are_those_that_are_billed(count: float | None, text: str) -> None:
+    assert figures.size(count) == text
+
+
+def test_a_cost_of_nearly_nothing_is_not_nothing() -> None:
+    costs = [figures.money(figures.cost(count, 0.015), "$") for count in (None, 0, 1000, 1e12)]
+    assert costs == ["\u2013", "$0.00", "< $0.01", "$15.00"]
+
+
+def test_a_curve_of_sizes_is_made_of_few_points_and_ends_today() -> None:
+    path = charts.line(page_fleets.sizes(1e10, 0.01, 1), ago(days=90), NOW, 96, 22, 24)
+    points = path[1:].split("L")
+    assert len(points) == 24 and float(points[-1].split()[0]) > 95
+    assert all(0 <= float(number) <= 96 for point in points for number in point.split())
+    assert charts.line((), ago(days=90), NOW, 96, 22) == ""
+
+
+@pytest.mark.parametrize("days", [0.01, 0.5, 3, 20, 90, 400, 4000])
+def test_an_axis_has_a_few_marks_within_it(days: float) -> None:
+    marks = charts.axis(ago(days=days), NOW)
+    assert 1 <= len(marks) <= 9 and all(0 <= at <= 100 for at, _text in marks)
+
+
+# Data ----------------------------------------------------------------------------------------------------------------
+
+
+def names_in(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return set(value) | {name for one in value.values() for name in names_in(one)}
+    return {name for one in value for name in names_in(one)} if isinstance(value, list) else set()
+
+
+def test_the_documentation_names_every_field_of_the_data() -> None:
+    documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "report.md").read_text(encoding="utf-8")))
+    assert names_in(as_data(judged(page_fleets.sick()))) - documented == set()
