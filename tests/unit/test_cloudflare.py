@@ -192,7 +192,7 @@ def test_address_that_cannot_be_is_one_sentence(url: str) -> None:
 
 @pytest.mark.parametrize("answer", [success({"buckets": [5]}), success({"buckets": []}, result_info=[1])])
 def test_list_of_something_else_is_an_error(answer: Answer) -> None:
-    with ScriptedApi(answer) as api, pytest.raises(CloudflareError, match="something else"):
+    with ScriptedApi(answer) as api, pytest.raises(CloudflareError, match="another kind"):
         client(api).buckets()
 
 

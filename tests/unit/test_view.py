@@ -183,7 +183,7 @@ def test_an_addition_holds_what_its_name_says_and_all_of_it(tmp_path: Path) -> N
 def test_what_stays_on_the_node_is_bounded(tmp_path: Path) -> None:
     there = view(tmp_path, most=10)
     add(there, "data", b"1234567")
-    with pytest.raises(ViewError, match="does not fit") as caught:
+    with pytest.raises(ViewError, match="do not fit") as caught:
         add(there, "data", b"12345678")
     assert status(caught) == 403
     assert there.problems
