@@ -62,7 +62,6 @@ class ActionModule(ActionBase):
         options = _flat(specs)
         variables = without_facts(self._task, task_vars, self._loader)
         self._refuse_shared(arguments["apart"], task_vars, variables)
-        result["fleet"] = [self._member(host, variables) for host in arguments["fleet"]]
         if arguments["facts"] == "refuse":
             _refuse_misspelt(variables, host_of(task_vars))
             _refuse(halves(variables), host_of(task_vars))
@@ -83,11 +82,11 @@ class ActionModule(ActionBase):
         _refuse(contradictions(values), host_of(task_vars))
         prefix = f"{role.get_name(include_role_fqcn=False)}_" if role else ""
         result.update({name.removeprefix("__").removeprefix(prefix): value for name, value in values.items()})
-        result["inventory_hostname"] = host_of(task_vars)
         addresses = self._read(["inventory_hostname", "ansible_host", "ansible_ssh_host"], variables)
-        result["address"] = list(addresses.values())[-1]
+        result.update(inventory_hostname=host_of(task_vars), address=list(addresses.values())[-1])
         # Passwords and tokens are among them; a failure says what is wrong and shows none.
-        result.update(changed=False, _ansible_no_log=True)
+        fleet = [self._member(host, variables) for host in arguments["fleet"]]
+        result.update(fleet=fleet, changed=False, _ansible_no_log=True)
         return result
 
     def _refuse_shared(self, hosts: list[str], task_vars: dict[str, Any], variables: dict[str, Any]) -> None:
