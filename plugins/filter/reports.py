@@ -13,7 +13,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils._common.untrusted import shown
-from ..plugin_utils import _homes, _reports
+from ..plugin_utils import _homes, _journal, _reports
 
 # What kernels call architectures, and what restic's releases call them.
 ARCHITECTURES = {
@@ -59,6 +59,8 @@ class FilterModule:
             "commands_read_homes": _homes.commands_read_homes,
             "reads_homes": _homes.reads_homes,
             "restic_architecture": restic_architecture,
+            "journal_calls": _journal.journal_calls,
+            "journal_notes": _journal.journal_notes,
             "jobs_to_restore": _reports.jobs_to_restore,
             "maintenance_report": _reports.maintenance_report,
             "maintenance_records": _reports.maintenance_records,

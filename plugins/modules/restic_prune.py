@@ -275,6 +275,11 @@ fences:
       description: How long the hosts could make no backups.
       type: float
       sample: 130.2
+time:
+  description: When this ended, by the clock of Cloudflare's API. V(null) when that was not reached.
+  returned: always
+  type: str
+  sample: '2026-11-23T04:12:11Z'
 findings:
   description: Deviations from the expected state. When one of them has the severity V(block), the module fails.
   returned: always

@@ -81,6 +81,12 @@ findings:
   type: list
   elements: str
   sample: ["The newest snapshot was uploaded 50.2 hours ago, more than 26."]
+codes:
+  description: A fixed name for each of RV(findings), in their order.
+  returned: success
+  type: list
+  elements: str
+  sample: [stale]
 window:
   description: The open window of the repository. V(null) when there is none.
   returned: success
@@ -187,6 +193,11 @@ retired:
       type: list
       elements: str
       sample: []
+time:
+  description: When this was seen, by the clock of Cloudflare's API.
+  returned: success
+  type: str
+  sample: '2026-11-23T08:22:00Z'
 """
 
 from dataclasses import asdict

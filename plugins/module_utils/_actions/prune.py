@@ -26,7 +26,7 @@ from .._clients import Clients
 from .._common.clock import awake, elapsed
 from .._common.errors import HoldfastError
 from .._common.signals import Interrupted, dies_with_parent, signals_raise
-from .._locks.store import cloudflare_client
+from .._locks.store import cloudflare_client, time_told
 from .._r2.s3 import S3, S3Object, endpoint
 from .._restic.cli import MAINTENANCE_MINIMUM, ResticError
 from .._restic.process import ONE_OBJECT
@@ -136,6 +136,7 @@ class Maintenance:
             "windows": [{name: window.get(name) for name in _WINDOW_FIELDS} for window in self.commit.windows],
             "fences": [told for told in map(fence_told, self.fences) if told],
             "findings": [finding.as_dict() for finding in self.auditor.findings],
+            "time": time_told(self.auditor.cloudflare),
         }
 
     def run(self) -> None:

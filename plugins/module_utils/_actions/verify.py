@@ -32,6 +32,7 @@ class Verified:
     """The result of a look; each finding is a sentence about a problem, and there is none when all is well."""
 
     findings: list[str] = field(default_factory=list)
+    codes: list[str] = field(default_factory=list)
     window: dict[str, Any] | None = None
     prefixes: dict[str, str] = field(default_factory=dict)
     probed_with: str | None = None
@@ -41,6 +42,7 @@ class Verified:
     age_hours: float | None = None
     jobs: list[dict[str, Any]] = field(default_factory=list)
     retired: list[dict[str, Any]] = field(default_factory=list)
+    time: str | None = None
 
     def look(self, check: Callable[[], None]) -> None:
         """Do one of the checks. A check that fails is a finding, too, and the others are done all the same."""
@@ -48,7 +50,12 @@ class Verified:
             check()
         except HoldfastError as error:
             if str(error) not in self.findings:
-                self.findings.append(str(error))
+                self.add("not_verified", str(error))
+
+    def add(self, code: str, *sentences: str) -> None:
+        """Keep findings; journal and metrics know them by the code."""
+        self.findings += sentences
+        self.codes += [code] * len(sentences)
 
 
 def verify(clients: Clients, record_dir: str | None, expected: Expected) -> Verified:
@@ -65,6 +72,7 @@ def verify(clients: Clients, record_dir: str | None, expected: Expected) -> Veri
     found = Verified()
     rules = clients.cloudflare.lock_rules(clients.bucket)
     now = clients.cloudflare.server_time()
+    found.time = format_date(now.replace(microsecond=0))
     found.look(lambda: _rules(found, rules, clients.prefix, now))
     found.look(lambda: _locks(found, clients))
     found.look(lambda: _public(found, clients))
@@ -74,7 +82,7 @@ def verify(clients: Clients, record_dir: str | None, expected: Expected) -> Veri
 
 def _rules(found: Verified, rules: list[Rule], prefix: str, now: datetime) -> None:
     """Judge the lock document: missing rules, windows, fences."""
-    found.findings += [problem.sentence for problem in problems(rules)]
+    found.add("lock_document", *(problem.sentence for problem in problems(rules)))
     strange = [in_the_way_sentence(rule, prefix) for rule in in_the_way(rules, prefix, now)]
     window = window_of(rules, prefix)
     if window is not None and window.problem is None:
@@ -82,18 +90,20 @@ def _rules(found: Verified, rules: list[Rule], prefix: str, now: datetime) -> No
         state = "live" if window.live(now) else "orphaned" if window.orphaned else "overdue"
         found.window = {"parts": list(window.parts), "lease": lease, "holder": window.holder, "state": state}
         advice = "maintenance may be at work" if state == "live" else "run the relock playbook"
-        found.findings.append(f"Unlocked: {', '.join(window.parts)}, lease {lease or 'none'}; {advice}.")
+        code = "window_open" if state == "live" else "window_left_open"
+        found.add(code, f"Unlocked: {', '.join(window.parts)}, lease {lease or 'none'}; {advice}.")
     elif not found.findings and len(missing_parts(rules, prefix)) == len(PARTS):
-        found.findings.append(
-            "There are no lock rules for this repository, so that nothing holds it; run the site playbook."
+        found.add(
+            "lock_set", "There are no lock rules for this repository, so that nothing holds it; run the site playbook."
         )
     elif not found.findings and not same(rules, plan(rules, lock_set(prefix), state="present", now=now)):
-        found.findings.append("The lock rules are not those of the repository; run the relock playbook, then site.")
-    found.findings += strange
+        found.add("lock_set", "The lock rules are not those of the repository; run the relock playbook, then site.")
+    found.add("foreign_rule", *strange)
     fence = fence_of(rules, prefix)
     if fence is not None and fence.overdue(now):
-        found.findings.append(
-            f"Tokens were disabled for maintenance that is over ({', '.join(fence.tokens)}); run the relock playbook."
+        found.add(
+            "fence_left",
+            f"Tokens were disabled for maintenance that is over ({', '.join(fence.tokens)}); run the relock playbook.",
         )
 
 
@@ -103,20 +113,20 @@ def _locks(found: Verified, clients: Clients) -> None:
     found.probed_with = probe.asked_by
     if not in_force(found.prefixes):
         states = ", ".join(f"{prefix} {state}" for prefix, state in found.prefixes.items())
-        found.findings.append(f"The locks are not in force: {states}.")
+        found.add("not_enforced", f"The locks are not in force: {states}.")
 
 
 def _public(found: Verified, clients: Clients) -> None:
     found.public = clients.cloudflare.public_access(clients.bucket)
     if found.public:
-        found.findings.append("The bucket is public; run the site playbook.")
+        found.add("public", "The bucket is public; run the site playbook.")
 
 
 def _repository(found: Verified, clients: Clients, record_dir: str | None, now: datetime, expected: Expected) -> None:
     outcome = ensure(clients, record_dir=record_dir, check_mode=True)
-    found.findings += outcome.warnings
+    found.add("record", *outcome.warnings)
     if outcome.created:
-        found.findings.append("There is no repository; run site first.")
+        found.add("no_repository", "There is no repository; run site first.")
         return
     uploads = stored_times(clients.s3, clients.prefix)
     snapshots = [one for one in clients.restic(outcome.key_id).snapshots() if one["id"] in uploads]
@@ -124,9 +134,9 @@ def _repository(found: Verified, clients: Clients, record_dir: str | None, now: 
     found.jobs = of_jobs(snapshots, uploads, expected, now)
     found.retired = of_no_job(snapshots, uploads, expected.jobs, now)
     if not snapshots:
-        found.findings.append("There is no snapshot.")
+        found.add("no_snapshots", "There is no snapshot.")
         return
     newest = max(uploads[one["id"]] for one in snapshots)
     found.newest = format_date(newest.replace(microsecond=0))
     found.age_hours = hours_since(newest, now)
-    found.findings += stale(snapshots, uploads, expected, now)
+    found.add("stale", *stale(snapshots, uploads, expected, now))

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from .._common.dates import format_date
 from .._common.network import use
 from .._r2.api import AT_ONCE, Bucket, Cloudflare, CloudflareError, Throttled, Unreachable
 from .._r2.rate_limit import shared_rate_limit
@@ -96,6 +97,14 @@ class LockStore(Protocol):
         always: Callable[[list[Rule]], bool] = ...,
         known: list[Rule] | None = None,
     ) -> LockUpdate: ...
+
+
+def time_told(store: LockStore) -> str | None:
+    """The clock of the service, as far as it has told the time."""
+    try:
+        return format_date(store.server_time().replace(microsecond=0))
+    except CloudflareError:
+        return None
 
 
 class CloudflareLocks(Cloudflare):

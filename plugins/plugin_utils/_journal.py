@@ -1,0 +1,181 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Entries of the journal, from what modules on the maintenance node returned. Pure, but for who runs this.
+
+No result of a backed-up host is read here, and the module `journal` bounds what it is given.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ..module_utils._locks.probe import in_force
+from ._reports import report_of
+
+Result = Mapping[str, Any]
+Entry = dict[str, Any]
+Call = dict[str, Any]
+# The variable of each host that holds its repository, and node and folder of its journal.
+_NOTES = "__repository_place"
+_PLACE = ("node", "node_python", "record_dir")
+
+
+def journal_calls(
+    hostvars: Mapping[str, Any], hosts: Iterable[str], run: str, by: str = "", write: bool = True
+) -> list[Call]:
+    """Which entries are written where: one call of the module for each node and folder.
+
+    Args:
+        hostvars: As the module `settings` reads them, without facts.
+        hosts: The hosts of the run.
+        run: Its kind.
+        by: Who started it, where that is not the user of this process.
+        write: Whether there is anything to write; not in check mode.
+    """
+    calls: dict[tuple[str, ...], Call] = {}
+    common = {"run": run, "id": str(uuid.uuid4()), "by": by or user()}
+    for host in hosts:
+        noted = hostvars[host].get(_NOTES) or {}
+        if not noted.get("record_dir"):
+            continue
+        place = {name: str(noted[name]) for name in _PLACE}
+        call = calls.setdefault(tuple(place.values()), {**place, "check": False, "entries": []})
+        call["check"] = call["check"] or bool(noted.get("check_journal"))
+        if write:
+            call["entries"].append({**common, "host": host, **_about(noted), **entry_of(run, hostvars[host])})
+    return list(calls.values())
+
+
+def journal_notes(checked: Result, written: Result, record_dir: str) -> list[str]:
+    """What is wrong with a journal, for the table.
+
+    Args:
+        checked: The result of the module journal_info.
+        written: The result of the module journal.
+        record_dir: The folder of the journal.
+    """
+    wrong = [*_failed(checked), *(checked.get("broken") or ()), *_failed(written)]
+    return [f"Journal in {record_dir}: {one}" for one in dict.fromkeys(wrong)]
+
+
+def _failed(result: Result) -> list[str]:
+    if result.get("unreachable"):
+        return ["The maintenance node could not be reached; the journal was not written."]
+    done = not result or "lines" in result or result.get("skipped")
+    return [] if done else [str(result.get("msg") or "It could not be written.")]
+
+
+def _about(noted: Mapping[str, Any]) -> Entry:
+    return {"bucket": noted.get("bucket"), "prefix": noted.get("prefix") or ""}
+
+
+def user() -> str:
+    """The user of this machine on whose behalf this runs."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def entry_of(run: str, variables: Mapping[str, Any]) -> Entry:
+    """What a host's part of a run comes to."""
+    report = report_of(variables)
+    told: Entry = {"result": "ok" if report.get("done") else "failed", "text": report.get("text", "")}
+    made = _MAKERS.get(run)
+    return {**told, **(made(variables) if made else {})}
+
+
+def _result(variables: Mapping[str, Any], name: str) -> Result:
+    found = variables.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def verified(variables: Mapping[str, Any]) -> Entry:
+    """What restic_verify and restic_audit returned."""
+    seen, audited = _result(variables, "repository_verified"), _result(variables, "repository_audited")
+    if "prefixes" not in seen:
+        return {"findings": _not_seen(variables, "not_verified")}
+    entry: Entry = {
+        "at": seen.get("time"),
+        "locks": {
+            "proved": in_force(dict(seen["prefixes"])),
+            "by": seen.get("probed_with"),
+            "prefixes": seen["prefixes"],
+        },
+        "open": seen.get("window") or {},
+        "snapshots": seen.get("snapshots"),
+        "newest": seen.get("newest"),
+        "jobs": [{**job, "state": _state_of(job)} for job in seen.get("jobs") or ()],
+        "holds": seen.get("holds"),
+    }
+    findings: list[Entry] = [
+        {"code": code, "severity": "block", "evidence": sentence}
+        for code, sentence in zip(seen.get("codes") or (), seen.get("findings") or (), strict=True)
+    ]
+    return {**entry, **_looked_into(audited, findings)}
+
+
+def _state_of(job: Result) -> str:
+    if not job.get("snapshots"):
+        return "none"
+    late = job.get("max_age") is not None and job["age_hours"] > job["max_age"]
+    return "stale" if late else "ok"
+
+
+def maintained(variables: Mapping[str, Any]) -> Entry:
+    """What restic_prune returned."""
+    pruned = _result(variables, "repository_pruned")
+    if "windows" not in pruned:
+        return {"findings": _not_seen(variables, "not_maintained")}
+    windows = [
+        {**window, "parts": [str(one).rstrip("/").rpartition("/")[2] for one in window.get("prefixes") or ()]}
+        for window in pruned["windows"]
+    ]
+    entry: Entry = {
+        "at": pruned.get("time"),
+        "windows": windows,
+        "unfenced": next(
+            (fence["without"] for fence in reversed(pruned.get("fences") or []) if fence.get("without")), None
+        ),
+        "removed": len(pruned.get("removed") or ()),
+        "bytes_removed": pruned.get("bytes_removed"),
+        "snapshots": len(pruned.get("kept") or ()) if pruned.get("kept") else None,
+    }
+    if windows and windows[-1].get("in_force") is not None:
+        entry["locks"] = {"proved": bool(windows[-1]["in_force"]), "by": "node", "prefixes": {}}
+    return {**entry, **_looked_into(pruned, [])}
+
+
+def _looked_into(audited: Result, findings: list[Entry]) -> Entry:
+    """Figures and findings of a gate; nothing of one that did not look."""
+    known = {finding[name] for finding in findings for name in ("evidence", "code")}
+    findings += [
+        dict(one) for one in audited.get("findings") or () if not known & {one.get("evidence"), one.get("code")}
+    ]
+    if audited.get("failed") and not any(one.get("severity") == "block" for one in findings):
+        findings.append(_failure("not_audited", audited))
+    figures = audited.get("baseline") or {}
+    entry: Entry = {name: figures[name] for name in ("bytes", "packs") if name in figures}
+    for name in ("signals", "holds"):
+        if name in audited:
+            entry[name] = audited[name]
+    return {**entry, "findings": findings}
+
+
+def _not_seen(variables: Mapping[str, Any], code: str) -> list[Entry]:
+    return [_failure(code, {"msg": report_of(variables).get("text", "")})]
+
+
+def _failure(code: str, result: Result) -> Entry:
+    return {"code": code, "severity": "block", "evidence": str(result.get("msg") or ""), "what_to_do": ""}
+
+
+_MAKERS: dict[str, Callable[[Mapping[str, Any]], Entry]] = {"verify": verified, "maintenance": maintained}
