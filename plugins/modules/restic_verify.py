@@ -17,7 +17,7 @@ description:
     with the recorded keys. Every snapshot can be read, and the newest of each job was uploaded not too long ago.
   - Costs two calls of the API, and one more where O(access_key_id) is not given, so that a large fleet stays below the
     API's limit.
-  - It does not read the stored data; M(holdfast.restic_r2.restic_check) does.
+  - It does not read the stored data; M(holdfast.restic_r2.restic_read_through) does, and it looks when that was.
 author: The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
@@ -49,6 +49,12 @@ options:
     type: list
     elements: str
     default: []
+  read_within:
+    description:
+      - How soon all stored data must have been read by M(holdfast.restic_r2.restic_read_through), for example V(90d), by what is
+        remembered beside the record. A repository gets this time from the day on which it was recorded.
+      - When not set, or without O(record_dir), this is not looked at.
+    type: str
 seealso:
   - module: holdfast.restic_r2.r2_bucket_lock_info
   - module: holdfast.restic_r2.r2_lock_probe
@@ -204,6 +210,7 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._actions.proofs import Proofs
 from ..module_utils._actions.verify import verify
 from ..module_utils._audit.freshness import Expected
 from ..module_utils._audit.options import JOBS, expected_of_jobs
@@ -218,14 +225,16 @@ OPTIONS = {
     "max_age": {"type": "float", "default": 26},
     "expected_hosts": {"type": "list", "elements": "str", "default": []},
 }
+PROOFS = {"read_within": {"type": "str"}}
 
 
 def main() -> None:
-    spec = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **JOBS, **OPTIONS}
+    spec = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **JOBS, **OPTIONS, **PROOFS}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     try:
         clients = Clients(module.params, hider(module))
-        found = verify(clients, module.params["record_dir"], Expected(**expected_of_jobs(module.params)))
+        proofs = Proofs(**{name: module.params[name] for name in PROOFS})
+        found = verify(clients, module.params["record_dir"], Expected(**expected_of_jobs(module.params)), proofs)
     except HoldfastError as error:
         module.fail_json(**shown_all({"msg": str(error), **error.details}))
     module.exit_json(**shown_all(asdict(found)))

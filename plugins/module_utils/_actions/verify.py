@@ -18,6 +18,7 @@ from .._audit.freshness import Expected, hours_since, of_jobs, of_no_job, stale
 from .._clients import Clients
 from .._common.dates import format_date
 from .._common.errors import HoldfastError
+from .._common.record import folder
 from .._locks.desired import plan
 from .._locks.fences import fence_of
 from .._locks.probe import in_force
@@ -25,6 +26,7 @@ from .._locks.rules import PARTS, Rule, in_the_way, in_the_way_sentence, lock_se
 from .._locks.windows import window_of
 from .init import ensure
 from .list_snapshots import stored_times
+from .proofs import Proofs
 
 
 @dataclass
@@ -58,13 +60,14 @@ class Verified:
         self.codes += [code] * len(sentences)
 
 
-def verify(clients: Clients, record_dir: str | None, expected: Expected) -> Verified:
+def verify(clients: Clients, record_dir: str | None, expected: Expected, proofs: Proofs = Proofs()) -> Verified:  # noqa: B008
     """Look at the rules, the leases, the locks themselves, public access, the record and the snapshots.
 
     Args:
         clients: The clients of the repository.
         record_dir: Where the records are.
         expected: What the snapshots of the host should be like.
+        proofs: What must have been proved of them, by the record.
 
     Raises:
         HoldfastError: The lock document could not be read; then nothing else was looked at.
@@ -77,6 +80,9 @@ def verify(clients: Clients, record_dir: str | None, expected: Expected) -> Veri
     found.look(lambda: _locks(found, clients))
     found.look(lambda: _public(found, clients))
     found.look(lambda: _repository(found, clients, record_dir, now, expected))
+    if record_dir:
+        path = folder(record_dir, clients.bucket, clients.prefix)
+        found.look(lambda: found.findings.extend(proofs.findings(path, now)))
     return found
 
 

@@ -1,0 +1,37 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is wrong with the proofs that a repository can be restored, by what is remembered beside its record.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Optional
+
+from .read_through import reading_finding
+
+
+@dataclass(frozen=True)
+class Proofs:
+    """What must have been proved.
+
+    Attributes:
+        read_within: How soon all stored data must have been read; None to leave it at that.
+    """
+
+    read_within: Optional[str] = None
+
+    def findings(self, path: str, now: datetime) -> list[str]:
+        """What is wrong, in sentences. Nothing is asked for.
+
+        Args:
+            path: The folder of the record.
+            now: R2's time.
+        """
+        found = [reading_finding(path, now, self.read_within) if self.read_within else None]
+        return [one for one in found if one]
