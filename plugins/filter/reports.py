@@ -13,7 +13,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils._common.untrusted import shown
-from ..plugin_utils import _homes, _journal, _reports
+from ..plugin_utils import _homes, _journal, _proofs, _reports
 
 # What kernels call architectures, and what restic's releases call them.
 ARCHITECTURES = {
@@ -54,6 +54,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
+            "check_report": _proofs.check_report,
             "failure_text": _reports.failure_text,
             "shown": shown,
             "commands_read_homes": _homes.commands_read_homes,

@@ -186,7 +186,7 @@ def restore_table(
         paths = row.get("paths") or ()
         job = names.get(_paths(paths)) or f"({', '.join(map(str, paths))})"
         cells = shown(host, 60), shown(job, 100), shown(str(row["id"])[:8]), shown(row["uploaded"] or "?", 30)
-        lines.append(line.format(*cells, _size((row.get("summary") or {}).get("total_bytes_processed"))))
+        lines.append(line.format(*cells, readable_size((row.get("summary") or {}).get("total_bytes_processed"))))
     if len(rows) > most:
         lines.append(f"{shown(host, 60)} has {len(rows) - most} more, which are older: set holdfast_list_most.")
     return lines
@@ -196,7 +196,7 @@ def _paths(paths: Iterable[object]) -> frozenset[str]:
     return frozenset(os.path.normpath(str(path)) for path in paths)
 
 
-def _size(count: object) -> str:
+def readable_size(count: object) -> str:
     """What a person reads more easily than bytes; restic before 0.17 counted nothing."""
     if not isinstance(count, int):
         return "?"

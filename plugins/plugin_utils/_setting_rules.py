@@ -216,6 +216,13 @@ def length_of_time(text: str) -> None:
         ) from None
 
 
+def days(text: str) -> None:
+    """A length of time of a day or more."""
+    length_of_time(text)
+    if not re.fullmatch(r"(?=.*[ymd])(?!0+[ymd]).*", text):
+        raise ValueError(f"is {_said(text)}, which is less than a day: write days, as in 90d")
+
+
 def retention(words: Mapping[str, Any]) -> None:
     if not any(str(name).startswith("keep_") for name in words):
         near = next((f"keep_{name}" for name in words if name in COUNTED), "keep_daily")
@@ -314,11 +321,13 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(between(1, 10000), "backup_jobs.io_weight"),
     **_of(between(0), "backup_contact_timeout", "credentials_contact_timeout", "restic_contact_timeout"),
     **_of(between(0), "backup_jobs.limit_upload", "backup_reruns", "repository_probe_wait", "repository_fence_seconds",
-          "repository_first_read_limit", "repository_token_former_seconds", "backup_prove_retries"),
-    **_of(between(1), "repository_list_most", "repository_time_limit", "repository_abort_uploads_after_days",
+          "repository_first_read_limit", "repository_limit_download", "repository_token_former_seconds", "backup_prove_retries"),
+    **_of(between(1), "repository_list_most", "repository_check_seconds", "repository_time_limit",
+          "repository_abort_uploads_after_days",
           "backup_prove_timeout"),
     **_of(length_of_time, "repository_grace", "repository_retention.keep_within",
           *(f"repository_retention.keep_within_{word}" for word in ("hourly", "daily", "weekly", "monthly", "yearly"))),
+    **_of(days, "repository_read_within"),
     **_of(retention, "repository_retention"),
     **_of(between(-1), *(f"repository_retention.keep_{word}" for word in COUNTED)),
     **_of(folder_of_node, "repository_record_dir", "repository_cache_dir", "repository_scratch_dir", "report_dir",

@@ -40,6 +40,7 @@ def written(stand_in: StandIn, since: int) -> list[dict[str, Any]]:
     ("playbook", "more"),
     [
         ("verify", {}),
+        ("check", {}),
         ("rotate", {}),
         one_more("maintenance", {}),
         one_more("refresh", {"holdfast_temporary_credentials": True}),

@@ -73,7 +73,7 @@ def test_a_variable_that_is_like_an_option_keeps_to_its_rule_and_is_called_by_it
 def test_what_several_entry_points_have_is_written_once() -> None:
     entries = role_options(ROOT / "roles" / "repository")
     assert sorted(entries) == [
-        "keys", "list", "main", "maintenance", "password", "recover", "restore", "unlock", "verify",
+        "check", "keys", "list", "main", "maintenance", "password", "recover", "restore", "unlock", "verify",
     ]  # fmt: skip
     seen: dict[str, Any] = {}
     for options in entries.values():

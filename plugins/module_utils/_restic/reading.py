@@ -142,9 +142,9 @@ def overdue(reading: Optional[Reading], created: datetime, now: datetime, within
     if reading is not None and reading.damaged:
         names = sorted(reading.damaged)
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        since = format_date(min(reading.damaged.values()).replace(microsecond=0))
+        found = format_date(min(reading.damaged.values()).replace(microsecond=0))
         return (
-            f"Stored data is damaged, found by the playbook check on {since}: pack {', '.join(names[:3])}{more}; repair it as "
+            f"Stored data is damaged, found by the playbook check on {found}: pack {', '.join(names[:3])}{more}; repair it as "
             "docs/recovery.md says (A pack that is missing or damaged)."
         )
     since = created if reading is None else reading.oldest()
