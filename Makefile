@@ -111,7 +111,7 @@ changelog: env  ## write CHANGELOG.rst anew, with the modules and roles that the
 
 # --- The official bars of Ansible collections -----------------------------------------------------------------------
 
-.PHONY: checks sanity sanity-oldest sanity-next docs-lint importer unit-oldest unit-next
+.PHONY: checks sanity sanity-oldest sanity-next docs-lint docs importer unit-oldest unit-next
 checks:  ## all official checks, with every ansible-core
 	@$(RUN_PARTS) proof sanity sanity-oldest sanity-next docs-lint importer unit-oldest unit-next
 
@@ -136,6 +136,10 @@ docs-lint: env  ## antsibull-docs: documentation of every plugin and role
 	@mkdir -p $(CACHE)/home
 	@cd $(CACHE)/collections/ansible_collections/holdfast/restic_r2 && HOME="$(CURDIR)/$(CACHE)/home" antsibull-docs lint-collection-docs \
 	    --plugin-docs --validate-collection-refs=all --disallow-unknown-collection-refs .
+
+docs: env  ## a site of all documentation, in .cache/docs/html; a warning is an error
+	@mkdir -p $(CACHE)/home
+	@HOME="$(CURDIR)/$(CACHE)/home" $(PYTHON) -m tools.docs $(CACHE)/docs
 
 importer: env-importer build  ## galaxy-importer on the built collection
 	@tools/importer.sh $(CACHE)/venv-importer $(DIST)

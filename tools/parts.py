@@ -56,6 +56,7 @@ PARTS = (
     Part("types", cores=1),
     Part("unit", cores=1, sampled=True),
     Part("docs-lint", cores=1),
+    Part("docs", cores=1),
     Part("importer", cores=1),
     Part("sanity-oldest", cores=1, runs=PROOF),
     Part("sanity-next", cores=1, runs=PROOF),

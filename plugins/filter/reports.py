@@ -13,7 +13,8 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils._common.untrusted import shown
-from ..plugin_utils import _homes, _journal, _proofs, _reports
+from ..module_utils._r2.places import default_bucket, s3_address
+from ..plugin_utils import _homes, _job_units, _journal, _proofs, _reports
 
 # What kernels call architectures, and what restic's releases call them.
 ARCHITECTURES = {
@@ -55,6 +56,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "check_report": _proofs.check_report,
+            "bucket_name": default_bucket,
             "failure_text": _reports.failure_text,
             "shown": shown,
             "commands_read_homes": _homes.commands_read_homes,
@@ -62,11 +64,14 @@ class FilterModule:
             "restic_architecture": restic_architecture,
             "journal_calls": _journal.journal_calls,
             "journal_notes": _journal.journal_notes,
+            "runs_commands": _job_units.runs_commands,
+            "s3_endpoint": s3_address,
             "jobs_to_restore": _reports.jobs_to_restore,
             "maintenance_report": _reports.maintenance_report,
             "maintenance_records": _reports.maintenance_records,
             "orphan_notes": _reports.orphan_notes,
             "report_table": _reports.report_table,
+            "restore_report": _reports.restore_report,
             "restore_table": _reports.restore_table,
             "snapshot_table": _reports.snapshot_table,
             "unit_word": unit_word,

@@ -20,12 +20,12 @@ from ._common.record import folder, load
 from ._locks.probe import LockProbe
 from ._locks.rules import normalise_prefix
 from ._locks.store import CloudflareLocks, cloudflare_client
+from ._r2.places import checked_bucket
 from ._r2.s3 import PUT, S3, S3Error, boto3_problem, endpoint, key_pair
 from ._restic.cli import MINIMUM, Repository, Restic
 from ._tokens.key_file import kept_pair
 
 _ID = re.compile(r"[0-9a-f]{64}")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
 class Clients:
@@ -44,12 +44,7 @@ class Clients:
     @property
     def bucket(self) -> str:
         name = str(self.params["bucket"])
-        if not _BUCKET.fullmatch(name):
-            raise HoldfastError(
-                f"{name!r} is not a bucket name: it has 3 to 63 lower-case letters, digits and hyphens, and neither "
-                "begins nor ends with a hyphen."
-            )
-        return name
+        return checked_bucket(name)
 
     @property
     def prefix(self) -> str:

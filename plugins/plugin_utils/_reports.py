@@ -28,6 +28,8 @@ LINE_LIMIT, TEXT_LIMIT, MOST_FINDINGS = 2000, 1000, 100
 MOST_LISTED = 100
 # How many snapshots a line names, so that it stays short enough for what comes after them.
 MOST_NAMED = 40
+# How many entries are named that were not restored as they were.
+MOST_LEFT_OUT = 50
 _FINDING = ("code", "severity", "evidence", "what_to_do")
 
 Report = dict[str, Any]
@@ -172,6 +174,20 @@ def jobs_to_restore(jobs: Iterable[Mapping[str, Any]], names: Iterable[str] = ()
         for job in jobs
         if not chosen or job["name"] in chosen
     ]
+
+
+def restore_report(restored: Mapping[str, Any], host: str, place: str) -> list[str]:
+    """What was restored where, of which snapshots, and what was left out."""
+    left_out = [str(one) for one in restored.get("left_out") or ()]
+    target = shown(restored.get("target", "?"), TEXT_LIMIT)
+    lines = [
+        f"{restored.get('files', '?')} files, folders and links of {shown(host)} are now in {target} on {shown(place)}."
+    ]
+    for one in restored.get("snapshots") or ():
+        paths = ", ".join(map(str, one["paths"]))
+        lines.append(shown(f"Snapshot {one['id'][:8]} of {paths}, taken {one['time']}.", LINE_LIMIT))
+    lines.append(f"{len(left_out)} of its entries were left out, or restored without what gives rights.")
+    return lines + [shown(one, LINE_LIMIT) for one in left_out[:MOST_LEFT_OUT]]
 
 
 def restore_table(

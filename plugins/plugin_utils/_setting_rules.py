@@ -20,6 +20,7 @@ from typing import Any
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.untrusted import shown
 from ..module_utils._locks.rules import normalise_prefix
+from ..module_utils._r2.places import is_bucket
 from ..module_utils._restic.jobs import TAG
 from ..module_utils._restic.retention import COUNTED, parse_duration
 from ._calendar import is_event, nearest
@@ -172,7 +173,7 @@ def tag(text: str) -> None:
 
 def bucket(text: str) -> None:
     """The names that R2 takes."""
-    if text and not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", text):
+    if text and not is_bucket(text):
         proposed = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-")
         as_in = f", as in {proposed}" if len(proposed) > 2 else ""
         raise ValueError(

@@ -10,11 +10,11 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from ..module_utils._common.untrusted import shown
+from ..module_utils._r2.places import default_bucket
 
 # What a repository is known by: settings of the role repository, and where they come from.
 PARTS = ("account_id", "jurisdiction", "bucket", "prefix")
@@ -29,11 +29,6 @@ def place_of(host: str, values: Mapping[str, Any]) -> tuple[str, ...]:
         value = values.get(f"repository_{part}", values.get(f"holdfast_{part}"))
         place.append(str(default if value is None or value == "" else value).strip())
     return (place[0].lower(), *place[1:3], place[3].strip("/"))
-
-
-def default_bucket(host: str) -> str:
-    """In the words of the role's defaults."""
-    return "backup-" + re.sub(r"[^a-z0-9-]", "-", host.lower())
 
 
 def shared(places: Mapping[str, tuple[str, ...]], chosen: set[str]) -> list[str]:

@@ -160,7 +160,7 @@ def test_bad_input_is_one_sentence(modules: Modules, stand_in: StandIn) -> None:
         ({"expires_on": "soon"}, "is no date"),
         ({"allowed_addresses": ["192.0.2.300"]}, "is no source address"),
         ({"name": "a\nb"}, "is no name for a token"),
-        ({"bucket": "No_Bucket"}, "is no bucket name"),
+        ({"bucket": "No_Bucket"}, "is not a bucket name"),
         ({"api_token": storage}, "Account API Tokens Write"),
     ]
     for arguments, sentence in cases:

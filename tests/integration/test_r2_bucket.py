@@ -138,7 +138,7 @@ def test_bad_input_is_one_sentence_without_a_secret(modules: Modules) -> None:
         ({"account_id": "f" * 32}, "account"),
         ({"api_token": "nonsense-value"}, "token"),
         ({"api_token": modules.stand_in.create_token("reader", write=False)["value"]}, "Workers R2 Storage Write"),
-        ({"name": "No_Bucket"}, "is no bucket name"),
+        ({"name": "No_Bucket"}, "is not a bucket name"),
     ]
     for arguments, sentence in cases:
         message = modules.fail("r2_bucket", **{"name": BUCKET, **arguments})

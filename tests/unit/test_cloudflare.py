@@ -95,7 +95,7 @@ def test_jurisdiction_is_a_header_and_never_empty(given: str, sent: str | None) 
 
 @pytest.mark.parametrize("name", ["", "ab", "Upper", "a/b", "a_b", "-ab", "ab-", "a" * 64, "a?b=c", "abc\n"])
 def test_bucket_name_is_checked_before_it_gets_into_an_address(name: str) -> None:
-    with ScriptedApi() as api, pytest.raises(CloudflareError, match="is no bucket name"):
+    with ScriptedApi() as api, pytest.raises(CloudflareError, match="is not a bucket name"):
         client(api).lock_rules(name)
     assert api.asked == []
 

@@ -52,6 +52,17 @@ def test_a_failure_is_told_in_the_words_of_what_failed(result: dict[str, Any], t
     assert reports.failure_text(result) == told
 
 
+def test_a_restore_is_told_in_lines_that_hold_nothing_of_the_host_unseen() -> None:
+    snapshot = {"id": "0123456789abcdef", "paths": ["/etc", EVIL], "time": "2026-11-01T00:00:00Z"}
+    restored = {"files": 3, "target": "/back", "snapshots": [snapshot], "left_out": [EVIL] * 60}
+    lines = reports.restore_report(restored, "web1", "localhost")
+    assert lines[0] == "3 files, folders and links of web1 are now in /back on localhost."
+    assert lines[1].startswith("Snapshot 01234567 of /etc, ") and lines[1].endswith("taken 2026-11-01T00:00:00Z.")
+    assert lines[2].startswith("60 of its entries were left out") and len(lines) == 53
+    assert not re.search("[\x00-\x1f\u202e]", "".join(lines))
+    assert len(reports.restore_report({}, "web1", "localhost")) == 2
+
+
 def test_jobs_to_restore() -> None:
     jobs = [
         {"name": "files", "paths": ["/etc", "/srv"], "command": []},

@@ -56,5 +56,5 @@ def test_what_differs_in_one_part_is_not_the_same(other: dict[str, Any]) -> None
 @pytest.mark.parametrize(("first", "second"), [("web-1", "web_1"), ("DB.2", "db-2")])
 def test_names_of_hosts_that_become_one_name_of_a_bucket(first: str, second: str) -> None:
     assert len(told({first}, **{first: {}, second: {}})) == 1
-    # The same words as there.
-    assert "'backup-' ~ (inventory_hostname | lower | regex_replace('[^a-z0-9-]', '-'))" in DEFAULTS.read_text("utf-8")
+    # The same filter makes the role's default.
+    assert "default(inventory_hostname | holdfast.restic_r2.bucket_name)" in DEFAULTS.read_text("utf-8")

@@ -37,7 +37,7 @@ def rendered(name: str, **job: Any) -> str:
     environment.filters["length"] = lambda found: len(list(found))
     environment.tests["match"] = lambda value, pattern: re.match(pattern, value) is not None
     return environment.get_template(name).render(
-        job={"name": "home", **job}, ansible_managed="Ours.\nrm -r /nowhere", __backup_set=SET, __backup_asking=["home"],
+        job={"name": "home", **job}, ansible_managed="Ours.\nrm -r /nowhere", __backup_set=SET,
         __backup_credentials=["s3"], credentials_written={"encrypted": False},
     )  # fmt: skip
 

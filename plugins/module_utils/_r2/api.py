@@ -9,11 +9,11 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from typing import Any, Dict  # noqa: UP035
 
 from .errors import BUCKET_EXISTS, CloudflareError, Denied, NotFound, Throttled, Unreachable
+from .places import checked_bucket
 from .transport import (
     AT_ONCE,
     CLOSING,
@@ -122,11 +122,7 @@ class Cloudflare(Transport):
         return str(result["id"])
 
     def bucket_path(self, name: str) -> str:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", name):
-            raise CloudflareError(
-                f"{name!r} is no bucket name: use 3 to 63 lower-case letters, digits and hyphens, none at either end."
-            )
-        return f"/accounts/{self.account_id}/r2/buckets/{name}"
+        return f"/accounts/{self.account_id}/r2/buckets/{checked_bucket(name, CloudflareError)}"
 
     @staticmethod
     def _enabled(result: Any) -> bool:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timezone
 from typing import Any, Protocol
 
+from .places import s3_address
 from .s3_transfers import Transfers, content_md5
 from .s3_types import LOCKED_CODE, NOT_UNDERSTOOD, STRANGE, S3Error, S3Object
 
@@ -74,9 +75,7 @@ def endpoint(params: Mapping[str, Any]) -> str:
         raise S3Error("Where the bucket is reached is unknown: set s3_endpoint or account_id.")
     if not re.fullmatch(r"[0-9a-f]{32}", account):
         raise S3Error(f"The account_id {account!r} is not a Cloudflare account id, which has 32 hexadecimal digits.")
-    jurisdiction = params.get("jurisdiction") or "default"
-    infix = "" if jurisdiction == "default" else f".{jurisdiction}"
-    return f"https://{account}{infix}.r2.cloudflarestorage.com"
+    return s3_address(account, params.get("jurisdiction") or "default")
 
 
 def key_pair(params: Mapping[str, Any], cloudflare: TokenIdSource | None = None) -> tuple[str, str, str | None]:

@@ -19,11 +19,11 @@ from typing import Any
 
 from .._common.dates import format_date, parse_date
 from .._common.untrusted import shown
+from .._r2.places import is_bucket
 
 RUNS = ("site", "maintenance", "verify", "check", "drill", "rotate", "unlock", "recover", "guard")
 # The length of a name, of a sentence; and how many of a kind an entry holds.
 NAME, TEXT, MOST, MOST_JOBS = 120, 400, 30, 60
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _RUN_ID = re.compile(r"[0-9a-f-]{8,36}")
 
@@ -110,7 +110,7 @@ _FIELDS: dict[str, Clean] = {
     "id": lambda value: value if isinstance(value, str) and _RUN_ID.fullmatch(value) else None,
     "by": name,
     "host": name,
-    "bucket": lambda value: value if isinstance(value, str) and _BUCKET.fullmatch(value) else None,
+    "bucket": lambda value: value if isinstance(value, str) and is_bucket(value) else None,
     "prefix": name,
     "result": lambda value: value if value in ("ok", "failed") else None,
     "step": code,

@@ -21,6 +21,7 @@ from typing import Any, Dict  # noqa: UP035
 
 from .._common.dates import format_date, parse_date
 from .._common.errors import HoldfastError
+from .._r2.places import checked_bucket
 
 Token = Dict[str, Any]  # noqa: UP006
 
@@ -36,7 +37,6 @@ ACTIVE, DISABLED = "active", "disabled"
 _SETTABLE = ("name", "policies", "status", "not_before", "expires_on", "condition")
 _NAME = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._/ -]{0,99}")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
 class TokenError(HoldfastError):
@@ -83,11 +83,7 @@ def checked_id(token: Token) -> str:
 
 def bucket_resource(account_id: str, jurisdiction: str, bucket: str) -> str:
     """Return the name of a bucket among the resources of policies. A wrong one gives a token that reaches nothing."""
-    if not _BUCKET.fullmatch(bucket):
-        raise TokenError(
-            f"{bucket!r} is no bucket name: use 3 to 63 lower-case letters, digits and hyphens, none at either end."
-        )
-    return f"com.cloudflare.edge.r2.bucket.{account_id}_{jurisdiction}_{bucket}"
+    return f"com.cloudflare.edge.r2.bucket.{account_id}_{jurisdiction}_{checked_bucket(bucket, TokenError)}"
 
 
 def find(tokens: Iterable[Token], name: str) -> Token | None:
