@@ -21,14 +21,6 @@ COLLECTION = "holdfast.restic_r2"
 PAGES = (
     "README.md", "CONTRIBUTING.md", "CHANGELOG.rst", "COPYING", "docs/*.md", "roles/*/README.md", "plugins/modules/settings.py",
 )  # fmt: skip
-    "README.md",
-    "CONTRIBUTING.md",
-    "CHANGELOG.rst",
-    "COPYING",
-    "docs/*.md",
-    "roles/*/README.md",
-    "plugins/modules/settings.py",
-)
 
 
 def build(folder: Path) -> None:

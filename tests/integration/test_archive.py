@@ -105,3 +105,14 @@ def test_every_playbook_is_found_by_its_full_name(installed: Ansible) -> None:
     playbooks = [f"{NAME}.{playbook}" for playbook in names("playbooks", "*.yml")]
     told = command("ansible-playbook", "-i", "localhost,", "--syntax-check", *playbooks, ansible=installed)
     assert told.count("playbook: ") == len(playbooks) > 5
+
+
+def test_ansible_takes_the_examples_of_the_roles(installed: Ansible, tmp_path: Path) -> None:
+    files = []
+    for page in sorted((ROOT / "roles").glob("*/README.md")):
+        blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        files += [tmp_path / f"{page.parent.name}{number}.yml" for number in range(len(blocks))]
+        for file, block in zip(files[-len(blocks) :], blocks):
+            file.write_text(block, encoding="utf-8")
+    told = command("ansible-playbook", "-i", "localhost,", "--syntax-check", *map(str, files), ansible=installed)
+    assert told.count("playbook: ") == len(files) >= len(names("roles", "*"))
