@@ -4,7 +4,7 @@
 
 """All variables that begin with holdfast_: type, default, meaning, and which playbooks and roles use them.
 
-Read from meta/playbooks.yml and from the argument specs, defaults and tasks of the roles, so that each is described once.
+Read from meta/variables.yml and from the argument specs, defaults and tasks of the roles, so that each is described once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ All variables of playbooks and roles that begin with `holdfast_`. Set them in th
 `-e` for one run. The roles have more variables; their README files name them, and say which of these they take their values from.
 What a host says of itself is never taken for a setting.
 
-This page is generated from `meta/playbooks.yml` and `roles/*/meta/argument_specs.yml` by `make format`.
+This page is generated from `meta/variables.yml` and `roles/*/meta/argument_specs.yml` by `make format`.
 
 | Variable | Type | Default | Used by | Meaning |
 | --- | --- | --- | --- | --- |
@@ -90,7 +90,7 @@ class Collection:
     def __init__(self) -> None:
         self.roles = {name: Role(name) for name in ROLES}
         self.expressions = {name: value for role in self.roles.values() for name, value in role.expressions.items()}
-        self.specs: dict[str, Any] = load(ROOT / "meta" / "playbooks.yml")
+        self.specs: dict[str, Any] = load(ROOT / "meta" / "variables.yml")
         self.playbooks = [path for path in sorted((ROOT / "playbooks").glob("*.yml")) if path.stem != "preflight"]
 
     def used(self) -> dict[str, list[str]]:
@@ -155,7 +155,7 @@ class Collection:
         handed = [name for path in self.playbooks for name, value in self._handed(path).items() if value == variable]
         if handed:
             return handed[0]
-        raise LookupError(f"No spec describes {variable}: write one into meta/playbooks.yml.")
+        raise LookupError(f"No spec describes {variable}: write one into meta/variables.yml.")
 
     def _literal(self, name: str) -> Any:
         """The default of an option that takes its value from elsewhere, where it is a plain value."""

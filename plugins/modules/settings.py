@@ -33,7 +33,7 @@ options:
   playbook:
     description:
       - The name of a playbook of this collection. The variables that are its own are read and validated, as
-        C(meta/playbooks.yml) describes them. Those that are not defined are left out.
+        C(meta/variables.yml) describes them. Those that are not defined are left out.
     type: str
   variables:
     description:

@@ -35,7 +35,7 @@ def options_of(name: str) -> dict[str, Any]:
 
 def playbook_options(name: str) -> dict[str, Any]:
     """The options of a playbook; none where there is no spec. What is `like` an option of a role is that option."""
-    options: dict[str, Any] = _load(ROOT / "meta" / "playbooks.yml").get(name) or {}
+    options: dict[str, Any] = _load(ROOT / "meta" / "variables.yml").get(name) or {}
     roles = {own["like"].partition("_")[0] for own in options.values() if "like" in own}
     known = {option: described for role in roles for option, described in options_of(role).items()}
     return {option: {**known[own["like"]], **own} if "like" in own else own for option, own in options.items()}

@@ -17,7 +17,7 @@ from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings impor
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._specs import playbook_options, role_options
 
 ROOT = Path(__file__).resolve().parents[2]
-SPECS = yaml.safe_load((ROOT / "meta" / "playbooks.yml").read_text(encoding="utf-8"))
+SPECS = yaml.safe_load((ROOT / "meta" / "variables.yml").read_text(encoding="utf-8"))
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 KEYS = {"description", "type", "elements", "choices", "default", "required", "like", "no_log", "options"}
 

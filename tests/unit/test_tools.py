@@ -195,7 +195,7 @@ class TestVariables:
         assert "role `guard`" in used["holdfast_proxy"] and "role `guard`" not in used["holdfast_buckets"]
 
     def test_a_variable_without_a_spec_is_named(self) -> None:
-        with pytest.raises(LookupError, match=r"describes holdfast_other: write one into meta/playbooks.yml"):
+        with pytest.raises(LookupError, match=r"describes holdfast_other: write one into meta/variables.yml"):
             variables.Collection().option("holdfast_other")
 
     def test_places_are_told_by_what_is_missing_where_that_is_shorter(self) -> None:
