@@ -379,12 +379,6 @@ def test_a_restore_stays_where_it_may_be(ansible: Ansible, fleet: Fleet, tmp_pat
     assert not (tmp_path / "back").exists()
 
 
-def test_restore_asks_for_host_and_target(ansible: Ansible, fleet: Fleet) -> None:
-    run = ansible.playbook(RESTORE, fleet.inventory)
-    assert run.exit_code == 2
-    assert "Name one host" in run.output
-
-
 @pytest.mark.proof
 def test_two_hosts_share_a_bucket(ansible: Ansible, fleet: Fleet) -> None:
     fleet.stand_in.settings(write_seconds=1.0)

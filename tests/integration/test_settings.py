@@ -50,3 +50,9 @@ def test_two_hosts_with_one_repository_are_refused_also_outside_of_the_limit(ans
         run.failed[0].result["msg"].startswith("WEB.1, web-1 would share one repository (bucket backup-web-1): write ")
     )
     assert rest_calls(fleet) == []
+
+
+def test_restore_asks_for_host_and_target(ansible: Ansible, fleet: Fleet) -> None:
+    run = ansible.playbook("holdfast.restic_r2.restore", fleet.inventory)
+    assert run.exit_code == 2
+    assert "Name one host" in run.output
