@@ -114,6 +114,16 @@ oldest:
   returned: success
   type: str
   sample: '2026-10-02T03:10:00Z'
+share:
+  description: Which share of all was read within O(read_within), from 0 to 1.
+  returned: when the repository could be opened
+  type: float
+  sample: 1.0
+time:
+  description: When this was, by the clock of the service.
+  returned: success
+  type: str
+  sample: '2026-11-27T01:10:00Z'
 complete:
   description: Whether everything was read at least once.
   returned: when the repository could be opened

@@ -178,4 +178,17 @@ def _failure(code: str, result: Result) -> Entry:
     return {"code": code, "severity": "block", "evidence": str(result.get("msg") or ""), "what_to_do": ""}
 
 
-_MAKERS: dict[str, Callable[[Mapping[str, Any]], Entry]] = {"verify": verified, "maintenance": maintained}
+def checked(variables: Mapping[str, Any]) -> Entry:
+    """What restic_read_through returned."""
+    read = _result(variables, "repository_read")
+    if "oldest" not in read:
+        return {}
+    figures = {name: read.get(name) for name in ("share", "bytes", "seconds")}
+    return {"at": read.get("time"), "read": {**figures, "through": read["oldest"] if read.get("complete") else None}}
+
+
+_MAKERS: dict[str, Callable[[Mapping[str, Any]], Entry]] = {
+    "verify": verified,
+    "maintenance": maintained,
+    "check": checked,
+}

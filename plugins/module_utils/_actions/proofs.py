@@ -26,12 +26,12 @@ class Proofs:
 
     read_within: Optional[str] = None
 
-    def findings(self, path: str, now: datetime) -> list[str]:
-        """What is wrong, in sentences. Nothing is asked for.
+    def findings(self, path: str, now: datetime) -> list[tuple[str, str]]:
+        """What is wrong: code and sentence of each. No request is made.
 
         Args:
             path: The folder of the record.
             now: R2's time.
         """
-        found = [reading_finding(path, now, self.read_within) if self.read_within else None]
-        return [one for one in found if one]
+        reading = reading_finding(path, now, self.read_within) if self.read_within else None
+        return [("not_read", reading)] if reading else []

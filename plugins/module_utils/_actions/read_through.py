@@ -67,6 +67,7 @@ class ReadThrough:
     Attributes:
         read: The parts that were read and are whole.
         left: Those that are due and were not read.
+        share: Which share of the prefixes was read within that time, 0 to 1.
         damaged: The packs that were found to be damaged.
     """
 
@@ -76,7 +77,9 @@ class ReadThrough:
     packs: int = 0
     bytes: int = 0
     seconds: float = 0.0
+    time: Optional[str] = None
     oldest: Optional[str] = None
+    share: float = 0.0
     complete: bool = False
     damaged: list[str] = field(default_factory=list)
 
@@ -161,6 +164,8 @@ class Reader:
             self._read_all(restic, reading, due, packs)
         self.outcome.oldest = format_date(reading.oldest().replace(microsecond=0))
         self.outcome.complete = reading.complete()
+        self.outcome.share = reading.share(now, length(how.within, now))
+        self.outcome.time = format_date(now.replace(microsecond=0))
         if self.outcome.damaged:
             raise ReadThroughError(_damage(self._name, self.outcome.damaged))
         if due and not self.outcome.read and not how.check_mode:

@@ -80,10 +80,15 @@ def verify(clients: Clients, record_dir: str | None, expected: Expected, proofs:
     found.look(lambda: _locks(found, clients))
     found.look(lambda: _public(found, clients))
     found.look(lambda: _repository(found, clients, record_dir, now, expected))
-    if record_dir:
-        path = folder(record_dir, clients.bucket, clients.prefix)
-        found.look(lambda: found.findings.extend(proofs.findings(path, now)))
+    found.look(lambda: _proofs(found, clients, record_dir, now, proofs))
     return found
+
+
+def _proofs(found: Verified, clients: Clients, record_dir: str | None, now: datetime, proofs: Proofs) -> None:
+    """By the record alone: no request is made."""
+    if record_dir:
+        for code, sentence in proofs.findings(folder(record_dir, clients.bucket, clients.prefix), now):
+            found.add(code, sentence)
 
 
 def _rules(found: Verified, rules: list[Rule], prefix: str, now: datetime) -> None:

@@ -93,6 +93,10 @@ class Reading:
         """All that was stored before this instant was read at it, or later; or nothing was, before the first reading."""
         return min((self.prefixes[one].at if one in self.prefixes else self.begun) for one in range(PREFIXES))
 
+    def share(self, now: datetime, within: timedelta) -> float:
+        """Which share of the prefixes was read within this time."""
+        return sum(1 for read in self.prefixes.values() if now - read.at <= within) / PREFIXES
+
     def complete(self) -> bool:
         """Whether everything was read once."""
         return len(self.prefixes) == PREFIXES
@@ -155,9 +159,9 @@ def overdue(reading: Optional[Reading], created: datetime, now: datetime, within
         return (
             f"Nothing of what is stored was ever read, and everything must be in {days}: schedule the playbook check."
         )
-    unread = PREFIXES - sum(1 for read in reading.prefixes.values() if now - read.at <= within)
+    unread = int(100 * (1 - reading.share(now, within)))
     return (
-        f"{unread * 100 // PREFIXES or 1}% of what is stored was not read in the last {days}: run the playbook check, at least "
+        f"{unread or 1}% of what is stored was not read in the last {days}: run the playbook check, at least "
         "every few days, and give it the time that it needs (holdfast_check_seconds)."
     )
 
