@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    DOCUMENTATION = r"""
+    PLACE = r"""
 options:
   bucket:
     description:
@@ -18,6 +18,11 @@ options:
       - The prefix of the repository in a shared bucket, for example V(web1/). Empty when the repository is the bucket.
     type: str
     default: ''
+"""
+
+    DOCUMENTATION = (
+        PLACE
+        + r"""
   password:
     description:
       - The password of the repository.
@@ -44,6 +49,7 @@ options:
       - Where restic keeps its cache. When not set, restic's own default is used.
     type: path
 """
+    )
 
     RECORDED = r"""
 options:

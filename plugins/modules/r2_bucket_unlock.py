@@ -23,6 +23,7 @@ author:
 extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
   - holdfast.restic_r2.s3
+  - holdfast.restic_r2.restic.place
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.actiongroup_r2
 attributes:
@@ -34,16 +35,6 @@ attributes:
     support: none
     details: A repository with a window that is open already is refused.
 options:
-  bucket:
-    description:
-      - The bucket that holds the repository.
-    type: str
-    required: true
-  prefix:
-    description:
-      - The prefix of the repository in a shared bucket. Empty when the repository is the bucket.
-    type: str
-    default: ''
   parts:
     description:
       - The parts to unlock.
@@ -129,7 +120,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._clients import Clients
-from ..module_utils._common.arguments import CLOUDFLARE, S3
+from ..module_utils._common.arguments import CLOUDFLARE, PLACE, S3
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.redaction import hider
 from ..module_utils._common.untrusted import shown_all
@@ -177,8 +168,7 @@ def main() -> None:
         argument_spec=dict(
             CLOUDFLARE,
             **S3,
-            bucket={"type": "str", "required": True},
-            prefix={"type": "str", "default": ""},
+            **PLACE,
             parts={"type": "list", "elements": "str", "choices": list(PARTS), "required": True},
             reason={"type": "str", "required": True},
             seconds={"type": "int", "default": 900},

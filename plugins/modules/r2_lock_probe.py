@@ -20,21 +20,12 @@ author:
 extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
   - holdfast.restic_r2.s3
+  - holdfast.restic_r2.restic.place
   - holdfast.restic_r2.host_keys
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.info_module
   - holdfast.restic_r2.attributes.actiongroup_r2
 options:
-  bucket:
-    description:
-      - The bucket that holds the repository.
-    type: str
-    required: true
-  prefix:
-    description:
-      - The prefix of the repository in a shared bucket. Empty when the repository is the bucket.
-    type: str
-    default: ''
   record_dir:
     description:
       - The folder of the records, in which M(holdfast.restic_r2.r2_host_token) keeps the keys of the host.
@@ -107,7 +98,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._clients import Clients
-from ..module_utils._common.arguments import CLOUDFLARE, HOST_KEYS, S3
+from ..module_utils._common.arguments import CLOUDFLARE, HOST_KEYS, PLACE, S3
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.redaction import hider
 from ..module_utils._common.untrusted import shown_all
@@ -118,8 +109,7 @@ ARGUMENTS: dict[str, Any] = {
     **CLOUDFLARE,
     **S3,
     **HOST_KEYS,
-    "bucket": {"type": "str", "required": True},
-    "prefix": {"type": "str", "default": ""},
+    **PLACE,
     "record_dir": {"type": "path"},
     "wait": {"type": "int", "default": 0},
     "probe_method": {"type": "str", "choices": [PUT, COPY], "default": PUT},

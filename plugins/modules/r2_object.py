@@ -23,6 +23,7 @@ author:
 extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
   - holdfast.restic_r2.s3
+  - holdfast.restic_r2.restic.place
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.actiongroup_r2
 requirements:
@@ -37,16 +38,6 @@ attributes:
   idempotent:
     support: full
 options:
-  bucket:
-    description:
-      - The bucket that holds the repository.
-    type: str
-    required: true
-  prefix:
-    description:
-      - The prefix of the repository in a shared bucket. Empty when the repository is the bucket.
-    type: str
-    default: ''
   findings:
     description:
       - The ids of findings of the last M(holdfast.restic_r2.restic_audit) with the same O(record_dir), which has kept the keys of
@@ -79,7 +70,7 @@ options:
     type: path
   reason:
     description:
-      - Why, for the system log of the machine where this runs.
+      - Why the objects are removed, for the system log of the machine where this runs.
     type: str
     default: remove planted objects
   window_seconds:
@@ -164,14 +155,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._actions.remove_objects import removal_for
 from ..module_utils._clients import Clients
-from ..module_utils._common.arguments import CLOUDFLARE, S3
+from ..module_utils._common.arguments import CLOUDFLARE, PLACE, S3
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.redaction import hider
 from ..module_utils._common.untrusted import shown_all
 
 OPTIONS = {
-    "bucket": {"type": "str", "required": True},
-    "prefix": {"type": "str", "default": ""},
+    **PLACE,
     "findings": {"type": "list", "elements": "str"},
     "keys_file": {"type": "path", "no_log": False},
     "state": {"type": "str", "choices": ["absent"], "default": "absent"},

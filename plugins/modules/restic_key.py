@@ -18,7 +18,8 @@ description:
     keys of before go on working, and the next run goes on.
   - Before a key is removed, the same checks as in M(holdfast.restic_r2.restic_prune) are made. The repository must be the
     recorded one, C(keys/) must hold exactly the recorded objects, and its locks must be in force. Hosts are kept out meanwhile,
-    the window is owned by a process of its own, and everything is looked at again after it.
+    the window is owned by a process of its own, and everything is looked at again after it. With O(fence=never), a host may
+    delete all keys of its repository in the moment in which they are unlocked; the record has copies of those that are needed.
   - The data stays encrypted with the same master key. A thief who has the old password and a copy of its key, or has read the
     repository with it, can go on reading every object that he can reach. After a theft, begin a new repository.
 author:
@@ -28,6 +29,7 @@ extends_documentation_fragment:
   - holdfast.restic_r2.s3
   - holdfast.restic_r2.host_keys
   - holdfast.restic_r2.restic
+  - holdfast.restic_r2.fence
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.actiongroup_r2
 requirements:
@@ -63,30 +65,6 @@ options:
     type: str
     choices: [present, only]
     default: present
-  lock_wait:
-    description:
-      - How many seconds to wait for a backup that runs before hosts are kept out. One that takes longer goes on after that, and
-        is not harmed.
-    type: int
-    default: 600
-  fence:
-    description:
-      - Whether the tokens of the hosts are disabled while C(keys/) is open, as in M(holdfast.restic_r2.restic_prune).
-      - V(never) does without. Then a host may delete all keys of its repository in the moment in which they are unlocked; the
-        record has copies of those that are needed.
-    type: str
-    choices: [auto, never]
-    default: auto
-  fence_seconds:
-    description:
-      - How many seconds to wait between the disabling of the tokens and the window.
-    type: int
-    default: 60
-  fence_api_token:
-    description:
-      - The value of the API token that disables and enables the hosts', with the permission C(Account API Tokens Write).
-        O(api_token) when not set.
-    type: str
 seealso:
   - module: holdfast.restic_r2.restic_repository
   - module: holdfast.restic_r2.restic_prune
@@ -188,7 +166,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._actions.repository_keys import ONLY, PRESENT, keys_for
 from ..module_utils._clients import Clients
-from ..module_utils._common.arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
+from ..module_utils._common.arguments import CLOUDFLARE, FENCE, HOST_KEYS, RESTIC, S3
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.redaction import hider
 from ..module_utils._common.untrusted import LONG, shown, shown_all
@@ -197,16 +175,12 @@ OPTIONS = {
     "record_dir": {"type": "path", "required": True},
     "new_password": {"type": "str", "no_log": True},
     "state": {"type": "str", "choices": [PRESENT, ONLY], "default": PRESENT},
-    "lock_wait": {"type": "int", "default": 600},
-    "fence": {"type": "str", "choices": ["auto", "never"], "default": "auto"},
-    "fence_seconds": {"type": "int", "default": 60},
-    "fence_api_token": {"type": "str", "no_log": True},
 }
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **OPTIONS}, supports_check_mode=True
+        argument_spec={**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **FENCE, **OPTIONS}, supports_check_mode=True
     )
     keys = None
     try:

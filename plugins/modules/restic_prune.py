@@ -30,6 +30,7 @@ extends_documentation_fragment:
   - holdfast.restic_r2.s3
   - holdfast.restic_r2.host_keys
   - holdfast.restic_r2.restic
+  - holdfast.restic_r2.fence
   - holdfast.restic_r2.audit
   - holdfast.restic_r2.jobs
   - holdfast.restic_r2.retention
@@ -50,12 +51,6 @@ attributes:
     support: full
     details: As long as no new snapshots arrive and no snapshot gets too old, a second run finds nothing to do.
 options:
-  lock_wait:
-    description:
-      - How many seconds to wait for other restic processes in the repository, such as a backup, to end, when everything is
-        prepared. Nothing is unlocked meanwhile.
-    type: int
-    default: 600
   prune_timeout:
     description:
       - After how many seconds a restic that has not ended is stopped. When not set, there is no limit, for it works under
@@ -84,39 +79,6 @@ options:
       - How many seconds to try to close a window before giving up with a loud message. At least 60.
     type: int
     default: 1800
-  fence:
-    description:
-      - Whether the token of the host is disabled while snapshots and data are deleted, so that nothing is open to the host
-        meanwhile, neither what the window opens nor restic's own lock objects. Its backups fail for that time, so that
-        maintenance first waits for one that is running.
-      - It holds for every token that may write in the bucket, in every stage of a rotation, and in a bucket that
-        several repositories share, for those of all their hosts. These are the tokens that
-        M(holdfast.restic_r2.r2_host_token) makes, and the one whose keys O(host_access_key_id) names. Where a token of
-        another origin reaches the bucket too, nothing is unlocked.
-      - With V(auto), nothing is unlocked where hosts cannot be kept out, because O(fence_api_token) lacks the permission
-        C(Account API Tokens Write), because a host has temporary credentials, the node's own keys, or keys of a token that
-        is not the account's. The message says which it is.
-      - V(never) does without a fence. Then a host can delete anything of its own repository while a window is open, and
-        RV(fences) says so.
-      - A token that was disabled before stays disabled. A token behind a fence is enabled in the end, even if a person has
-        disabled it meanwhile; to shut a host out for good, remove its token, as the freeze of the recover playbook does.
-      - When the machine dies meanwhile, M(holdfast.restic_r2.r2_bucket_relock) enables the tokens after an hour.
-    type: str
-    choices: [auto, never]
-    default: auto
-  fence_seconds:
-    description:
-      - How many seconds to wait between the disabling of the tokens and the first window. Cloudflare says that it may take up
-        to a minute until all of R2 knows of it; that one place refuses the keys tells nothing of the others.
-      - Meanwhile the module checks the prepared objects again. The host makes no backups for so long, and for the
-        seconds that the last look at the repository and the window take.
-    type: int
-    default: 60
-  fence_api_token:
-    description:
-      - The value of the API token that disables and enables the hosts', with the permission C(Account API Tokens Write).
-        O(api_token) when not set.
-    type: str
   log_path:
     description:
       - A file that gets a line for every step of a window. The system log gets these lines in any case.
@@ -313,7 +275,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._actions.prune import Maintenance, maintenance_for
 from ..module_utils._audit.options import AUDIT
 from ..module_utils._clients import Clients
-from ..module_utils._common.arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
+from ..module_utils._common.arguments import CLOUDFLARE, FENCE, HOST_KEYS, RESTIC, S3
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.redaction import hider
 from ..module_utils._common.untrusted import LONG, shown, shown_all
@@ -329,18 +291,14 @@ OPTIONS = {
     "retired_keep": {"type": "str"},
     "retention_time": {"type": "str", "choices": ["uploaded", "snapshot"], "default": "uploaded"},
     "max_remove": {"type": "str", "default": "95%"},
-    "lock_wait": {"type": "int", "default": 600},
     "prune_timeout": {"type": "int"},
     "lease_seconds": {"type": "int", "default": 300},
     "window_seconds": {"type": "int", "default": 3600},
     "open_timeout": {"type": "int", "default": 60},
     "close_timeout": {"type": "int", "default": 1800},
-    "fence": {"type": "str", "choices": ["auto", "never"], "default": "auto"},
-    "fence_seconds": {"type": "int", "default": 60},
-    "fence_api_token": {"type": "str", "no_log": True},
     "log_path": {"type": "path"},
 }
-SPEC = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **AUDIT, **OPTIONS}
+SPEC = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **FENCE, **AUDIT, **OPTIONS}
 
 
 def finish(module: AnsibleModule, maintenance: Maintenance) -> dict[str, Any]:

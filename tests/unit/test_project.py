@@ -22,7 +22,12 @@ from tools.stage import project_files
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "ansible_collections.holdfast.restic_r2.plugins"
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[a-z]*.py"))
-FRAGMENTS = {"cloudflare": _arguments.CLOUDFLARE, "s3": _arguments.S3, "restic": _arguments.RESTIC}
+FRAGMENTS = {
+    "cloudflare": _arguments.CLOUDFLARE,
+    "s3": _arguments.S3,
+    "restic": _arguments.RESTIC,
+    "fence": _arguments.FENCE,
+}
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
@@ -99,6 +104,18 @@ def test_a_fragment_documents_exactly_the_options_that_modules_take(name: str) -
         fallback = spec[option].get("fallback")
         for variable in fallback[1] if fallback else ():
             assert f"E({variable})" in " ".join(documented["description"]), option
+
+
+def test_no_two_modules_describe_an_option_in_the_same_words() -> None:
+    """What several modules have stands in plugins/doc_fragments, once."""
+    described: dict[tuple[str, str], list[str]] = {}
+    for module in MODULES:
+        for name, option in (documentation(module).get("options") or {}).items():
+            told = option["description"]
+            text = " ".join(told) if isinstance(told, list) else told
+            if len(text) > 40:
+                described.setdefault((name, text), []).append(module)
+    assert {key: modules for key, modules in described.items() if len(modules) > 1} == {}
 
 
 def test_every_secret_is_kept_out_of_logs() -> None:

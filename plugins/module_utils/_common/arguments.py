@@ -40,15 +40,28 @@ HOST_KEYS = {
     "host_session_token": {"type": "str", "no_log": True},
 }
 
-# doc fragment: restic
-RESTIC = {
+# doc fragment: restic.place
+PLACE = {
     "bucket": {"type": "str", "required": True},
     "prefix": {"type": "str", "default": ""},
+}
+
+# doc fragment: restic
+RESTIC = {
+    **PLACE,
     "password": {"type": "str", "required": True, "no_log": True, "fallback": (env_fallback, ["RESTIC_PASSWORD"])},
     "key_id": {"type": "str", "no_log": False},
     "repository_id": {"type": "str"},
     "restic_path": {"type": "str", "default": "restic"},
     "cache_dir": {"type": "path"},
+}
+
+# doc fragment: fence
+FENCE = {
+    "lock_wait": {"type": "int", "default": 600},
+    "fence": {"type": "str", "choices": ["auto", "never"], "default": "auto"},
+    "fence_seconds": {"type": "int", "default": 60},
+    "fence_api_token": {"type": "str", "no_log": True},
 }
 
 # what an API token should be: r2_api_token, r2_host_token
