@@ -14,7 +14,7 @@ from ansible.errors import AnsibleFilterError
 
 from ..module_utils._common.untrusted import shown
 from ..module_utils._r2.places import default_bucket, s3_address
-from ..plugin_utils import _homes, _job_units, _journal, _proofs, _reports
+from ..plugin_utils import _homes, _job_units, _jobs, _journal, _proofs, _reports
 
 # What kernels call architectures, and what restic's releases call them.
 ARCHITECTURES = {
@@ -66,7 +66,9 @@ class FilterModule:
             "journal_notes": _journal.journal_notes,
             "runs_commands": _job_units.runs_commands,
             "s3_endpoint": s3_address,
-            "jobs_to_restore": _reports.jobs_to_restore,
+            "jobs_on_host": _jobs.jobs_on_host,
+            "jobs_to_judge": _jobs.jobs_to_judge,
+            "jobs_to_restore": _jobs.jobs_to_restore,
             "maintenance_report": _reports.maintenance_report,
             "maintenance_records": _reports.maintenance_records,
             "orphan_notes": _reports.orphan_notes,

@@ -11,13 +11,13 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from ..module_utils._common.untrusted import shown, shown_all
 from ..module_utils._restic.answers import Completed, reason
+from ..module_utils._restic.jobs import Jobs
 
 UNREACHABLE = "The maintenance node could not be reached; nothing was done."
 NOTHING = "It did not come to its end; see the failure above."
@@ -30,6 +30,15 @@ MOST_LISTED = 100
 MOST_NAMED = 40
 # How many entries are named that were not restored as they were.
 MOST_LEFT_OUT = 50
+# That no new backups come is told apart from the rest. What the line of maintenance tells of what lets it go on.
+STALE = ("stale",)
+TOLD_BY_MAINTENANCE = (*STALE, "hold", "hold_ended")
+# How many jobs, and how many histories of no job, the line of a host names.
+MOST_JOBS, MOST_RETIRED = 10, 5
+NO_JOBS = (
+    "Which jobs this host has is not known here, so nobody has looked whether each of them makes backups: write its backup_jobs "
+    "into the inventory."
+)
 _FINDING = ("code", "severity", "evidence", "what_to_do")
 
 Report = dict[str, Any]
@@ -59,7 +68,7 @@ def maintenance_report(pruned: Mapping[str, Any], check_mode: bool = False) -> R
     if unfenced:
         text += f", without a fence ({unfenced})"
     # Maintenance takes nothing from a host that makes no backups, and so goes on.
-    return {"done": True, "text": _with_look(text, _evidence(pruned, stale=True))}
+    return {"done": True, "text": _with_look(text, _evidence(pruned, TOLD_BY_MAINTENANCE))}
 
 
 def _named(snapshots: Iterable[Mapping[str, Any]]) -> str:
@@ -84,21 +93,47 @@ def verify_report(verified: Mapping[str, Any], audited: Mapping[str, Any] | None
     audited = audited or {}
     findings = [str(finding) for finding in verified.get("findings") or ()]
     # The audit says in its message why it failed, whether it found something or could not look.
-    more = ([audited["msg"]] if audited.get("msg") else []) + _evidence(audited, stale=True)
+    more = ([audited["msg"]] if audited.get("msg") else []) + _evidence(audited, STALE)
     findings += [finding for finding in more if finding not in findings]
+    if verified.get("snapshots") and not verified.get("jobs"):
+        findings.append(NO_JOBS)
     if findings:
         return {"bucket": bucket, "done": False, "text": shown(" ".join(findings), LINE_LIMIT)}
-    well = f"{verified['snapshots']} snapshots, newest {verified['age_hours']} h old; locked"
-    return {"bucket": bucket, "done": True, "text": _with_look(well, _evidence(audited, stale=False))}
+    well = f"{verified['snapshots']} snapshots, newest {verified['age_hours']} h old{_each(verified['jobs'])}; locked"
+    others = [one["evidence"] for one in audited.get("findings") or () if one["code"] not in STALE]
+    return {"bucket": bucket, "done": True, "text": _with_look(well, [*_retired(verified), *others])}
+
+
+def _each(jobs: list[Mapping[str, Any]]) -> str:
+    """How old the newest snapshot of each of several jobs is."""
+    if len(jobs) < 2:
+        return ""
+    named = [f"{job['name']} {job['age_hours']} h" for job in jobs[:MOST_JOBS] if job["age_hours"] is not None]
+    more = [f"{len(jobs) - MOST_JOBS} more"] if len(jobs) > MOST_JOBS else []
+    return f" ({', '.join(named + more)})"
+
+
+def _retired(verified: Mapping[str, Any]) -> list[str]:
+    """What is there of no job: it takes space, and nobody makes more of it."""
+    found = verified.get("retired") or []
+    if not found:
+        return []
+    named = [
+        f"{shown(one['job'] or ', '.join(one['paths']) or 'no paths', 60)} of {shown(one['host'] or 'no host', 60)} "
+        f"({one['snapshots']} snapshots, newest {one['age_hours']} h old, {readable_size(one['bytes'])})"
+        for one in found[:MOST_RETIRED]
+    ]
+    more = [f"{len(found) - MOST_RETIRED} more"] if len(found) > MOST_RETIRED else []
+    return [f"Kept, and of no job of this host: {', '.join(named + more)}."]
 
 
 def _with_look(text: str, warnings: list[str]) -> str:
     return shown(f"{text}; look: {' '.join(warnings)}" if warnings else text, LINE_LIMIT)
 
 
-def _evidence(result: Mapping[str, Any], *, stale: bool) -> list[str]:
-    """What findings say that let a run go on; that no new backups come is told apart from the rest."""
-    return [one["evidence"] for one in result.get("findings") or () if (one["code"] == "stale") == stale]
+def _evidence(result: Mapping[str, Any], codes: Container[str]) -> list[str]:
+    """What findings with these codes say."""
+    return [one["evidence"] for one in result.get("findings") or () if one["code"] in codes]
 
 
 def report_of(variables: Mapping[str, Any]) -> Report:
@@ -162,20 +197,6 @@ def _record(variables: Mapping[str, Any]) -> Report:
     }
 
 
-def jobs_to_restore(jobs: Iterable[Mapping[str, Any]], names: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """Names of jobs, and the paths of their snapshots; those with these names, or all."""
-    chosen = list(names)
-    return [
-        {
-            "name": job["name"],
-            # The output of a command is a file at the top.
-            "paths": job.get("paths") or [f"/{job.get('filename') or job['name']}"],
-        }
-        for job in jobs
-        if not chosen or job["name"] in chosen
-    ]
-
-
 def restore_report(restored: Mapping[str, Any], host: str, place: str) -> list[str]:
     """What was restored where, of which snapshots, and what was left out."""
     left_out = [str(one) for one in restored.get("left_out") or ()]
@@ -194,22 +215,18 @@ def restore_table(
     snapshots: Iterable[Mapping[str, Any]], host: str, jobs: Iterable[Mapping[str, Any]] = (), most: int = MOST_LISTED
 ) -> list[str]:
     """What can be restored of a host, the newest by its time of storing first: job, id, stored, and the size that it claims."""
-    names = {_paths(job["paths"]): str(job["name"]) for job in jobs_to_restore(jobs)}
+    known = Jobs(jobs)
     rows = sorted(snapshots, key=lambda snapshot: (str(snapshot["uploaded"] or ""), str(snapshot["id"])), reverse=True)
     line = "{:<24} {:<20} {:<8} {:<20} {}"
     lines = [line.format("HOST", "JOB", "ID", "STORED", "SIZE")]
     for row in rows[:most]:
         paths = row.get("paths") or ()
-        job = names.get(_paths(paths)) or f"({', '.join(map(str, paths))})"
+        job = known.of(row) or f"({', '.join(map(str, paths))})"
         cells = shown(host, 60), shown(job, 100), shown(str(row["id"])[:8]), shown(row["uploaded"] or "?", 30)
         lines.append(line.format(*cells, readable_size((row.get("summary") or {}).get("total_bytes_processed"))))
     if len(rows) > most:
         lines.append(f"{shown(host, 60)} has {len(rows) - most} more, which are older: set holdfast_list_most.")
     return lines
-
-
-def _paths(paths: Iterable[object]) -> frozenset[str]:
-    return frozenset(os.path.normpath(str(path)) for path in paths)
 
 
 def readable_size(count: object) -> str:

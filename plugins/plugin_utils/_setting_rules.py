@@ -23,6 +23,7 @@ from ..module_utils._locks.rules import normalise_prefix
 from ..module_utils._r2.places import is_bucket
 from ..module_utils._restic.jobs import TAG
 from ..module_utils._restic.retention import COUNTED, parse_duration
+from ..module_utils._restic.retention_plan import hold_from, protected_from
 from ._calendar import is_event, nearest
 
 # systemd.time(7). "M" is a month, "m" a minute.
@@ -230,6 +231,34 @@ def retention(words: Mapping[str, Any]) -> None:
         raise ValueError(f"does not say which snapshots are kept: write for example {{{near}: 7}}")
 
 
+def hold(words: Mapping[str, Any]) -> None:
+    """Until when nothing is removed, and why."""
+    if words:
+        try:
+            hold_from(words)
+        except HoldfastError as error:
+            raise ValueError(str(error).removeprefix("hold ").removesuffix(".")) from None
+
+
+def length_to_keep(text: str) -> None:
+    """A length of time after which something goes."""
+    if text:
+        length_of_time(text)
+        if not any(parse_duration(text)):
+            raise ValueError(
+                f"is {_said(text)}, which is no time at all: write for example 1y, or nothing, to keep it for ever"
+            )
+
+
+def snapshot_id(text: str) -> None:
+    try:
+        protected_from([text])
+    except HoldfastError:
+        raise ValueError(
+            f"has {_said(text)}, which is no id of a snapshot: write 8 to 64 hexadecimal digits in quotes, as restic shows them"
+        ) from None
+
+
 def folder_of_node(text: str) -> None:
     """A folder that is the same wherever Ansible is run."""
     if text and not text.startswith(("/", "~")):
@@ -312,6 +341,7 @@ def _of(rule: Callable[[Any], None], *names: str) -> dict[str, Callable[[Any], N
     return dict.fromkeys(names, rule)
 
 
+RETENTIONS = ("repository_retention", "backup_jobs.retention")
 RULES: dict[str, Callable[[Any], None]] = {
     **_of(timespan, "backup_timeout", "backup_jobs.timeout", "backup_jobs.random_delay", "guard_timeout", "guard_random_delay"),
     **_of(calendar, "backup_jobs.on_calendar", "guard_on_calendar"),
@@ -326,11 +356,15 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(between(1), "repository_list_most", "repository_check_seconds", "repository_time_limit",
           "repository_abort_uploads_after_days",
           "backup_prove_timeout"),
-    **_of(length_of_time, "repository_grace", "repository_retention.keep_within",
-          *(f"repository_retention.keep_within_{word}" for word in ("hourly", "daily", "weekly", "monthly", "yearly"))),
+    **_of(length_of_time, "repository_grace", *(f"{whose}.keep_within" for whose in RETENTIONS),
+          *(f"{whose}.keep_within_{word}" for whose in RETENTIONS for word in COUNTED[1:])),
+    **_of(retention, *RETENTIONS),
+    **_of(between(-1), *(f"{whose}.keep_{word}" for whose in RETENTIONS for word in COUNTED)),
+    **_of(hold, "repository_hold", "backup_jobs.hold"),
+    **_of(between(0), "backup_jobs.max_age"),
+    **_of(length_to_keep, "repository_retired_keep"),
+    **_of(snapshot_id, "repository_protected_snapshots"),
     **_of(days, "repository_read_within"),
-    **_of(retention, "repository_retention"),
-    **_of(between(-1), *(f"repository_retention.keep_{word}" for word in COUNTED)),
     **_of(folder_of_node, "repository_record_dir", "repository_cache_dir", "repository_scratch_dir", "report_dir",
           "report_record_dir"),
     **_of(file_mode, "report_mode"),

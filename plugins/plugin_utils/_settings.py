@@ -17,6 +17,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import BOOLEANS_FALSE, BOOLEANS_TRUE
@@ -28,7 +29,7 @@ Options = Mapping[str, Mapping[str, Any]]
 # Lists of words that hold neither commas nor blanks, so that a text with commas can only be several of them.
 SEPARABLE = (
     "unlock_parts", "restore_job", "remove_findings", "guard_buckets", "holdfast_buckets", "jurisdictions", "allowed_addresses",
-    "expected_hosts", "no_proxy",
+    "expected_hosts", "no_proxy", "protected_snapshots",
 )  # fmt: skip
 
 # Of these, one is of no use without the other.
@@ -264,6 +265,9 @@ def _text(value: Any) -> str:
         raise SettingError(f"is the truth value {str(value).lower()} and no text", "it in quotes")
     if isinstance(value, (int, float)):
         return str(value)
+    if isinstance(value, date):
+        # YAML makes one of a date without quotes.
+        return value.isoformat()
     raise SettingError(f"is {_said(value)} and no text", "one text")
 
 
@@ -298,6 +302,9 @@ def _int(value: Any) -> int:
 
 def _dict(value: Any) -> Mapping[str, Any]:
     value = _parsed({} if value is None or value == "" else value)
+    if isinstance(value, str) and "datetime.date" in value:
+        # What Ansible before 2.19 makes of a mapping in which YAML has made a date.
+        raise SettingError("has a date without quotes", "the date in quotes, as in until: '2027-01-31'")
     if not isinstance(value, Mapping):
         raise SettingError(f"is {_said(value)}", "names and values, as in {name: value}")
     return value

@@ -299,7 +299,7 @@ def test_verify_tells_well_from_ill_and_relock_closes(ansible: Ansible, history:
     history.common["holdfast_expected_hosts"] = ["web2"]
     run = ansible.playbook(VERIFY, history.inventory)
     assert table(run) == {"web1": "FAILED", "web2": "ok"}, run.output
-    assert "There is no snapshot of an expected host" in "\n".join(run.of(task="Show the table")[-1].result["msg"])
+    assert "Job data has no snapshot." in "\n".join(run.of(task="Show the table")[-1].result["msg"])
     del history.common["holdfast_expected_hosts"]
 
     rules = history.stand_in.rules("backup-web1")
@@ -312,7 +312,7 @@ def test_verify_tells_well_from_ill_and_relock_closes(ansible: Ansible, history:
     assert table(run) == {"web1": "FAILED", "web2": "FAILED"}
     rows = "\n".join(run.of(task="Show the table")[-1].result["msg"])
     assert "Unlocked: data" in rows
-    assert "The newest snapshot was uploaded" in rows
+    assert "The newest snapshot of job data was uploaded" in rows
 
     run = ansible.playbook(RELOCK, history.inventory, variables=history.common)
     assert run.exit_code == 0, run.output

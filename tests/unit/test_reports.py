@@ -18,6 +18,11 @@ from ansible_collections.holdfast.restic_r2.plugins.filter.reports import (
     restic_architecture,
 )
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils import _reports as reports
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._jobs import (
+    jobs_on_host,
+    jobs_to_judge,
+    jobs_to_restore,
+)
 
 from tests.support.running import ROOT
 
@@ -69,12 +74,23 @@ def test_jobs_to_restore() -> None:
         {"name": "dump", "command": ["pg_dumpall"]},
         {"name": "named", "command": ["pg_dumpall"], "filename": "all.sql"},
     ]
-    assert reports.jobs_to_restore(jobs) == [
+    assert jobs_to_restore(jobs) == [
         {"name": "files", "paths": ["/etc", "/srv"]},
         {"name": "dump", "paths": ["/dump"]},
         {"name": "named", "paths": ["/all.sql"]},
     ]
-    assert [job["name"] for job in reports.jobs_to_restore(jobs, ["named"])] == ["named"]
+    assert [job["name"] for job in jobs_to_restore(jobs, ["named"])] == ["named"]
+
+
+def test_the_host_gets_to_know_what_it_does_and_the_node_what_it_judges() -> None:
+    job = {"name": "dump", "command": ["pg_dumpall"], "max_age": 0.0, "retention": {"keep_last": 1}, "hold": {}}
+    assert jobs_on_host([job]) == [{"name": "dump", "command": ["pg_dumpall"]}]
+    assert jobs_to_judge([job]) == [
+        {"name": "dump", "paths": ["/dump"], "max_age": 0.0, "retention": {"keep_last": 1}, "hold": {}}
+    ]
+    assert jobs_to_judge([{"name": "files", "paths": ["/etc"], "max_age": None}]) == [
+        {"name": "files", "paths": ["/etc"]}
+    ]
 
 
 def harmless(data: Any) -> bool:
@@ -141,7 +157,7 @@ def test_a_maintenance_in_one_line(result: dict[str, Any], check: bool, report: 
 
 
 def test_a_look_in_one_line() -> None:
-    well = {"findings": [], "snapshots": 4, "age_hours": 3.5}
+    well = {"findings": [], "snapshots": 4, "age_hours": 3.5, "jobs": [{"name": "files", "age_hours": 3.5}]}
     assert reports.verify_report(well, {}, "b") == {
         "bucket": "b", "done": True, "text": "4 snapshots, newest 3.5 h old; locked"
     }  # fmt: skip
@@ -249,3 +265,31 @@ def test_a_host_chooses_only_among_releases_that_there_are() -> None:
 def test_every_filter_is_documented(name: str) -> None:
     docs = yaml.safe_load((ROOT / "plugins" / "filter" / f"{name}.yml").read_text(encoding="utf-8"))
     assert docs["DOCUMENTATION"]["name"] == name and f"holdfast.restic_r2.{name}" in docs["EXAMPLES"]
+
+
+def test_a_host_whose_jobs_are_not_known_is_not_well() -> None:
+    told = reports.verify_report({"findings": [], "snapshots": 4, "age_hours": 3.5, "jobs": []}, {}, "b")
+    assert told == {"bucket": "b", "done": False, "text": reports.NO_JOBS}
+    # Nothing else has been looked at yet, which is told.
+    none = reports.verify_report({"findings": ["There is no repository."], "snapshots": None, "jobs": []}, {}, "b")
+    assert none["text"] == "There is no repository."
+
+
+def test_a_look_tells_the_age_of_each_job_and_what_is_there_of_no_job() -> None:
+    jobs = [{"name": "files", "age_hours": 3.5}, {"name": "sql", "age_hours": 20.1}]
+    retired = [
+        {"host": "web1", "job": "gone", "paths": [], "snapshots": 7, "age_hours": 900.0, "bytes": 3 << 20},
+        {"host": EVIL, "job": None, "paths": [EVIL], "snapshots": 1, "age_hours": 9.0, "bytes": None},
+    ]
+    verified = {"findings": [], "snapshots": 12, "age_hours": 3.5, "jobs": jobs, "retired": retired}
+    text = reports.verify_report(verified, {}, "b")["text"]
+    assert text.startswith(
+        "12 snapshots, newest 3.5 h old (files 3.5 h, sql 20.1 h); locked; look: Kept, and of no job"
+    )
+    assert "gone of web1 (7 snapshots, newest 900.0 h old, 3.0 MiB)" in text and harmless(text)
+
+
+def test_maintenance_tells_of_holds() -> None:
+    hold = {"code": "hold", "evidence": "Nothing of the repository is removed.", "objects": []}
+    told = reports.maintenance_report({"removed": [], "kept": [1], "findings": [hold, OTHER]})
+    assert told["done"] and told["text"].endswith("; look: Nothing of the repository is removed.")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,10 @@ def test_what_is_empty_in_a_job_is_as_if_it_was_not_written() -> None:
         ("tags", [True], "it in quotes"),
         ("tags", "web,db", "an entry for each tag"),
         ("tags", ["web", " job:other"], "write another tag"),
+        ("max_age", "a day", "digits alone"),
+        ("max_age", -1, "0 or more"),
+        ("retention", {}, "for example {keep_daily: 7}"),
+        ("hold", {"until": "2027-01-31"}, "write reason"),
         ("exclude_caches", "flase", "true or false"),
         ("limit_upload", "4 MiB", "digits alone"),
         ("limit_upload", 0.5, "digits alone"),
@@ -217,6 +223,14 @@ def test_jobs_that_are_no_list_of_mappings_are_refused(written: Any) -> None:
         ("repository_retention", '{"keep_last": "3"}', {"keep_last": 3}),
         ("repository_retention", {"keep_tags": "monthly,2024"}, {"keep_tags": ["monthly,2024"]}),
         ("repository_bucket", "backup-web1", "backup-web1"),
+        (
+            "repository_hold",
+            {"until": date(2027, 1, 31), "reason": "audit"},
+            {"until": "2027-01-31", "reason": "audit"},
+        ),
+        ("repository_hold", {}, {}),
+        ("repository_protected_snapshots", "0123abcd,4567cdef", ["0123abcd", "4567cdef"]),
+        ("repository_retired_keep", "1y", "1y"),
         ("repository_account_id", "", ""),
         ("backup_retry_lock", "1h30m", "1h30m"),
     ],
@@ -231,6 +245,12 @@ def test_settings_of_roles_are_converted(name: str, written: Any, meant: Any) ->
     [
         ("repository_bucket", "Backup_Web1", "as in backup-web1"),
         ("repository_bucket", "ab", "3 to 63"),
+        ("repository_hold", {"until": "soon", "reason": "audit"}, "write until as in '2027-01-31'"),
+        ("repository_hold", {"until": "2027-01-31"}, "has no reason"),
+        ("repository_hold", "{'until': datetime.date(2027, 1, 31), 'reason': 'audit'}", "the date in quotes"),
+        ("repository_protected_snapshots", ["latest"], "8 to 64 hexadecimal digits"),
+        ("repository_retired_keep", "0d", "no time at all"),
+        ("repository_retired_keep", "soon", "no length of time"),
         ("repository_bucket", "web1\n", "as in web1"),
         ("repository_account_id", "My Account", "32 hexadecimal digits"),
         ("repository_account_id", "0123456789ABCDEF0123456789ABCDEF", "32 hexadecimal digits"),
@@ -300,11 +320,24 @@ def test_the_names_of_variables_are_those_that_are_read() -> None:
     assert sorted(read) == sorted(NAMES)
 
 
+def nested(options: dict[str, Any], before: str = "") -> Iterator[str]:
+    for name, option in options.items():
+        yield before + name
+        yield from nested(option.get("options") or {}, f"{before}{name}.")
+
+
 def test_each_rule_belongs_to_an_option() -> None:
-    inner = {f"{name}.{one}" for name, option in OPTIONS.items() for one in option.get("options") or ()}
+    inner = set(nested(OPTIONS))
     playbooks = {name for name in rules.RULES if name.startswith("holdfast_")}
     assert set(rules.RULES) - inner - set(OPTIONS) - playbooks == set()
     assert playbooks <= set(NAMES)
+
+
+def test_what_a_job_has_of_its_own_is_checked_to_its_ends() -> None:
+    told = refused_job(retention={"keep_dialy": 7})
+    assert "retention.keep_dialy is no setting: write keep_daily" in told
+    assert "retention.keep_within is 'a week'" in refused_job(retention={"keep_within": "a week"})
+    assert "hold.by is no setting" in refused_job(hold={"until": "2027-01-31", "reason": "audit", "by": "me"})
 
 
 @pytest.mark.parametrize("role", SPECS)

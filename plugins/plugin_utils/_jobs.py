@@ -1,0 +1,46 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What of the setting backup_jobs goes where: to the host, to what judges snapshots, to what restores them. Pure.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..module_utils._restic.jobs import paths_in_snapshots
+
+# What only the maintenance node needs to know of a job.
+OF_THE_NODE = ("max_age", "retention", "hold", "drill")
+JUDGED = ("max_age", "retention", "hold")
+
+Job = Mapping[str, Any]
+
+
+def jobs_on_host(jobs: Iterable[Job]) -> list[dict[str, Any]]:
+    """Jobs as the host gets to know them."""
+    return [{name: value for name, value in job.items() if name not in OF_THE_NODE} for job in jobs]
+
+
+def jobs_to_judge(jobs: Iterable[Job]) -> list[dict[str, Any]]:
+    """Names of jobs, the paths of their snapshots, and what is expected of them where it is not as for the whole host."""
+    return [
+        {
+            "name": job["name"],
+            "paths": paths_in_snapshots(job),
+            **{name: job[name] for name in JUDGED if job.get(name) is not None},
+        }
+        for job in jobs
+    ]
+
+
+def jobs_to_restore(jobs: Iterable[Job], names: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """Names of jobs, and the paths of their snapshots; those with these names, or all."""
+    chosen = list(names)
+    return [
+        {"name": job["name"], "paths": paths_in_snapshots(job)} for job in jobs if not chosen or job["name"] in chosen
+    ]
