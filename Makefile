@@ -34,7 +34,7 @@ help:  ## this list
 
 # --- What most people want ------------------------------------------------------------------------------------------
 
-.PHONY: demo test proof quick bench hosts awx
+.PHONY: demo test proof quick bench hosts awx browser
 demo: env restic  ## the whole story against a local stand-in: provision, attack, prune, kill, restore (no account needed)
 	@$(PYTHON) -m demo
 
@@ -54,6 +54,9 @@ bench: env restic  ## measure exposure, API calls and memory; writes bench/resul
 
 hosts: env restic  ## tests on real Debian hosts with systemd, booted here (needs root)
 	@$(PYTEST) --durations 20 --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/hosts
+
+browser: env chromium axe  ## the page in a real browser; screenshots go to .results/page
+	@$(PYTEST) --durations 5 tests/browser
 
 awx: env restic build  ## the AWX project, its set-up as code and its jobs, run by ansible-runner as AWX does; writes .results/awx.json
 	@$(PYTEST) --durations 10 --numprocesses 2 --dist loadfile tests/awx
@@ -146,7 +149,7 @@ importer: env-importer build  ## galaxy-importer on the built collection
 
 # --- Pieces ---------------------------------------------------------------------------------------------------------
 
-.PHONY: build stage env env-oldest env-next env-importer restic rest-server wrangler shellcheck clean
+.PHONY: build stage env env-oldest env-next env-importer restic rest-server wrangler chromium axe shellcheck clean
 build: env stage  ## build the collection into .cache/dist
 	@rm -rf $(DIST) && ansible-galaxy collection build --force --output-path $(DIST) $(COPY)
 
@@ -154,7 +157,7 @@ stage:
 	@python=$$(tools/python.sh 3.11 || tools/python.sh 3.12 || tools/python.sh 3.13); $$python tools/stage.py $(STAGE) >/dev/null
 
 env:
-	@tools/venv.sh $(VENV) $(PYTHONS) meta/ee-requirements.txt tools/requirements/{ansible,tests,lint}.txt
+	@tools/venv.sh $(VENV) $(PYTHONS) meta/ee-requirements.txt tools/requirements/{ansible,tests,lint,browser}.txt
 	@link=$(CACHE)/collections/ansible_collections/holdfast/restic_r2; \
 	    [[ -e $$link ]] || { mkdir -p $${link%/*} && ln -sT ../../../.. $$link 2>/dev/null; } || [[ -e $$link ]]
 
@@ -182,6 +185,14 @@ rest-server: env
 wrangler:
 	@tools/system.sh npm=npm && tools/get_wrangler.sh >/dev/null \
 	    || echo "SKIPPED: the stand-in is not tested with wrangler, Cloudflare's CLI, for want of npm." >&2
+
+# What looks at the page: Debian's browser, and axe-core from npm.
+chromium:
+	@tools/system.sh chromium=chromium || echo "SKIPPED: the page is not tested in a browser, for want of Chromium." >&2
+
+axe:
+	@tools/system.sh npm=npm && tools/get_axe.sh >/dev/null \
+	    || echo "SKIPPED: nothing looks whether everybody can use the page, for want of npm." >&2
 
 shellcheck:
 	@tools/system.sh shellcheck=shellcheck

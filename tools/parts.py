@@ -69,6 +69,7 @@ PARTS = (
     Part("kill-matrix", cores=0.5, sampled=True),
     Part("awx", cores=0.75, sampled=True),
     Part("demo", cores=0.75),
+    Part("browser", cores=1),
     Part("attacks", cores=0.5),
 )
 

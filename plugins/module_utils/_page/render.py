@@ -80,9 +80,14 @@ def _environment(templates: Mapping[str, str]) -> Any:
     )
     environment.filters.update(
         clock=figures.clock, size=figures.size, duration=figures.duration, counted=figures.counted,
-        cut=lambda name: shown(name, NAME),
+        cut=lambda name: shown(name, NAME), parted=_parted,
     )  # fmt: skip
     return environment
+
+
+def _parted(name: str) -> Any:
+    """A name that a line may break behind each dot of."""
+    return jinja2.utils.markupsafe.Markup(".<wbr>").join(shown(name, NAME).split("."))
 
 
 def _numbers(path: Callable[..., str]) -> Callable[..., Any]:
@@ -141,6 +146,7 @@ def totals(fleet: Fleet) -> dict[str, Any]:
     known = [host.bytes for host in fleet.hosts if host.bytes is not None]
     return {
         "windows": len(windows),
+        "windows_of": len({host.name for _window, host in windows}),
         "seconds": sum(seconds for seconds, _name in timed),
         "untimed": len(windows) - len(timed),
         "longest": longest[0],
