@@ -178,6 +178,20 @@ jobs:
       description: How many bytes of files the newest claims to hold. V(null) where restic before 0.17 made it.
       type: int
       sample: 1048576
+    oldest:
+      description: When the oldest of them was uploaded. V(null) when there is none.
+      type: str
+      sample: '2026-08-30T03:10:00Z'
+    days:
+      description: On how many days the snapshots were uploaded.
+      type: int
+      sample: 22
+    calendar:
+      description:
+        - These days in hexadecimal digits. The bit of value 2^N is set when a snapshot was uploaded N days ago, for the last 400
+          days.
+      type: str
+      sample: 8040201f
 retired:
   description:
     - Histories that belong to none of O(jobs), the newest first, at most 50. The jobs of these were removed or renamed, or the

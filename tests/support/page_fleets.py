@@ -124,7 +124,7 @@ def sick() -> Fleet:
         replace(well("git1", 8), findings=(noted,), maintained=ago(days=50)),
         Host("gone1", "backup-gone1", (Job("system", 26),), unreadable="The state of backup-gone1 cannot be read."),
         well("web2", 9),
-        well("web3", 10),
+        well("web3.example.com", 10),
     )
 
 

@@ -146,6 +146,16 @@ def test_what_verify_and_maintenance_tell_is_on_the_page(journal: RunJournal, tm
     assert "the host&#39;s own keys" in text and "unlocked for 2.2 s" in text
 
 
+def test_days_with_snapshots_are_on_the_time_line_of_a_host(journal: RunJournal, tmp_path: Path) -> None:
+    job = jobs(oldest=figure(days=9), days=4, calendar=f"{0b1000100101:x}", max_age=None)
+    journal.append([entry("verify", jobs=job, at=figure(hours=1))], NOW - timedelta(hours=1))
+    host = write_report(wanted(journal, tmp_path / "page"), now=NOW).data["hosts"][0]
+    assert (host["jobs"][0]["days"], host["jobs"][0]["max_age"], host["state"]) == (4, None, PROTECTED)
+    text = (tmp_path / "page" / "hosts" / "web1.html").read_text(encoding="utf-8")
+    lane = re.search(r'preserveAspectRatio="none" aria-hidden="true"><path d="([^"]*)"', text)
+    assert lane and lane[1].count("M") == 4
+
+
 def test_a_host_of_the_inventory_that_nobody_has_heard_of_is_on_the_page_and_unknown(
     journal: RunJournal, tmp_path: Path
 ) -> None:

@@ -21,6 +21,8 @@ from .._restic.retention import Snapshot
 
 # How many histories of no job are told, and how many paths of each: a host could make up thousands.
 _MOST_RETIRED, _MOST_PATHS = 50, 5
+# How many days a calendar of snapshots goes back.
+_CALENDAR = 400
 
 
 @dataclass(frozen=True)
@@ -123,13 +125,25 @@ def of_no_job(
 def _told(own: list[Snapshot], stored: Mapping[str, datetime], now: datetime) -> dict[str, Any]:
     """Figures of snapshots. The size is what the newest claims to hold, and restic before 0.17 claims none."""
     if not own:
-        return {"snapshots": 0, "newest": None, "age_hours": None, "bytes": None}
+        return {
+            "snapshots": 0,
+            "newest": None,
+            "age_hours": None,
+            "bytes": None,
+            "oldest": None,
+            "days": 0,
+            "calendar": "",
+        }
     newest = max(own, key=lambda one: (stored[one["id"]], one["id"]))
     size = (newest.get("summary") or {}).get("total_bytes_processed")
     moment = stored[newest["id"]]
+    days = {max(0, (now.date() - stored[one["id"]].date()).days) for one in own}
     return {
         "snapshots": len(own),
         "newest": format_date(moment.replace(microsecond=0)),
         "age_hours": hours_since(moment, now),
         "bytes": size if isinstance(size, int) else None,
+        "oldest": format_date(min(stored[one["id"]] for one in own).replace(microsecond=0)),
+        "days": len(days),
+        "calendar": f"{sum(1 << day for day in days if day < _CALENDAR):x}",
     }

@@ -9,6 +9,7 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Any, Optional
 
@@ -88,8 +89,8 @@ def _host(host: Host, fleet: Fleet) -> dict[str, Any]:
 
 def _job(job: Job) -> dict[str, Any]:
     return {
-        "name": job.name, "max_age": job.max_age, "newest": _time(job.newest), "oldest": _time(job.oldest),
-        "snapshots": job.snapshots, "days": job.days,
+        "name": job.name, "max_age": job.max_age if math.isfinite(job.max_age) else None, "newest": _time(job.newest),
+        "oldest": _time(job.oldest), "snapshots": job.snapshots, "days": job.days,
     }  # fmt: skip
 
 

@@ -11,8 +11,10 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Optional
 
 from .._common.dates import parse_date
@@ -24,6 +26,7 @@ _LOOKS = ("verify", "maintenance")
 _KEYS = {"host": "the host's own keys", "node": "the node's keys"}
 # What stands for all jobs where nothing is known of each of them.
 ALL = "all jobs"
+_CALENDAR = re.compile(r"[0-9a-f]{1,100}")
 
 
 def host_of(
@@ -76,15 +79,23 @@ def _jobs(wanted: Mapping[str, Any], known: Mapping[str, Any]) -> tuple[Job, ...
 
 
 def _job(name: str, known: Mapping[str, Any], age: float) -> Job:
-    return Job(
-        _text(name),
-        _number(known.get("max_age")) or age,
-        _time(known.get("newest")),
-        _time(known.get("oldest")),
-        _count(known.get("snapshots")),
-        _count(known.get("days")),
-        tuple(sorted(filter(None, map(_time, _list(known.get("stored")))))),
-    )
+    newest, oldest = _time(known.get("newest")), _time(known.get("oldest"))
+    # One that was looked at and has no limit may be as old as it likes.
+    limit = _number(known.get("max_age")) or (math.inf if known.get("newest") else age)
+    days = _days(known.get("calendar"), _time(known.get("at")))
+    # The times of the newest and of the oldest one are known, of others the days.
+    inside = {day for day in days if oldest and newest and oldest.date() < day.date() < newest.date()}
+    stored = tuple(sorted({*inside, *(at for at in (oldest, newest) if at)}))
+    return Job(_text(name), limit, newest, oldest, _count(known.get("snapshots")), _count(known.get("days")), stored)
+
+
+def _days(calendar: Any, at: Optional[datetime]) -> list[datetime]:
+    """Noon of each day on which a snapshot was stored."""
+    if at is None or not isinstance(calendar, str) or not _CALENDAR.fullmatch(calendar):
+        return []
+    bits = int(calendar, 16)
+    noon = at.replace(hour=12, minute=0, second=0, microsecond=0)
+    return [noon - timedelta(days=number) for number in range(bits.bit_length()) if bits >> number & 1]
 
 
 def _window(one: Mapping[str, Any]) -> Window:

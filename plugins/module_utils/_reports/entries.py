@@ -25,6 +25,7 @@ RUNS = ("site", "maintenance", "verify", "check", "drill", "rotate", "unlock", "
 # The length of a name, of a sentence; and how many of a kind an entry holds.
 NAME, TEXT, MOST, MOST_JOBS = 120, 400, 30, 60
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
+_CALENDAR = re.compile(r"[0-9a-f]{1,100}")
 _RUN_ID = re.compile(r"[0-9a-f-]{8,36}")
 
 Entry = dict[str, Any]
@@ -57,6 +58,11 @@ def truth(value: Any) -> bool | None:
 
 def code(value: Any) -> str | None:
     return value if isinstance(value, str) and _CODE.fullmatch(value) else None
+
+
+def calendar(value: Any) -> str | None:
+    """Days with snapshots, as hexadecimal digits."""
+    return value if isinstance(value, str) and _CALENDAR.fullmatch(value) else None
 
 
 def listed(each: Clean, most: int = MOST) -> Clean:
@@ -98,6 +104,7 @@ _WINDOW: dict[str, Clean] = {
 _FINDING: dict[str, Clean] = {"code": code, "severity": code, "job": name, "evidence": text, "what_to_do": text}
 _JOB: dict[str, Clean] = {
     "name": name, "state": code, "newest": instant, "snapshots": number, "bytes": number, "text": text, "max_age": number,
+    "oldest": instant, "days": number, "calendar": calendar,
 }  # fmt: skip
 _DRILL: dict[str, Clean] = {
     "job": name, "snapshot": name, "result": code, "files": number, "bytes": number, "seconds": number, "text": text,
