@@ -80,8 +80,8 @@ def test_the_first_line_and_the_first_host_say_what_matters_most(browser: Browse
         first = page.locator(".fleet tbody:not(.group)").first
         assert first.get_by_role("link", name="web1", exact=True).is_visible()
         told = first.inner_text()
-        assert "In danger" in told and "look encrypted" in told
-        assert "The last snapshot from before it was stored on 25 Nov 2026, 03:04 UTC" in told
+        assert "In danger" in told and "looks encrypted" in told
+        assert "The last snapshot from before it was stored on 26 Nov 2026, 03:04 UTC" in told
         assert "1 window open now" in page.locator(".tiles").inner_text()
 
 
@@ -145,6 +145,12 @@ def test_on_paper_it_is_black_on_white(browser: Browser, folder_of: Folder) -> N
         assert colours == ["rgb(255, 255, 255)", "rgb(0, 0, 0)"]
         SHOTS.mkdir(parents=True, exist_ok=True)
         assert page.pdf(path=SHOTS / "sick.pdf", prefer_css_page_size=True)[:5] == b"%PDF-"
+
+
+def test_the_picture_of_the_readme(browser: Browser, folder_of: Folder) -> None:
+    with opened(browser, folder_of("attacked") / "index.html", viewport={"width": 1320, "height": 800}) as page:
+        assert page.get_by_role("heading", level=1).inner_text() == "3 of 4 hosts are protected"
+        shoot(page, "attacked", whole=False)
 
 
 def test_a_thousand_hosts(browser: Browser, folder_of: Folder) -> None:

@@ -95,18 +95,31 @@ def healthy() -> Fleet:
     return fleet(*(well(name, number) for number, name in enumerate(("db1", "mail1", "web1", "web2"))))
 
 
-def sick() -> Fleet:
-    """One host for each thing that can be wrong, and two that are well."""
-    attacked = replace(
-        well("web1", 1),
+def victim(name: str, number: int, jobs: tuple[Job, ...] = ()) -> Host:
+    """A host whose files are being encrypted."""
+    seen = "In the newest snapshot, 97 % of the files were replaced by content that looks encrypted, and 412 have new names."
+    return replace(
+        well(name, number, jobs),
         signals=(
-            Signal(
-                "looks_encrypted", ago(hours=30), "97 % of the files that changed look encrypted, and 412 were renamed.",
-                "system", "8c1d2f03", ago(hours=54), "51b7a90e",
-            ),
+            Signal("looks_encrypted", ago(hours=6), seen, "job system", "8c1d2f03", ago(hours=30), "51b7a90e"),
         ),
         holds=(Hold("looks encrypted", ago(days=-60), "all snapshots up to 51b7a90e", 61),),
     )  # fmt: skip
+
+
+def attacked() -> Fleet:
+    """A small fleet on the day of an attack; the picture of the README."""
+    return fleet(
+        victim("web1", 1, (job("system", 6),)),
+        well("db1", 2, (job("system", 4), job("postgresql", 3, 45))),
+        well("mail1", 3, (job("system", 5),)),
+        well("web2", 4, (job("system", 7),)),
+    )
+
+
+def sick() -> Fleet:
+    """One host for each thing that can be wrong, and two that are well."""
+    attacked = victim("web1", 1)
     opened = Window(ago(hours=2), None, None, ("data/", "index/"), "by hand: broken index", "", ago(hours=1))
     noted = Problem(
         ATTENTION, "3 objects below data/ are no pack of any index.", "They harm nothing; look again later.", "orphans"

@@ -189,6 +189,14 @@ def test_a_job_of_the_inventory_of_which_no_snapshot_is_known_is_in_danger(journ
         (entry("verify", jobs=jobs(), findings=[{"code": "x", "severity": "new", "evidence": "Bad."}]), DANGER, "Bad."),
         (entry("verify", jobs=jobs(), signals=[{"code": "x", "evidence": "Encrypted."}]), DANGER, "Encrypted."),
         (
+            entry(
+                "verify", jobs=jobs(), signals=[{"code": "not_looked_at", "evidence": "Too large."}],
+                findings=[{"code": "not_looked_at", "severity": "warn", "evidence": "Too large."}],
+            ),
+            ATTENTION,
+            "Too large.",
+        ),
+        (
             entry("verify", jobs=jobs(), open={"parts": ["data/"], "lease": figure(hours=1), "state": "overdue"}),
             DANGER,
             "The lease ended",
@@ -212,8 +220,39 @@ def test_what_is_not_well_is_told(
     assert said in " ".join(problem["text"] for problem in host["problems"])
 
 
+def test_an_attack_is_told_with_the_last_snapshot_from_before_it(journal: RunJournal, tmp_path: Path) -> None:
+    signal = {
+        "code": "looks_encrypted", "evidence": "All of it.", "job": "job system", "stored": figure(hours=4), "snapshot": "a" * 64,
+        "last_good": "b" * 64, "last_good_stored": figure(hours=30),
+    }  # fmt: skip
+    journal.append([entry("verify", jobs=jobs(), signals=[signal])], NOW - timedelta(hours=1))
+    host = write_report(wanted(journal, tmp_path / "page"), now=NOW).data["hosts"][0]
+    assert host["signals"][0]["last_good"] == figure(hours=30)
+    problem = host["problems"][0]
+    assert (
+        "The last snapshot from before it was stored on 26 Nov 2026, 03:04"
+        in problem["text"]
+    )
+    assert "holdfast_restore_snapshot=bbbbbbbb." in problem["what_to_do"]
+    assert "When it was last safe" in (tmp_path / "page" / "hosts" / "web1.html").read_text(encoding="utf-8")
+
+
 def test_a_state_of_another_form_is_not_known_and_breaks_nothing() -> None:
-    odd: list[Any] = [None, 1, "x", [], {}, [1], {"a": 1}, "2026-13-45T00:00:00Z", True]
+    odd: list[Any] = [
+        None,
+        1,
+        "x",
+        [],
+        {},
+        [1],
+        ["x"],
+        [["x", "y"]],
+        [{}],
+        {"a": 1},
+        {"a": {}},
+        "2026-13-45T00:00:00Z",
+        True,
+    ]
     names = (
         "last",
         "locks",

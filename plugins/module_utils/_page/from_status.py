@@ -26,6 +26,7 @@ _LOOKS = ("verify", "maintenance")
 _KEYS = {"host": "the host's own keys", "node": "the node's keys"}
 # What stands for all jobs where nothing is known of each of them.
 ALL = "all jobs"
+_NO_SIGN = ("not_looked_at", "signals_damaged", "signals_not_weighed")
 _CALENDAR = re.compile(r"[0-9a-f]{1,100}")
 
 
@@ -44,7 +45,7 @@ def host_of(
         return Host(_text(wanted["name"]), _text(repository), _jobs(wanted, {}))
     last, locks = _mapping(known.get("last")), _mapping(known.get("locks"))
     maintained = _time(_mapping(last.get("maintenance")).get("ok_at"))
-    windows = tuple(_window(one) for one in reversed(_list(known.get("windows"))))
+    windows = tuple(_window(one) for one in reversed(_objects(known.get("windows"))))
     return Host(
         _text(wanted["name"]),
         _text(repository),
@@ -59,11 +60,11 @@ def host_of(
         unlocked=_unlocked(known, maintained),
         read_from=_time(_mapping(known.get("read")).get("through")),
         drill=_drill(known),
-        holds=tuple(map(_hold, _list(known.get("holds")))),
-        signals=tuple(map(_signal, _list(known.get("signals")))),
+        holds=tuple(map(_hold, _objects(known.get("holds")))),
+        signals=tuple(map(_signal, _signals(known))),
         bytes=_number(known.get("bytes")),
         sizes=_sizes(known.get("sizes")),
-        findings=(*_findings(known), *_failures(last, _list(known.get("findings")))),
+        findings=(*_findings(known), *_failures(last, _objects(known.get("findings")))),
         events=tuple(_event(line) for line in reversed(list(lines))),
     )
 
@@ -103,7 +104,7 @@ def _window(one: Mapping[str, Any]) -> Window:
         _time(one.get("opened") or one.get("since")),
         _time(one.get("closed")),
         _number(one.get("seconds")),
-        tuple(map(_text, _list(one.get("parts")))),
+        tuple(map(_text, _texts(one.get("parts")))),
         _text(one.get("reason")),
         _text(one.get("ended_by")),
         _time(one.get("lease")),
@@ -116,7 +117,7 @@ def _unlocked(known: Mapping[str, Any], maintained: Optional[datetime]) -> Optio
         return None
     own = [
         one
-        for one in _list(known.get("windows"))
+        for one in _objects(known.get("windows"))
         if one.get("run") == "maintenance" and _time(one.get("at")) == maintained
     ]
     seconds = [_number(one.get("seconds")) for one in own]
@@ -136,10 +137,15 @@ def _drill(known: Mapping[str, Any]) -> Optional[Drill]:
     return max(drills, key=lambda drill: (not drill.well, drill.at), default=None)
 
 
+def _signals(known: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Signs of an attack; that something could not be looked at is a finding, and no sign."""
+    return [one for one in _objects(known.get("signals")) if one.get("code") not in _NO_SIGN]
+
+
 def _signal(one: Mapping[str, Any]) -> Signal:
     return Signal(
-        _text(one.get("code")), _time(one.get("since")), _text(one.get("evidence")), _text(one.get("job")),
-        _text(one.get("snapshot"))[:8], _time(one.get("last_good")), _text(one.get("last_good_id"))[:8],
+        _text(one.get("code")), _time(one.get("stored")), _text(one.get("evidence")), _text(one.get("job")),
+        _text(one.get("snapshot"))[:8], _time(one.get("last_good_stored")), _text(one.get("last_good"))[:8],
     )  # fmt: skip
 
 
@@ -149,14 +155,14 @@ def _hold(one: Mapping[str, Any]) -> Hold:
 
 def _findings(known: Mapping[str, Any]) -> list[Problem]:
     """What was found, but for what is told of jobs, signals and windows from their own figures."""
-    signals = {one.get("code") for one in _list(known.get("signals"))}
+    signals = {one.get("code") for one in _signals(known)}
     jobs = bool(_mapping(known.get("jobs")))
     return [
         Problem(
             DANGER if one.get("severity") != "warn" else ATTENTION, _text(one.get("evidence")) or _text(one.get("code")),
             _text(one.get("what_to_do")), _text(one.get("code")), _text(one.get("job")),
         )
-        for one in _list(known.get("findings"))
+        for one in _objects(known.get("findings"))
         if one.get("code") not in signals and not (one.get("code") == "stale" and jobs)
     ]  # fmt: skip
 
@@ -214,6 +220,9 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _list(value: Any) -> list[Any]:
-    """The objects of a list, or its texts."""
-    return [one for one in value if isinstance(one, (Mapping, str))] if isinstance(value, list) else []
+def _objects(value: Any) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def _texts(value: Any) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []

@@ -91,7 +91,7 @@ def _open(window: Window, now: datetime) -> Problem:
 
 
 def _signal(signal: Signal) -> Problem:
-    since = f" Since {clock(signal.since)}." if signal.since else ""
+    since = f" It was first seen in what was stored on {clock(signal.since)}." if signal.since else ""
     good = ""
     if signal.last_good:
         good = f" The last snapshot from before it was stored on {clock(signal.last_good)}."

@@ -109,7 +109,10 @@ _JOB: dict[str, Clean] = {
 _DRILL: dict[str, Clean] = {
     "job": name, "snapshot": name, "result": code, "files": number, "bytes": number, "seconds": number, "text": text,
 }  # fmt: skip
-_SIGNAL: dict[str, Clean] = {"code": code, "job": name, "snapshot": name, "since": instant, "evidence": text}
+_SIGNAL: dict[str, Clean] = {
+    "id": name, "code": code, "job": name, "snapshot": name, "stored": instant, "last_good": name, "last_good_stored": instant,
+    "evidence": text,
+}  # fmt: skip
 _HOLD: dict[str, Clean] = {"name": name, "until": instant, "reason": text, "snapshots": number}
 _FIELDS: dict[str, Clean] = {
     "at": instant,
