@@ -100,4 +100,4 @@ def test_the_readme_of_a_role_has_an_example_with_it(role: str) -> None:
     used = [one for play in plays(role) for one in play.get("roles", ())]
     assert f"holdfast.restic_r2.{role}" in used
     text = (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 120 and "\n## Example\n" in text
+    assert "\n## Example\n" in text

@@ -31,7 +31,7 @@ from .._common.signals import Interrupted, signals_raise
 from .._locks.store import cloudflare_client
 from .._r2.s3 import S3, endpoint
 from .._restic.answers import WRONG_PASSWORD
-from .._restic.cli import Restic, ResticError
+from .._restic.cli import MAINTENANCE_MINIMUM, Restic, ResticError
 from .._restic.view import View
 from .._restic.view_server import serve
 from .._tokens.key_file import refuse_frozen
@@ -42,8 +42,6 @@ from .init import SHORTEST_PASSWORD, RepositoryError
 from .remove_objects import WINDOW_FIELDS, Removal
 
 PRESENT, ONLY = "present", "only"
-# The first that reads a view through a unix socket and refuses nothing of what is done here, as for maintenance.
-MINIMUM = (0, 19, 0)
 # A pipe takes so much at once, and no password is longer.
 _LONGEST_PASSWORD = 1024
 # How long restic may take to add a key: a handful of requests, and three key derivations.
@@ -124,7 +122,7 @@ class RepositoryKeys:
 
     def present(self, password: str) -> None:
         """Have a key that this password opens, in the repository and in the record."""
-        self.auditor.restic.require(MINIMUM, "A new password")
+        self.auditor.restic.require(MAINTENANCE_MINIMUM, "A new password")
         _refuse_password(password, self.auditor.name)
         found = self.auditor.listed()
         self._before = self._after = list(self.record.keys)
@@ -200,7 +198,7 @@ class RepositoryKeys:
 
     def only(self, password: str) -> None:
         """Have no recorded key but the one that this password opens."""
-        self.auditor.restic.require(MINIMUM, "Removing a key")
+        self.auditor.restic.require(MAINTENANCE_MINIMUM, "Removing a key")
         found = self.auditor.look(probe=True)
         self.auditor.identified(found)
         kept = self._opened_by(found, self.record.keys, password)
