@@ -82,7 +82,7 @@ types: env  ## mypy; and every file of tests can be imported
 unit: env restic  ## unit tests
 	@$(PYTEST) -q --numprocesses 4 tests/unit
 
-integration: env restic rest-server wrangler  ## integration tests: the real restic, Ansible and the stand-in
+integration: env restic rest-server wrangler prometheus  ## integration tests: the real restic, Ansible and the stand-in
 	@$(PYTEST) --durations 20 --numprocesses 5 --dist loadgroup tests/integration
 
 .PHONY: attacks kill-matrix fault-matrix model
@@ -149,7 +149,7 @@ importer: env-importer build  ## galaxy-importer on the built collection
 
 # --- Pieces ---------------------------------------------------------------------------------------------------------
 
-.PHONY: build stage env env-oldest env-next env-importer restic rest-server wrangler chromium axe shellcheck clean
+.PHONY: build stage env env-oldest env-next env-importer restic rest-server wrangler prometheus chromium axe shellcheck clean
 build: env stage  ## build the collection into .cache/dist
 	@rm -rf $(DIST) && ansible-galaxy collection build --force --output-path $(DIST) $(COPY)
 
@@ -193,6 +193,11 @@ chromium:
 axe:
 	@tools/system.sh npm=npm && tools/get_axe.sh >/dev/null \
 	    || echo "SKIPPED: nothing looks whether everybody can use the page, for want of npm." >&2
+
+# Debian's, for the tests of metrics and alert rules; those alone go without it.
+prometheus:
+	@tools/get_prometheus.sh >/dev/null \
+	    || echo "SKIPPED: metrics and alert rules are not tested with Prometheus, for want of Debian's package." >&2
 
 shellcheck:
 	@tools/system.sh shellcheck=shellcheck

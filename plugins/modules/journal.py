@@ -42,6 +42,11 @@ options:
     type: list
     elements: dict
     default: []
+  metrics_file:
+    description:
+      - A file that gets the state as metrics for Prometheus, in one step, readable for everybody. Its folder has to be there. The
+        textfile collector of node_exporter reads files whose names end in C(.prom).
+    type: path
 seealso:
   - module: holdfast.restic_r2.journal_info
 """
@@ -76,6 +81,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._reports.entries import cleaned
 from ..module_utils._reports.journal import RunJournal
+from ..module_utils._reports.metrics import write_metrics
 
 
 def main() -> None:
@@ -83,6 +89,7 @@ def main() -> None:
         argument_spec={
             "record_dir": {"type": "path", "required": True},
             "entries": {"type": "list", "elements": "dict", "default": []},
+            "metrics_file": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -93,6 +100,8 @@ def main() -> None:
                 cleaned(entry)
             module.exit_json(changed=bool(entries))
         state = RunJournal(module.params["record_dir"]).append(entries)
+        if module.params["metrics_file"]:
+            write_metrics(module.params["metrics_file"], state)
     except (HoldfastError, ValueError) as error:
         module.fail_json(msg=str(error))
     end = state["journal"]

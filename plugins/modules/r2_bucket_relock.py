@@ -70,6 +70,15 @@ options:
       - The default outlasts the five minutes for which Cloudflare refuses every call after too many of them.
     type: int
     default: 900
+  record_dir:
+    description:
+      - A folder in which the guard keeps its journal, see M(holdfast.restic_r2.journal). It gets a line for each window that was
+        closed and each problem, and one a day when there is none; C(status.json) has the time of every look.
+    type: path
+  metrics_file:
+    description:
+      - A file that gets the state in O(record_dir) as metrics for Prometheus, see M(holdfast.restic_r2.journal).
+    type: path
 seealso:
   - module: holdfast.restic_r2.r2_bucket_lock_info
   - module: holdfast.restic_r2.restic_prune
@@ -187,6 +196,11 @@ not_looked_at:
   returned: always, once the buckets are known
   type: dict
   sample: {}
+time:
+  description: When this was seen, by the clock of Cloudflare's API. V(null) when it was not told.
+  returned: always, once the buckets are known
+  type: str
+  sample: '2026-11-23T08:22:00Z'
 closed:
   description:
     - How many windows were closed, or in check mode would be.
@@ -195,6 +209,7 @@ closed:
   sample: 0
 """
 
+import uuid
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -205,7 +220,10 @@ from ..module_utils._common.redaction import hider
 from ..module_utils._common.untrusted import shown_all
 from ..module_utils._locks.change import mutex_factory
 from ..module_utils._locks.rules import normalise
-from ..module_utils._locks.store import cloudflare_client
+from ..module_utils._locks.store import LockStore, cloudflare_client, time_told
+from ..module_utils._reports.guard_entries import guard_entries
+from ..module_utils._reports.journal import RunJournal
+from ..module_utils._reports.metrics import write_metrics
 from ..module_utils._windows.guard import BucketResult, relock_all, sentence
 
 KNOWN = ("default", "eu", "fedramp", "us")
@@ -230,8 +248,9 @@ def guarded(module: AnsibleModule) -> tuple[list[BucketResult], dict[str, Any]]:
     everywhere = not params["jurisdictions"] and params["buckets"] is None
     names += [name for name in KNOWN if everywhere and name not in names]
     unseen: dict[str, str] = {}
+    clients: list[LockStore] = [cloudflare_client(dict(params, jurisdiction=name)) for name in names]
     results = relock_all(
-        [cloudflare_client(dict(params, jurisdiction=name)) for name in names],
+        clients,
         params["buckets"],
         mutex_factory(params, hider(module)),
         force=params["force"],
@@ -240,7 +259,21 @@ def guarded(module: AnsibleModule) -> tuple[list[BucketResult], dict[str, Any]]:
         unseen=unseen if everywhere else None,
     )
     looked_at = [name for name in names if name not in unseen]
-    return results, {"looked_at": looked_at, "not_looked_at": shown_all(unseen)}
+    return results, {"looked_at": looked_at, "not_looked_at": shown_all(unseen), "time": time_told(clients[0])}
+
+
+def written_down(module: AnsibleModule, entries: list[dict[str, Any]]) -> str:
+    """Write the journal and the metrics where they are wanted; why that failed, in a sentence."""
+    folder, metrics_file = module.params["record_dir"], module.params["metrics_file"]
+    if not folder or module.check_mode:
+        return ""
+    try:
+        state = RunJournal(folder).append(entries)
+        if metrics_file:
+            write_metrics(metrics_file, state)
+    except HoldfastError as error:
+        return f"The guard has done its work, but it is not written down: {error}"
+    return ""
 
 
 def main() -> None:
@@ -253,14 +286,18 @@ def main() -> None:
             force={"type": "bool", "default": False},
             fail_when_closed={"type": "bool", "default": False},
             timeout={"type": "int", "default": 900},
+            record_dir={"type": "path"},
+            metrics_file={"type": "path"},
         ),
         mutually_exclusive=[("buckets", "jurisdictions")],
+        required_by={"metrics_file": "record_dir"},
         supports_check_mode=True,
     )
     try:
         results, places = guarded(module)
     except HoldfastError as error:
-        module.fail_json(msg=str(error), **error.details)
+        unwritten = written_down(module, guard_entries([], str(error)))
+        module.fail_json(msg=f"{error} {unwritten}".strip(), **error.details)
     for result in results:
         if result.alone:
             module.warn(f"Bucket {result.bucket} was written without the mutex: {result.alone}")
@@ -269,8 +306,10 @@ def main() -> None:
     if returned["changed"] and module.params["fail_when_closed"]:
         acted = [result for result in results if (result.closed or result.fences) and not result.problems]
         message = " ".join([result.line for result in acted] + [message])
+    unwritten = written_down(module, guard_entries(returned["buckets"], id=str(uuid.uuid4()), at=returned["time"]))
+    message = f"{message} {unwritten}".strip()
     if message:
-        module.fail_json(msg=message.strip(), **returned)
+        module.fail_json(msg=message, **returned)
     module.exit_json(**returned)
 
 

@@ -25,7 +25,7 @@ Entry = dict[str, Any]
 Call = dict[str, Any]
 # The variable of each host that holds its repository, and node and folder of its journal.
 _NOTES = "__repository_place"
-_PLACE = ("node", "node_python", "record_dir")
+_PLACE = ("node", "node_python", "record_dir", "metrics_file")
 
 
 def journal_calls(
@@ -46,7 +46,7 @@ def journal_calls(
         noted = hostvars[host].get(_NOTES) or {}
         if not noted.get("record_dir"):
             continue
-        place = {name: str(noted[name]) for name in _PLACE}
+        place = {name: str(noted.get(name) or "") for name in _PLACE}
         call = calls.setdefault(tuple(place.values()), {**place, "check": False, "entries": []})
         call["check"] = call["check"] or bool(noted.get("check_journal"))
         if write:

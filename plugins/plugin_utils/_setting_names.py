@@ -19,7 +19,7 @@ NAMES = (
     "holdfast_limit_download",
     "holdfast_list_most",
     "holdfast_location_hint",
-    "holdfast_longest_backup", "holdfast_maintenance", "holdfast_manage_tokens", "holdfast_max_age",
+    "holdfast_longest_backup", "holdfast_maintenance", "holdfast_manage_tokens", "holdfast_max_age", "holdfast_metrics_file",
     "holdfast_max_fail_percentage", "holdfast_new_password", "holdfast_no_proxy", "holdfast_node", "holdfast_node_python",
     "holdfast_orphan_buckets", "holdfast_parent_access_key_id", "holdfast_parent_secret_access_key", "holdfast_password",
     "holdfast_password_step", "holdfast_prefix", "holdfast_probe_wait", "holdfast_protected_snapshots",

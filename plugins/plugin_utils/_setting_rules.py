@@ -25,6 +25,7 @@ from ..module_utils._restic.jobs import TAG
 from ..module_utils._restic.retention import COUNTED, parse_duration
 from ..module_utils._restic.retention_plan import hold_from, protected_from
 from ._calendar import is_event, nearest
+from ._report_rules import metrics_file
 
 # systemd.time(7). "M" is a month, "m" a minute.
 UNITS = (
@@ -365,8 +366,9 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(length_to_keep, "repository_retired_keep"),
     **_of(snapshot_id, "repository_protected_snapshots"),
     **_of(days, "repository_read_within"),
+    **_of(metrics_file, "repository_metrics_file", "guard_metrics_file"),
     **_of(folder_of_node, "repository_record_dir", "repository_cache_dir", "repository_scratch_dir", "report_dir",
-          "report_record_dir"),
+          "report_record_dir", "guard_record_dir"),
     **_of(file_mode, "report_mode"),
     **_of(between(0), "report_price"),
     **_of(between(1), "report_silence"),

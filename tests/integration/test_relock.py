@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules im
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import open_window
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.journal import RunJournal
 
 from tests.stand_in.client import StandIn
 from tests.support.running import Ansible
@@ -297,3 +299,30 @@ def test_wrong_token_is_one_sentence(guard: Guard) -> None:
     result = guard(api_token="not-the-token")
     assert result["failed"] is True and "API token" in result["msg"]
     assert "Traceback" not in result["msg"] and "not-the-token" not in str(result["msg"])
+
+
+def test_the_guard_writes_down_what_it_closed(
+    guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks, tmp_path: Path
+) -> None:
+    make_bucket(cloudflare, "backup-one", "")
+    open_for(cloudflare, "backup-one", "", -1)
+    kept = {"record_dir": str(tmp_path / "guard"), "metrics_file": str(tmp_path / "guard.prom")}
+    result = guard(**kept)
+    assert "failed" not in result, result
+    journal = RunJournal(kept["record_dir"])
+    state = journal.state() or {}
+    (window,) = state["repositories"]["backup-one"]["windows"]
+    assert (sorted(window["parts"]), window["ended_by"]) == (["data", "index"], "the guard")
+    assert state["runs"]["guard"]["at"] == result["time"] and journal.check().lines == 1
+
+    # Nothing is open any more: one more look, and no more lines than that of its end.
+    for _look in range(2):
+        assert guard(**kept)["changed"] is False
+    assert journal.check().lines == 1 and "holdfast_run_last_success" in (tmp_path / "guard.prom").read_text()
+
+    # The locks come first, and what could not be written is told.
+    open_for(cloudflare, "backup-one", "", -1)
+    failed = guard(record_dir=str(tmp_path / "guard.prom"))
+    assert failed["failed"] and "has done its work, but it is not written down" in failed["msg"]
+    assert all(rule["enabled"] for rule in cloudflare.lock_rules("backup-one") if rule["id"].startswith("holdfast/"))
+    assert stand_in.rules("backup-one")

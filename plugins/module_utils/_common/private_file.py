@@ -64,14 +64,20 @@ def _check(path: str, found: os.stat_result) -> None:
 
 def write_private(path: str, content: bytes) -> None:
     """Replace a file in one step; only its owner can read it, and its folder when it has to be made. Raises OSError."""
+    make_private(os.path.dirname(path))
+    write_at_once(path, content)
+
+
+def write_at_once(path: str, content: bytes, mode: int = 0o600) -> None:
+    """Replace a file in one step, or make it. Raises OSError."""
     parent = os.path.dirname(path)
-    make_private(parent)
     descriptor, temporary = tempfile.mkstemp(dir=parent, prefix=".", suffix=".part")  # mode 0600
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
             stream.flush()
-            os.fsync(stream.fileno())
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

@@ -1,0 +1,21 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the values of settings for metrics and messages look like; see _setting_rules.py. Pure.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+from ..module_utils._common.untrusted import shown
+
+
+def metrics_file(text: str) -> None:
+    """A file that node_exporter reads, and that is the same wherever Ansible is run."""
+    told = repr(shown(text, 80))
+    if text and not text.startswith(("/", "~")):
+        raise ValueError(f"is {told}, which is another file wherever this is run: write it from / on")
+    if text and not text.endswith(".prom"):
+        raise ValueError(f"is {told}, and node_exporter reads no other files than *.prom: write {shown(text, 80)}.prom")
