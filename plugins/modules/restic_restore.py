@@ -46,8 +46,9 @@ options:
   jobs:
     description:
       - With V(latest), the newest snapshot of each of these jobs of the role P(holdfast.restic_r2.backup#role), over one
-        another, the newest last. A snapshot is that of the job whose O(jobs[].paths) it has, no more and no fewer.
-      - With an empty list, all snapshots must be of the same paths, or nothing is restored.
+        another, the newest last. A snapshot is that of the job in its tag, which is C(job:) and the name; one without such a
+        tag is that of the job whose O(jobs[].paths) it has, no more and no fewer.
+      - With an empty list, all snapshots must be of the same job or paths, or nothing is restored.
       - When not set, V(latest) is the newest of all snapshots that fit, of any job.
     type: list
     elements: dict

@@ -70,12 +70,7 @@ EXAMPLES = r"""
     bucket: backup-web1
     password: "{{ holdfast_password }}"
     record_dir: /var/lib/holdfast
-    jobs:
-      - name: system
-        paths: [/etc, /home]
-      - name: postgresql
-        paths: [/postgresql]
-        max_age: 4
+    jobs: "{{ backup_jobs | holdfast.restic_r2.jobs_to_judge }}"
   register: web1
   failed_when: web1 is failed or web1.findings | length > 0
 """

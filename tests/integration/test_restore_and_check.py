@@ -280,7 +280,11 @@ def test_examples(stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_pat
     bed = Bed(stand_in, ansible, restic_path, tmp_path, bucket="backup-web1")
     Bed(stand_in, ansible, restic_path, tmp_path, bucket="backup-shared")
     options = {"restic_path": restic_path, "cache_dir": str(tmp_path / "cache")}
-    variables = {"holdfast_password": PASSWORD, "holdfast_record_dir": str(tmp_path / "records")}
+    variables: dict[str, Any] = {
+        "holdfast_password": PASSWORD,
+        "holdfast_record_dir": str(tmp_path / "records"),
+        "backup_jobs": [{"name": "files", "paths": [str(tmp_path / "files")], "max_age": 4}],
+    }
 
     def run(module: str, **more: Any) -> None:
         ended = run_examples(ansible, stand_in, module, options={**options, **more}, variables=variables)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.restore import RestoreError, newest_of_each
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.jobs import (
     Group,
     Jobs,
@@ -99,6 +100,27 @@ def test_every_name_that_a_job_can_have_comes_back_from_its_tag(name: str) -> No
         return
     assert named_by(snapshot(tag_of(name))) == name
     assert Jobs([{"name": name, "paths": ["/"]}]).of(snapshot(tag_of(name))) == name
+
+
+def test_a_job_is_restored_by_its_tag_and_by_its_paths_where_it_has_none() -> None:
+    def made(name: str, day: int, *tags: str, **more: Any) -> dict[str, Any]:
+        return {**snapshot(*tags, **more), "id": name, "time": f"2026-07-{day:02d}T03:00:00Z"}
+
+    found = [
+        made("before", 1),
+        made("dump", 1, "job:postgresql", paths=("/old.sql",)),
+        made("tagged", 2, "job:system", paths=("/etc",)),
+        made("two jobs", 3, "job:system", "job:postgresql"),
+        made("gone", 4, "job:gone"),
+    ]
+    known = [{"name": "system", "paths": ["/etc", "/home"]}, {"name": "postgresql", "paths": ["/all.sql"]}]
+    assert [one["id"] for one in newest_of_each(found, known, "r")] == ["tagged", "dump"]
+    assert [one["id"] for one in newest_of_each(found[:1], known[:1], "r")] == ["before"]
+    with pytest.raises(RestoreError, match=r"no snapshot of the job postgresql.* snapshots of: job system.$"):
+        newest_of_each(found[:1], known, "r")
+    with pytest.raises(RestoreError, match="There are snapshots of: /etc, /home; job gone; job postgresql; job system"):
+        newest_of_each(found, [], "r")
+    assert [one["id"] for one in newest_of_each(found[2:3], [], "r")] == ["tagged"]
 
 
 WORDS = st.sampled_from(

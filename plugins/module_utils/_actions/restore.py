@@ -22,9 +22,11 @@ from typing import IO, Any, Dict  # noqa: UP035
 
 from .._audit.listing import LONGEST_PATH, MOST_LEFT_OUT, Listing, ListingError, pattern
 from .._common.errors import HoldfastError
+from .._common.untrusted import shown
 from .._locks.rules import parse_date
 from .._restic.cli import Completed, Restic, stop
 from .._restic.confinement import Confined
+from .._restic.jobs import Jobs
 from .restore_target import Target, disarm, entries
 
 # The first that reports in JSON, has --dry-run, leaves equal files alone, and never writes through a link.
@@ -82,49 +84,43 @@ def choose(restic: Restic, selection: Selection) -> tuple[list[Snapshot], list[s
         raise RestoreError(f"Repository {name} has no snapshot that fits {' '.join([selection.snapshot, *chosen])}.")
     if any(parse_date(snapshot["time"]) is None for snapshot in found):
         raise RestoreError(f"A snapshot of repository {name} has a time that cannot be read.")
-    newest = {_paths(snapshot["paths"]): snapshot for snapshot in sorted(found, key=_age)}
     if not latest or selection.jobs is None:
         return [max(found, key=_age)], warnings
-    of_jobs, more = newest_of_each(newest, selection.jobs, name)
-    return sorted(of_jobs, key=_age), warnings + more
+    return sorted(newest_of_each(found, selection.jobs, name), key=_age), warnings
 
 
-def newest_of_each(
-    newest: Mapping[frozenset[str], Snapshot], jobs: Sequence[Mapping[str, Any]], name: str
-) -> tuple[list[Snapshot], list[str]]:
-    """The newest snapshot of each job, and sentences about those that belong to none.
+def newest_of_each(found: Iterable[Snapshot], jobs: Sequence[Mapping[str, Any]], name: str) -> list[Snapshot]:
+    """The newest snapshot of each job.
 
     Args:
-        newest: The newest snapshot of each set of paths.
-        jobs: Names and paths of jobs; without any, there must be one set of paths only.
+        found: The snapshots to choose among.
+        jobs: Names and paths of jobs; without any, all snapshots must be of one.
         name: The repository.
     """
-    there = "; ".join(sorted(", ".join(sorted(paths)) for paths in newest))
+    known = Jobs(jobs)
+    newest: dict[str, Snapshot] = {}
+    for snapshot in sorted(found, key=_age):
+        group = known.group(snapshot)
+        newest[f"job {group.job}" if group.job else ", ".join(group.paths)] = snapshot
+    there = "; ".join(shown(one) for one in sorted(newest))
     if not jobs and len(newest) > 1:
         raise RestoreError(
             f"Repository {name} has snapshots of several jobs, and which of them is meant is not known: name a snapshot by its "
             f"id, or paths (for the playbook holdfast_restore_snapshot, holdfast_restore_paths), or give the host its "
             f"backup_jobs. There are snapshots of: {there}."
         )
-    missing = [job["name"] for job in jobs if _paths(job["paths"]) not in newest]
+    missing = [one for one in known.names if f"job {one}" not in newest]
     if missing:
         raise RestoreError(
-            f"Repository {name} has no snapshot of the job {', '.join(missing)} with the paths that it has now: choose among "
-            f"the other jobs (for the playbook holdfast_restore_job), or name a snapshot by its id "
-            f"(holdfast_restore_snapshot). There are snapshots of: {there}."
+            f"Repository {name} has no snapshot of the job {', '.join(missing)}, neither with its tag nor, from before jobs had "
+            "tags, with the paths that it has now: choose among the other jobs (for the playbook holdfast_restore_job), or name "
+            f"a snapshot by its id (holdfast_restore_snapshot). There are snapshots of: {there}."
         )
-    if not jobs:
-        return list(newest.values()), []
-    paths_of_jobs = [_paths(job["paths"]) for job in jobs]
-    return [newest[paths] for paths in dict.fromkeys(paths_of_jobs)], []
+    return [newest[f"job {one}"] for one in dict.fromkeys(known.names)] if jobs else list(newest.values())
 
 
 def _age(snapshot: Snapshot) -> tuple[Any, str]:
     return parse_date(snapshot["time"]), snapshot["id"]
-
-
-def _paths(paths: Iterable[str]) -> frozenset[str]:
-    return frozenset(os.path.normpath(str(path)) for path in paths)
 
 
 @dataclass(frozen=True)
@@ -199,11 +195,11 @@ def _result(
     snapshots: list[Snapshot], target: Target, how: How, listings: list[Listing], warnings: list[str]
 ) -> dict[str, Any]:
     """The result of the module as far as it is known before the restore."""
-    shown = [{key: snapshot.get(key) for key in ("id", "time", "hostname", "paths")} for snapshot in snapshots]
+    told = [{key: snapshot.get(key) for key in ("id", "time", "hostname", "paths")} for snapshot in snapshots]
     return {
         "changed": True,
-        "snapshot": shown[-1],
-        "snapshots": shown,
+        "snapshot": told[-1],
+        "snapshots": told,
         "target": target.path,
         "verified": how.verify and not how.check_mode,
         "left_out": [item.as_dict() for listing in listings for item in listing.left_out],
