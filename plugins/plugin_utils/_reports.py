@@ -142,6 +142,36 @@ def report_of(variables: Mapping[str, Any]) -> Report:
     return dict(report) if isinstance(report, Mapping) and "done" in report else {"done": False, "text": NOTHING}
 
 
+def site_report(site: Mapping[str, Any], check_mode: bool = False) -> Report:
+    """One line about what site has provided for a host, from its settings."""
+    state = "removed from the host; its backups stay" if site["backup_state"] == "absent" else "ready"
+    jobs = ", ".join(str(job["name"]) for job in site.get("backup_jobs") or ()) or "none"
+    text = f"{'dry run' if check_mode else state}, bucket {site['repository_bucket']}, jobs {jobs}"
+    return {"bucket": site["repository_bucket"], "done": True, "text": shown(text, LINE_LIMIT)}
+
+
+def site_next(site: Mapping[str, Any], check_mode: bool = False) -> str:
+    """What to do after site; nothing where it has removed what there was."""
+    if check_mode:
+        return "Run site without --check."
+    if site["backup_state"] == "absent":
+        return ""
+    start = (
+        "Start the first backups on the hosts (systemctl start --no-block holdfast-backup@JOB), or wait for timers."
+        if site["backup_manage_systemd"]
+        else "Nothing starts the jobs by itself: have cron or the like run holdfast-restic --backup JOB."
+    )
+    return f"{start} After the first backup: ansible-playbook holdfast.restic_r2.verify"
+
+
+def relock_report(relocked: Mapping[str, Any]) -> list[str]:
+    """Where the guard has looked, and what it has found in each bucket."""
+    buckets = relocked.get("buckets") or []
+    places = ", ".join(map(str, relocked.get("looked_at") or ()))
+    where = f" in the jurisdictions {places}" if places else ""
+    return [f"Looked at {len(buckets)} buckets{where}."] + [str(one["line"]) for one in buckets]
+
+
 def report_table(
     hostvars: Mapping[str, Any], hosts: Iterable[str], notes: Iterable[str] = (), following: str = "", begun: str = ""
 ) -> list[str]:

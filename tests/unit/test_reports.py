@@ -68,6 +68,42 @@ def test_a_restore_is_told_in_lines_that_hold_nothing_of_the_host_unseen() -> No
     assert len(reports.restore_report({}, "web1", "localhost")) == 2
 
 
+SITE = {
+    "backup_state": "present",
+    "backup_manage_systemd": True,
+    "repository_bucket": "b",
+    "backup_jobs": [{"name": "a"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "check_mode", "text", "following"),
+    [
+        ({}, False, "ready, bucket b, jobs a", "Start the first backups"),
+        ({"backup_jobs": None}, False, "ready, bucket b, jobs none", "Start the first backups"),
+        ({"backup_manage_systemd": False}, False, "ready, bucket b, jobs a", "Nothing starts the jobs by itself"),
+        ({"backup_state": "absent"}, False, "removed from the host; its backups stay, bucket b, jobs a", ""),
+        ({}, True, "dry run, bucket b, jobs a", "Run site without --check."),
+    ],
+)
+def test_site_tells_what_there_is_and_what_to_do(
+    changed: dict[str, Any], check_mode: bool, text: str, following: str
+) -> None:
+    site = {**SITE, **changed}
+    assert reports.site_report(site, check_mode) == {"bucket": "b", "done": True, "text": text}
+    told = reports.site_next(site, check_mode)
+    assert told.startswith(following) and bool(told) is bool(following)
+
+
+def test_the_guard_tells_where_it_has_looked() -> None:
+    found = {"looked_at": ["default", "eu"], "buckets": [{"line": "backup-web1: closed"}]}
+    assert reports.relock_report(found) == [
+        "Looked at 1 buckets in the jurisdictions default, eu.",
+        "backup-web1: closed",
+    ]
+    assert reports.relock_report({"msg": "Refused."}) == ["Looked at 0 buckets."]
+
+
 def test_jobs_to_restore() -> None:
     jobs = [
         {"name": "files", "paths": ["/etc", "/srv"], "command": []},
