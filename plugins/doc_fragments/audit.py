@@ -16,16 +16,6 @@ options:
         them may have gone or changed, and only newer objects are read. The first baseline is made by reading everything.
       - When not set, only O(repository_id) is compared, if set, and nothing is remembered.
     type: path
-  duplicates:
-    description:
-      - What to do when data is in the repository more than once. An interrupted prune leaves this behind, but so does
-        somebody who plants an index that claims to hold data which it does not, so that prune deletes the genuine copy.
-      - V(verify) reads and verifies what is new before it goes on, or all data when there is no baseline, also in check
-        mode, and finds when anything is wrong.
-      - V(refuse) does not read and stops.
-    type: str
-    choices: [verify, refuse]
-    default: verify
   expected_hosts:
     description:
       - The names of the hosts that back up into the repository. Snapshots of others are a finding.

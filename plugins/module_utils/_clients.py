@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From a module's parameters to the clients that do its work.
+"""Builds clients from the parameters of a module.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -21,7 +21,7 @@ from ._locks.probe import LockProbe
 from ._locks.rules import normalise_prefix
 from ._locks.store import CloudflareLocks, cloudflare_client
 from ._r2.places import checked_bucket
-from ._r2.s3 import PUT, S3, S3Error, boto3_problem, endpoint, key_pair
+from ._r2.s3 import S3, S3Error, boto3_problem, endpoint, key_pair
 from ._restic.cli import MINIMUM, Repository, Restic
 from ._tokens.key_file import kept_pair
 
@@ -65,7 +65,21 @@ class Clients:
 
     @cached_property
     def s3(self) -> S3:
-        return S3(endpoint(self.params), *self.keys, bucket=self.bucket)
+        return self.make_s3()
+
+    @property
+    def make_s3(self) -> Callable[..., S3]:
+        """Makes an S3 client like `s3`, for a process or a thread of its own; takes more settings of S3."""
+        return self.s3_with(self.keys)
+
+    def s3_with(self, keys: tuple[str, str, str | None]) -> Callable[..., S3]:
+        """Makes an S3 client of the bucket with other keys."""
+        return partial(S3, endpoint(self.params), *keys, bucket=self.bucket)
+
+    @property
+    def make_cloudflare(self) -> Callable[..., CloudflareLocks]:
+        """Makes a client like `cloudflare`, for a process of its own; takes more settings of the client."""
+        return partial(cloudflare_client, dict(self.params))
 
     @cached_property
     def host_keys(self) -> tuple[str, str, str | None] | None:
@@ -88,8 +102,8 @@ class Clients:
     def lock_probe(self) -> LockProbe:
         """What asks whether the locks are in force."""
         keys = self.host_keys
-        host = partial(S3, endpoint(self.params), *keys, bucket=self.bucket) if keys else None
-        return LockProbe(self.prefix, lambda: self.s3, host, self.params.get("probe_method") or PUT)
+        host = self.s3_with(keys) if keys else None
+        return LockProbe(self.prefix, lambda: self.s3, host)
 
     def restic(self, key_id: str | None = None) -> Restic:
         """restic for the repository.

@@ -59,18 +59,6 @@ options:
       - While maintenance of the repository is at work, that is while the lease of a window runs, the module fails
         rather than cut the window. A window whose lease has run out, or that has none, is closed.
     type: str
-  repository_age:
-    description:
-      - Holds the objects of O(repository) for this long after their upload instead of for ever, for example V(400d).
-        A whole number with a unit out of V(s), V(h), V(d) and V(w); seconds without a unit.
-      - This weakens the protection. restic does not upload again what the repository already has, so an object that
-        today's snapshot needs can be older than any age. O(accept_age) must be set too, and the module warns.
-    type: str
-  accept_age:
-    description:
-      - Accept O(repository_age), knowing what it means.
-    type: bool
-    default: false
   rules:
     description:
       - Rules to manage, by id.
@@ -172,15 +160,6 @@ EXAMPLES = r"""
       - id: logs
         prefix: logs/
 
-- name: Hold a repository for 400 days only, knowing that today's snapshots may need older objects
-  holdfast.restic_r2.r2_bucket_lock:
-    account_id: 0123456789abcdef0123456789abcdef
-    api_token: "{{ vault_api_token }}"
-    bucket: backup-shared
-    repository: web2/
-    repository_age: 400d
-    accept_age: true
-
 - name: Give up the protection of a repository
   holdfast.restic_r2.r2_bucket_lock:
     account_id: 0123456789abcdef0123456789abcdef
@@ -250,8 +229,6 @@ ARGUMENTS: dict[str, Any] = {
     "bucket": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent", "exact"], "default": "present"},
     "repository": {"type": "str"},
-    "repository_age": {"type": "str"},
-    "accept_age": {"type": "bool", "default": False},
     "rules": {
         "type": "list",
         "elements": "dict",
@@ -261,11 +238,6 @@ ARGUMENTS: dict[str, Any] = {
     "purge": {"type": "bool", "default": False},
     "allow_whole_bucket": {"type": "bool", "default": False},
 }
-
-AGE_WARNING = (
-    "The repository is held for an age only: restic does not upload again what the repository already has, so objects "
-    "that today's snapshots need become free to overwrite and delete once they are older than that."
-)
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -300,15 +272,12 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=ARGUMENTS,
         required_one_of=[("rules", "repository")],
-        required_by={"repository_age": ["repository"]},
         supports_check_mode=True,
     )
     try:
         result = run(module)
     except HoldfastError as error:
         module.fail_json(msg=str(error), **error.details)
-    if module.params["repository_age"] and module.params["state"] != "absent":
-        module.warn(AGE_WARNING)
     module.exit_json(**result)
 
 

@@ -114,7 +114,6 @@ window:
 """
 
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -125,11 +124,9 @@ from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.redaction import hider
 from ..module_utils._common.untrusted import shown_all
 from ..module_utils._locks.rules import PARTS
-from ..module_utils._locks.store import cloudflare_client
 from ..module_utils._locks.windows import LONGEST_LEASE, open_window
-from ..module_utils._r2.s3 import S3 as S3Client
-from ..module_utils._r2.s3 import endpoint
 from ..module_utils._windows.session import WindowSpec, leave_window_open
+from ..module_utils._windows.settings import spec_of
 
 SHORTEST = 10
 LONGEST = int(LONGEST_LEASE.total_seconds())
@@ -149,15 +146,11 @@ def unlock(clients: Clients, *, write: bool) -> dict[str, Any]:
         open_window(rules, clients.prefix, params["parts"], lease=lease, holder="0" * 16)
         return {}
     spec = WindowSpec(
-        clients.bucket,
-        clients.prefix,
-        tuple(params["parts"]),
-        partial(cloudflare_client, dict(params)),
-        partial(S3Client, endpoint(params), *clients.keys, bucket=clients.bucket),
+        parts=tuple(params["parts"]),
+        **spec_of(clients),
         reason=params["reason"],
         lease_seconds=seconds,
         cap_seconds=seconds,
-        open_timeout=params["open_timeout"],
     )
     report = leave_window_open(spec)
     return {"window": {name: report[name] for name in ("repository", "prefixes", "opened", "lease", "holder")}}

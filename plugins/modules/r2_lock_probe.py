@@ -36,15 +36,6 @@ options:
         at once or a little later, and new keys may take a minute.
     type: int
     default: 0
-  probe_method:
-    description:
-      - V(conditional_put) tries to replace the object, V(conditional_copy) to copy it onto itself. The condition of neither
-        can hold, so that neither changes anything.
-      - Which is the better one is for R2 to say, see C(docs/live-r2.md). When R2 answers that it does not know the first, the
-        second is tried anyhow.
-    type: str
-    choices: [conditional_put, conditional_copy]
-    default: conditional_put
 seealso:
   - module: holdfast.restic_r2.r2_bucket_lock_info
   - module: holdfast.restic_r2.restic_verify
@@ -103,7 +94,6 @@ from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.redaction import hider
 from ..module_utils._common.untrusted import shown_all
 from ..module_utils._locks.probe import in_force
-from ..module_utils._r2.s3 import COPY, PUT
 
 ARGUMENTS: dict[str, Any] = {
     **CLOUDFLARE,
@@ -112,7 +102,6 @@ ARGUMENTS: dict[str, Any] = {
     **PLACE,
     "record_dir": {"type": "path"},
     "wait": {"type": "int", "default": 0},
-    "probe_method": {"type": "str", "choices": [PUT, COPY], "default": PUT},
 }
 
 

@@ -51,17 +51,6 @@ attributes:
     support: full
     details: As long as no new snapshots arrive and no snapshot gets too old, a second run finds nothing to do.
 options:
-  prune_timeout:
-    description:
-      - After how many seconds a restic that has not ended is stopped. When not set, there is no limit, for it works under
-        lock and keeps no backup out.
-    type: int
-  lease_seconds:
-    description:
-      - For how long the window is leased at a time. When the keeper does not extend it, any guard closes the window
-        after this time. At most 3600. For very many objects the lease is longer by itself.
-    type: int
-    default: 300
   window_seconds:
     description:
       - How long the window may be open at most. Then it is closed, also when something is left to delete.
@@ -74,14 +63,9 @@ options:
         enforces the lock, before giving up.
     type: int
     default: 60
-  close_timeout:
-    description:
-      - How many seconds to try to close a window before giving up with a loud message. At least 60.
-    type: int
-    default: 1800
   log_path:
     description:
-      - A file that gets a line for every step of a window. The system log gets these lines in any case.
+      - A file that gets a line for every step of a window. The system log gets these lines in any case, where there is one.
     type: path
 seealso:
   - module: holdfast.restic_r2.r2_bucket_lock
@@ -291,11 +275,8 @@ OPTIONS = {
     "retired_keep": {"type": "str"},
     "retention_time": {"type": "str", "choices": ["uploaded", "snapshot"], "default": "uploaded"},
     "max_remove": {"type": "str", "default": "95%"},
-    "prune_timeout": {"type": "int"},
-    "lease_seconds": {"type": "int", "default": 300},
     "window_seconds": {"type": "int", "default": 3600},
     "open_timeout": {"type": "int", "default": 60},
-    "close_timeout": {"type": "int", "default": 1800},
     "log_path": {"type": "path"},
 }
 SPEC = {**CLOUDFLARE, **S3, **HOST_KEYS, **RESTIC, **FENCE, **AUDIT, **OPTIONS}

@@ -18,9 +18,10 @@ NAMES = (
     "holdfast_hold", "holdfast_hosts", "holdfast_jurisdiction", "holdfast_jurisdictions", "holdfast_key_id",
     "holdfast_limit_download",
     "holdfast_list_most",
-    "holdfast_location_hint",
+    "holdfast_location_hint", "holdfast_lock_wait",
     "holdfast_longest_backup", "holdfast_maintenance", "holdfast_manage_tokens", "holdfast_max_age", "holdfast_metrics_file",
     "holdfast_max_fail_percentage", "holdfast_new_password", "holdfast_no_proxy", "holdfast_node", "holdfast_node_python",
+    "holdfast_open_timeout",
     "holdfast_orphan_buckets", "holdfast_parent_access_key_id", "holdfast_parent_secret_access_key", "holdfast_password",
     "holdfast_password_step", "holdfast_prefix", "holdfast_probe_wait", "holdfast_protected_snapshots",
     "holdfast_proxy", "holdfast_record_dir",
@@ -39,4 +40,5 @@ NAMES = (
     "holdfast_state", "holdfast_storage_class", "holdfast_temporary_credentials", "holdfast_temporary_refresh",
     "holdfast_temporary_valid", "holdfast_token_former_seconds", "holdfast_token_id", "holdfast_token_maker",
     "holdfast_unlock_parts", "holdfast_unlock_reason", "holdfast_unlock_seconds",
+    "holdfast_window_log", "holdfast_window_seconds",
 )  # fmt: skip

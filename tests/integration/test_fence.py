@@ -92,7 +92,6 @@ class Fenced:
             **bed.options,
             "record_dir": str(bed.record_dir),
             "cache_dir": str(bed.home / "cache-of-killed"),
-            "close_timeout": 60,
             "keep_last": 1,
             "fence_seconds": 0,
             "_ansible_remote_tmp": str(bed.home),

@@ -62,7 +62,7 @@ def test_what_was_prepared_is_known_to_the_next_maintenance(site: Site) -> None:
     assert not [key for key in site.bed.stand_in.objects(site.bed.bucket) if "/locks/" in key]
     pending = site.audit(baseline="update")
     assert [one["code"] for one in pending["findings"]] == ["maintenance_pending"]
-    done = site.prune(duplicates="refuse")
+    done = site.prune()
     assert "failed" not in done, done["msg"]
     assert done["findings"] == [] and done["changed"]
     assert site.snapshots() == site.ids[-1:]
@@ -204,7 +204,7 @@ def test_signals_while_restic_prepares(site: Site, number: signal.Signals) -> No
     stand_in.wait_for_request(timeout=60, since=first - 1, **index)
     assert site.exposed() == [] and site.destroyed() == []
     site.bed.restic.succeed(["check"])
-    done = site.prune(duplicates="refuse")
+    done = site.prune()
     assert "failed" not in done and done["findings"] == [], done
     assert site.snapshots() == site.ids[-1:]
 

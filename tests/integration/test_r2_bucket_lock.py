@@ -106,19 +106,10 @@ def test_number_of_calls(modules: Modules) -> None:
     assert modules.calls == [f"GET /buckets/{BUCKET}/lock"]
 
 
-def test_repository_is_held_for_an_age_only_by_name_and_with_a_warning(modules: Modules) -> None:
-    message = modules.fail("r2_bucket_lock", bucket=BUCKET, repository="", repository_age="90d")
-    assert "set accept_age as well" in message
-    result = lock(modules, repository="", repository_age="90d", accept_age=True)
-    assert "does not upload again" in str(result["warnings"])
-    assert {rule["condition"]["maxAgeSeconds"] for rule in result["rules"]} == {7776000}
-
-
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ({}, "one of the following is required: rules, repository"),
-        ({"repository_age": "9d", "rules": [LOGS]}, "repository"),
         ({"rules": [LOGS, LOGS]}, "given 2 times"),
         ({"rules": [{"id": "all"}]}, "allow_whole_bucket"),
         ({"rules": [{**LOGS, "retention": "age"}]}, "age"),

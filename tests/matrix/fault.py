@@ -26,7 +26,7 @@ API_TIMEOUT = 2
 LONGEST = 300.0
 # What restic has written and got no answer for, it writes again, which the lock refuses for the 15 minutes that restic
 # then tries. So long nobody waits here: it is stopped as if it had taken too long.
-STUBBORN = 20
+STUBBORN = 90
 
 
 def prune(case: Case, **more: Any) -> tuple[int, dict[str, Any], str]:
@@ -64,7 +64,7 @@ def run(case: Case, row: Row) -> Outcome:
     stand_in, bed = case.bed.stand_in, case.bed
     before, since = set(bed.keys()), stand_in.last_request()
     stand_in.fault(**step.fault(fault, bed.bucket))
-    status, result, errors = prune(case, **({"prune_timeout": STUBBORN} if step.stalls(fault) else {}))
+    status, result, errors = prune(case, **({"time_limit": STUBBORN} if step.stalls(fault) else {}))
     ended = time.time()
     stand_in.clear_faults()
     locked = happens(case.locked)

@@ -81,9 +81,8 @@ def test_unused() -> None:
 
 
 def test_duplicates() -> None:
-    assert audit.duplicates(0, verified=False) == []
-    assert codes(audit.duplicates(3, verified=False)) == [("duplicates", "block")]
-    assert codes(audit.duplicates(3, verified=True)) == [("duplicates", "warn")]
+    assert audit.duplicates(0) == []
+    assert codes(audit.duplicates(3)) == [("duplicates", "warn")]
 
 
 @pytest.mark.parametrize(("limit", "stops"), [("3", False), ("2", True), ("75%", False), ("74%", True), ("0", True)])
@@ -143,7 +142,7 @@ def test_nothing_goes_that_the_new_index_names() -> None:
 
 
 def test_blocking_findings_are_told_in_one_line() -> None:
-    warning = audit.duplicates(1, verified=True)
+    warning = audit.duplicates(1)
     audit.stop_if_blocked(warning, "No window")
     with pytest.raises(audit.AuditError, match=r"^No window: The recorded key .* \(1 more findings like this\.\)$"):
         audit.stop_if_blocked([*warning, *audit.recorded([], [A], ["config"])], "No window")

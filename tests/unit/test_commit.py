@@ -119,7 +119,7 @@ def test_a_hundred_thousand_objects_go_with_a_hundred_requests_told_before_and_w
     assert opened == [(("snapshots", "index", "data"), 100_000)]
     assert len(bucket.requests) == 101 and all(len(parts) == 1 for parts in bucket.requests)
     assert [part for parts in bucket.requests for part in parts] == ["snapshots"] * 2 + ["index"] * 2 + ["data"] * 97
-    assert lease_for(100_000, 300.0) / len(bucket.requests) >= 5.0
+    assert lease_for(100_000) / len(bucket.requests) >= 5.0
 
 
 def test_nothing_more_is_asked_for_when_the_fence_is_lost() -> None:
@@ -141,5 +141,5 @@ def test_timeout_counts_no_time_in_which_the_node_was_suspended(monkeypatch: pyt
 
 
 def test_the_lease_fits_the_number_of_objects() -> None:
-    assert lease_for(10, 300.0) == 300.0
-    assert lease_for(100_000, 300.0) > 500.0
+    assert lease_for(10) == 300.0
+    assert lease_for(100_000) > 500.0

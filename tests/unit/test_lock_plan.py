@@ -39,8 +39,6 @@ def options(*rules: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {
         "rules": [{**defaults, **one} for one in rules],
         "repository": None,
-        "repository_age": None,
-        "accept_age": False,
         **more,
     }
 
@@ -85,17 +83,11 @@ def test_options_become_rules() -> None:
         (options({"id": "a", "retention": "date", "date": "soon"}), "Rule 'a': 'soon' is no date"),
         (options({"id": "a", "retention": "date", "date": "2027-01-01T00:00:00"}), "with a time and its zone"),
         (options(repository="../x"), "no prefix of a repository"),
-        (options(repository="", repository_age="90d"), "set accept_age as well"),
     ],
 )
 def test_options_that_make_no_sense(params: dict[str, Any], sentence: str) -> None:
     with pytest.raises(LockRulesError, match=sentence):
         desired_rules(params)
-
-
-def test_repository_held_for_an_age_is_accepted_by_name() -> None:
-    desired = desired_rules(options(repository="", repository_age="90d", accept_age=True))
-    assert {one["condition"]["maxAgeSeconds"] for one in desired} == {7776000}
 
 
 # --- plans

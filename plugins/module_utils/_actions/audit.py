@@ -19,7 +19,7 @@ from .._audit.options import expected_from, remembered
 from .._clients import Clients
 from .._common.errors import HoldfastError
 from .._common.record import folder
-from .._common.signals import Interrupted, signals_raise
+from .._common.signals import ended_by_signals
 from .._restic.cli import MINIMUM
 from .._restic.retention_plan import Plan, protected_from
 
@@ -58,15 +58,11 @@ class RepositoryAudit:
 
     def run(self) -> None:
         """Look. The outcome is there also when this raises."""
-        try:
-            with signals_raise(self.auditor.settings.time_limit):
-                self._run()
-                if self.kept_in and not self.check_mode:
-                    keep(self.kept_in, self.auditor.findings)
-        except Interrupted as signal:
-            raise HoldfastError(
-                f"The audit of {self.auditor.name} was ended by {signal}; nothing was written."
-            ) from signal
+        limit = self.auditor.settings.time_limit
+        with ended_by_signals(f"The audit of {self.auditor.name}", lambda: "nothing was written.", limit):
+            self._run()
+            if self.kept_in and not self.check_mode:
+                keep(self.kept_in, self.auditor.findings)
 
     def _run(self) -> None:
         auditor = self.auditor

@@ -29,10 +29,12 @@ _PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _SECONDS_A_REQUEST = 5.0
 _REQUEST = 1000
 
+_LEASE = 300.0
 
-def lease_for(count: int, least: float) -> float:
+
+def lease_for(count: int) -> float:
     """For how many seconds to lease a window in which so many objects are deleted."""
-    return max(least, _SECONDS_A_REQUEST * (count // _REQUEST + len(PARTS)))
+    return max(_LEASE, _SECONDS_A_REQUEST * (count // _REQUEST + len(PARTS)))
 
 
 @dataclass

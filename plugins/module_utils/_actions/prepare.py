@@ -99,13 +99,11 @@ class Preparation:
 
     Args:
         auditor: The auditor of the repository.
-        timeout: Seconds that one restic command may take.
         remembered: Write down what is added, before it is.
     """
 
-    def __init__(self, auditor: Auditor, timeout: Optional[float], remembered: bool = True) -> None:
+    def __init__(self, auditor: Auditor, remembered: bool = True) -> None:
         self.auditor = auditor
-        self.timeout = timeout
         self.folder = auditor.settings.folder if remembered else ""
 
     def run(self, found: Survey, going: Collection[str], additions: str = "bucket") -> Prepared:
@@ -141,14 +139,14 @@ class Preparation:
         command = ["forget", "--prune", *sorted(going)] if going else ["prune"]
         with self.auditor.reading(found.objects) as restic:
             command += ["--dry-run", "--no-lock", "-v"]
-            return figures(restic.succeed(command, timeout=self.timeout, memory=half_of_memory()).stdout)
+            return figures(restic.succeed(command, memory=half_of_memory()).stdout)
 
     def _announce(self, key: str, added: Added) -> None:
         if self.folder:
             _pending.adds(self.folder, key, added.size, added.md5)
 
     def _run(self, restic: Restic, view: View, found: Survey, *args: str) -> str:
-        limits: dict[str, Any] = {"timeout": self.timeout, "memory": half_of_memory()}
+        limits: dict[str, Any] = {"memory": half_of_memory()}
         completed = restic.run(args, preexec_fn=dies_with_parent(signal.SIGKILL), **limits)
         self._stop_at_problems(view)
         if completed.exit_code:
@@ -193,7 +191,7 @@ class Preparation:
     def _proved(self, prepared: Prepared) -> bool:
         with self.auditor.served(prepared.view) as restic:
             # With a lock: it is only in the view, and needed later on.
-            errors = restic.errors(lock=True, timeout=self.timeout, preexec_fn=dies_with_parent(signal.SIGKILL))
+            errors = restic.errors(lock=True, preexec_fn=dies_with_parent(signal.SIGKILL))
         self._stop_at_problems(prepared.view)
         prepared.checked = elapsed()
         if errors and prepared.newer:

@@ -25,15 +25,16 @@ from .._audit.survey import Survey
 from .._clients import Clients
 from .._common.clock import awake, elapsed
 from .._common.errors import HoldfastError
-from .._common.signals import Interrupted, dies_with_parent, signals_raise
-from .._locks.store import cloudflare_client, time_told
-from .._r2.s3 import S3, S3Object, endpoint
+from .._common.signals import dies_with_parent, ended_by_signals
+from .._locks.store import time_told
+from .._r2.s3 import S3Object
 from .._restic.cli import MAINTENANCE_MINIMUM, ResticError
 from .._restic.process import ONE_OBJECT
 from .._restic.retention import Decision
 from .._windows.fence import FenceHolder
 from .._windows.fence_tokens import NEVER, fence_for, fence_told
-from .._windows.session import WindowSession, WindowSpec
+from .._windows.session import WindowSession, WindowSpec, window_told
+from .._windows.settings import spec_of
 from .commit import Commit, Parts, lease_for
 from .figures import FIGURES
 from .prepare import DRY_RUN, PARTS, PREPARATION, Preparation, Prepared, kept_here
@@ -41,12 +42,9 @@ from .restic_lock import ResticLock
 
 # The least and the most that make sense, in seconds. A window without an end would be no window.
 _BOUNDS = {
-    "lease_seconds": (1, 3600),
     "window_seconds": (1, 86400),
     "open_timeout": (1, 3600),
-    "close_timeout": (60, 86400),
     "lock_wait": (0, 86400),
-    "prune_timeout": (1, 31 * 86400),
     "fence_seconds": (0, 3600),
 }
 # How often to prepare when backups need what was to go, and how often to wait for those that begin just then.
@@ -56,7 +54,6 @@ _LOCK_ATTEMPTS = 4
 _LOCK_AGE = 600.0
 # How long restic may read locks that others have left, in seconds: a request or two for each.
 _UNLOCKING = 120.0
-_WINDOW_FIELDS = ("repository", "prefixes", "opened", "closed", "seconds", "ended_by", "in_force")
 
 
 @dataclass(frozen=True)
@@ -65,14 +62,12 @@ class Terms:
 
     Args:
         lock_wait: Seconds to wait for other restic processes to end.
-        prune_timeout: Seconds that one restic command may take.
         open_timeout: Seconds to repeat deletes that are refused.
         fence_seconds: Seconds that a fence takes to hold.
         dry_run: Only say what would be done.
     """
 
     lock_wait: float = 600.0
-    prune_timeout: Optional[float] = None
     open_timeout: float = 60.0
     fence_seconds: float = 0.0
     dry_run: bool = False
@@ -112,7 +107,7 @@ class Maintenance:
         self.warnings: list[str] = []
         self.snapshots: dict[str, list[dict[str, Any]]] = {"removed": [], "kept": []}
         self.figures = dict.fromkeys(FIGURES, 0)
-        self.preparation = Preparation(auditor, terms.prune_timeout, remembered=not terms.dry_run)
+        self.preparation = Preparation(auditor, remembered=not terms.dry_run)
         self.commit = Commit(auditor.s3, auditor.name, open_window, terms.open_timeout, sleep=sleep, lost=self._lost)
 
     @property
@@ -133,7 +128,7 @@ class Maintenance:
             **self.snapshots,
             **self.figures,
             "predicted_by": self.predicted_by,
-            "windows": [{name: window.get(name) for name in _WINDOW_FIELDS} for window in self.commit.windows],
+            "windows": [window_told(window) for window in self.commit.windows],
             "fences": [told for told in map(fence_told, self.fences) if told],
             "findings": [finding.as_dict() for finding in self.auditor.findings],
             "time": time_told(self.auditor.cloudflare),
@@ -141,15 +136,15 @@ class Maintenance:
 
     def run(self) -> None:
         """Do it. The outcome is there also when this raises."""
-        try:
-            with signals_raise(self.auditor.settings.time_limit):
-                self._run()
-        except Interrupted as signal:
-            end = "what was open is closed." if self.commit.windows else "nothing was deleted."
-            for window in self.commit.windows:
-                if not window.get("in_force"):
-                    end = window.get("error") or "that its window is closed is not proved: run the guard now."
-            raise HoldfastError(f"Maintenance of {self.name} was ended by {signal}; {end}") from signal
+        with ended_by_signals(f"Maintenance of {self.name}", self._interrupted, self.auditor.settings.time_limit):
+            self._run()
+
+    def _interrupted(self) -> str:
+        """How things are after a signal."""
+        for window in self.commit.windows:
+            if not window.get("in_force"):
+                return window.get("error") or "that its window is closed is not proved: run the guard now."
+        return "its window is closed." if self.commit.windows else "nothing was deleted."
 
     def _run(self) -> None:
         self.restic.require(MAINTENANCE_MINIMUM, "Maintenance")
@@ -355,22 +350,16 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
     )
     restic = clients.restic(settings.record.key_id if settings.record else None)
 
-    make = partial(S3, endpoint(params), *clients.keys, bucket=clients.bucket)
+    make = clients.make_s3
 
     def window(parts: Parts, count: int) -> WindowSession:
         return WindowSession(
             WindowSpec(
-                clients.bucket,
-                clients.prefix,
-                parts,
-                partial(cloudflare_client, dict(params)),
-                make,
+                parts=parts,
+                **spec_of(clients),
                 reason=f"maintenance deletes {count} objects",
-                lease_seconds=lease_for(count, params["lease_seconds"]),
+                lease_seconds=lease_for(count),
                 cap_seconds=params["window_seconds"],
-                open_timeout=params["open_timeout"],
-                close_timeout=params["close_timeout"],
-                log_path=params["log_path"],
                 proved=False,
                 behind=maintenance.behind,
             )
@@ -380,7 +369,7 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
         return ResticLock(clients.s3, make, clients.prefix, body)
 
     fence_seconds = 0.0 if params["fence"] == NEVER else params["fence_seconds"]
-    terms = Terms(params["lock_wait"], params["prune_timeout"], params["open_timeout"], fence_seconds, dry_run)
+    terms = Terms(params["lock_wait"], params["open_timeout"], fence_seconds, dry_run)
     auditor = Auditor(restic, clients.s3, clients.cloudflare, settings, clients.lock_probe)
     maintenance = Maintenance(auditor, terms, window, lock, fence=partial(fence_for, clients))
     return maintenance

@@ -22,7 +22,7 @@ from .._common.clock import elapsed
 from .._common.dates import format_date, parse_date
 from .._common.errors import HoldfastError
 from .._common.record import RecordError, folder, load, no_record
-from .._common.signals import Interrupted, dies_with_parent, signals_raise
+from .._common.signals import dies_with_parent, ended_by_signals
 from .._restic.answers import Completed, short
 from .._restic.cli import Restic, ResticError
 from .._restic.process import half_of_memory
@@ -132,15 +132,13 @@ class Reader:
     def run(self) -> None:
         """Read all parts whose turn has come. The outcome is there also when this raises."""
         try:
-            with signals_raise():
+            with ended_by_signals(f"The reading of {self._name}", self._interrupted):
                 self._run()
-        except Interrupted as signal:
-            raise ReadThroughError(
-                f"The reading of {self._name} was ended by {signal}; the {len(self.outcome.read)} parts that were read are "
-                "remembered, and the next run goes on."
-            ) from None
         finally:
             self.outcome.seconds = round(elapsed() - self._began, 1)
+
+    def _interrupted(self) -> str:
+        return f"the {len(self.outcome.read)} parts that were read are remembered, and the next run goes on."
 
     @property
     def _name(self) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from .._audit import checks as audit
@@ -21,13 +20,12 @@ from .._clients import Clients
 from .._common.dates import format_date, parse_date
 from .._common.errors import HoldfastError
 from .._common.record import folder, load, no_record
-from .._common.signals import Interrupted, signals_raise
+from .._common.signals import ended_by_signals
 from .._locks.rules import PARTS, lock_set
-from .._locks.store import cloudflare_client
-from .._r2.s3 import S3, S3Object, endpoint
-from .._windows.session import WindowSession, WindowSpec
+from .._r2.s3 import S3, S3Object
+from .._windows.session import WindowSession, WindowSpec, window_told
+from .._windows.settings import spec_of
 
-WINDOW_FIELDS = ("repository", "prefixes", "opened", "closed", "seconds", "ended_by", "in_force")
 Objects = dict[str, S3Object]
 
 
@@ -67,7 +65,7 @@ class Removal:
             "changed": bool(self.removed),
             "removed": self.removed,
             "absent": self.absent,
-            "windows": [{name: window.get(name) for name in WINDOW_FIELDS} for window in self.windows],
+            "windows": [window_told(window) for window in self.windows],
             "diff": {"before": {"objects": sorted(self.removed)}, "after": {"objects": []}},
         }
 
@@ -81,10 +79,8 @@ class Removal:
             self.removed = going
             return
         try:
-            with signals_raise():
+            with ended_by_signals("The removal", lambda: "its window is closed."):
                 self._remove(going)
-        except Interrupted as signal:
-            raise RemovalError(f"The removal was ended by {signal}; its window is closed.") from signal
         finally:
             after = self._objects()
             self.removed = [key for key in going if key not in after]
@@ -162,15 +158,7 @@ def removal_for(clients: Clients, check_mode: bool) -> Removal:
 
     def window(parts: tuple[str, ...]) -> WindowSession:
         return WindowSession(
-            WindowSpec(
-                clients.bucket,
-                clients.prefix,
-                parts,
-                partial(cloudflare_client, dict(params)),
-                partial(S3, endpoint(params), *clients.keys, bucket=clients.bucket),
-                reason=params["reason"],
-                cap_seconds=params["window_seconds"],
-            )
+            WindowSpec(parts=parts, **spec_of(clients), reason=params["reason"], cap_seconds=params["window_seconds"])
         )
 
     return Removal(clients.s3, clients.prefix, _named(params, clients), since, frozenset(protected), window, check_mode)

@@ -27,9 +27,7 @@ from .._clients import Clients
 from .._common.clock import awake
 from .._common.errors import HoldfastError
 from .._common.record import Record, forget, save
-from .._common.signals import Interrupted, signals_raise
-from .._locks.store import cloudflare_client
-from .._r2.s3 import S3, endpoint
+from .._common.signals import ended_by_signals
 from .._restic.answers import WRONG_PASSWORD
 from .._restic.cli import MAINTENANCE_MINIMUM, Restic, ResticError
 from .._restic.view import View
@@ -37,9 +35,10 @@ from .._restic.view_server import serve
 from .._tokens.key_file import refuse_frozen
 from .._windows.fence import FenceHolder
 from .._windows.fence_tokens import fence_for, fence_told
-from .._windows.session import WindowSession, WindowSpec
+from .._windows.session import WindowSession, WindowSpec, window_told
+from .._windows.settings import spec_of
 from .init import SHORTEST_PASSWORD, RepositoryError
-from .remove_objects import WINDOW_FIELDS, Removal
+from .remove_objects import Removal
 
 PRESENT, ONLY = "present", "only"
 # A pipe takes so much at once, and no password is longer.
@@ -52,7 +51,6 @@ _MOST_UNKNOWN = 3
 _BOUNDS = {"lock_wait": (0, 86400), "fence_seconds": (0, 3600)}
 # What maintenance has options for: here it is a few requests.
 _WINDOW_SECONDS = 600.0
-_OPEN_TIMEOUT, _CLOSE_TIMEOUT = 60.0, 1800.0
 
 
 @dataclass
@@ -99,7 +97,7 @@ class RepositoryKeys:
             "key_id": self.key_id,
             "added": self.added,
             "removed": self.removed,
-            "windows": [{name: window.get(name) for name in WINDOW_FIELDS} for window in self.windows],
+            "windows": [window_told(window) for window in self.windows],
             "fences": self.fences,
             "diff": {"before": {"keys": sorted(self._before)}, "after": {"keys": sorted(self._after)}},
         }
@@ -108,17 +106,12 @@ class RepositoryKeys:
 
     def run(self, state: str, new_password: str | None) -> None:
         """Do it. The outcome is there also when this raises."""
-        try:
-            with signals_raise():
-                if state == PRESENT:
-                    self.present(new_password or self.auditor.restic.repository.password)
-                else:
-                    self.only(self.auditor.restic.repository.password)
-        except Interrupted as signal:
-            raise RepositoryError(
-                f"The change of keys of {self.auditor.name} was ended by {signal}; the window is closed, and every key in use "
-                "still works. Run it again."
-            ) from signal
+        end = "the window is closed, and every key in use still works. Run it again."
+        with ended_by_signals(f"The change of keys of {self.auditor.name}", lambda: end):
+            if state == PRESENT:
+                self.present(new_password or self.auditor.restic.repository.password)
+            else:
+                self.only(self.auditor.restic.repository.password)
 
     def present(self, password: str) -> None:
         """Have a key that this password opens, in the repository and in the record."""
@@ -304,21 +297,14 @@ def keys_for(clients: Clients, check_mode: bool) -> RepositoryKeys:
     def window(parts: tuple[str, ...], behind: str | None) -> WindowSession:
         return WindowSession(
             WindowSpec(
-                clients.bucket,
-                clients.prefix,
-                parts,
-                partial(cloudflare_client, dict(params)),
-                partial(S3, endpoint(params), *clients.keys, bucket=clients.bucket),
+                parts=parts,
+                **spec_of(clients),
                 reason="remove keys of a former password",
                 cap_seconds=_WINDOW_SECONDS,
-                open_timeout=_OPEN_TIMEOUT,
-                close_timeout=_CLOSE_TIMEOUT,
                 behind=behind,
             )
         )
 
-    timeouts = {"open_timeout": _OPEN_TIMEOUT, "close_timeout": _CLOSE_TIMEOUT, "log_path": None}
-    clients.params = {**params, **timeouts}
     return RepositoryKeys(auditor, window, partial(fence_for, clients), params["lock_wait"], check_mode)
 
 

@@ -64,7 +64,7 @@ class Auditor:
         self.findings: list[audit.Finding] = []
         self.described: dict[str, dict[str, Any]] = {}
         self.read: list[Snapshot] = []
-        self.looked_into = Contents(restic, s3, {}, settings.read_duplicates, settings.scratch_dir)
+        self.looked_into = Contents(restic, s3, {}, settings.scratch_dir)
         # As it was found; as far as it counts; with everything that was verified since; and what its file was when read.
         self.stored: Optional[Baseline] = None
         self.old: Optional[Baseline] = None
@@ -204,11 +204,11 @@ class Auditor:
             # Without a quick key, the first of them makes restic's cache.
             answers = in_parallel(lambda name: work[name](), work, len(work) if self._quick and self._quick[0] else 1)
             twice = answers.get("twice", 0)
-            if twice and self.settings.read_duplicates:
+            if twice:
                 # Any copy is as good as the other when all of them are intact.
                 self.sound(restic, read_data=True)
         self.read = answers["snapshots"]
-        self._note(audit.duplicates(twice, verified=self.settings.read_duplicates))
+        self._note(audit.duplicates(twice))
 
     def _listed_snapshots(self, restic: Restic, found: Survey) -> list[dict[str, Any]]:
         """Every snapshot; those that are larger than any of restic's are named, and are not part of it."""

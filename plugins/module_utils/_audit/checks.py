@@ -232,28 +232,15 @@ def other_restics(locks: Mapping[str, Any], waited: float) -> list[Finding]:
     return [Finding("repository_locked", BLOCK, evidence, what)]
 
 
-def duplicates(count: int, verified: bool) -> list[Finding]:
-    """Data that is in the repository twice: after an interrupted prune, or because somebody planted an index."""
+def duplicates(count: int) -> list[Finding]:
+    """Data that is in the repository twice, and was read: after an interrupted prune, or because of a planted index."""
     if not count:
         return []
-    evidence = f"{count} blobs are in the repository more than once."
-    if verified:
-        return [
-            Finding(
-                "duplicates",
-                WARN,
-                f"{evidence} All data was read and is intact, so any copy will do.",
-                "Nothing, if a prune was interrupted before; else look for index objects that no backup made.",
-            )
-        ]
-    return [
-        Finding(
-            "duplicates",
-            BLOCK,
-            evidence,
-            "Run restic check --read-data: without an interrupted prune before, one of the copies may be bogus.",
-        )
-    ]
+    evidence = (
+        f"{count} blobs are in the repository more than once. All data was read and is intact, so any copy will do."
+    )
+    what = "Nothing, if a prune was interrupted before; else look for index objects that no backup made."
+    return [Finding("duplicates", WARN, evidence, what)]
 
 
 def removals(decisions: Iterable[Decision], limit: str) -> list[Finding]:

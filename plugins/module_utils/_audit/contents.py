@@ -88,14 +88,12 @@ class Contents:
         restic: restic for the repository.
         s3: Its bucket.
         keys: The content of "config" and of the key that opens it, by their names below the prefix.
-        read_duplicates: Read new packs also when they are said to hold what is there already.
         scratch_dir: Where to put packs for a moment.
     """
 
     restic: Restic
     s3: S3
     keys: Mapping[str, bytes]
-    read_duplicates: bool = True
     scratch_dir: Optional[str] = None
     figures: Figures = field(default_factory=Figures)
     # What the index objects of maintenance itself claim that were read last.
@@ -153,8 +151,6 @@ class Contents:
         self, scratch: Optional[Scratch], listed: Listing, baseline: Baseline, fresh: Mapping[str, PackContents]
     ) -> list[Finding]:
         again = audit.known_again(fresh, baseline)
-        if again and not self.read_duplicates:
-            return audit.claims_known(again, read=False)
         there = {name: listed.packs[name] for name in fresh if name in listed.packs}
         real = contents(self.s3, self.prefix, scratch, there, self.figures) if scratch and there else {}
         large = audit.too_large("data", self.figures.too_large, SOME_OBJECTS)

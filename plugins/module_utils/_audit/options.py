@@ -50,7 +50,6 @@ AUDIT = {
     **JOBS,
     "protected_snapshots": {"type": "list", "elements": "str", "default": []},
     "record_dir": {"type": "path"},
-    "duplicates": {"type": "str", "choices": ["verify", "refuse"], "default": "verify"},
     "expected_hosts": {"type": "list", "elements": "str", "default": []},
     "expected_paths": {"type": "list", "elements": "str", "default": []},
     "max_age": {"type": "float"},
@@ -136,7 +135,6 @@ def remembered(clients: Clients) -> dict[str, Any]:
     params = clients.params
     record, copies, path = recorded(params["record_dir"], clients.bucket, clients.prefix)
     return {
-        "read_duplicates": params["duplicates"] == "verify",
         "repository_id": params["repository_id"],
         "record": record,
         "copies": copies,

@@ -26,7 +26,6 @@ class AuditSettings:
         plan: Which snapshots to keep.
         expected: What snapshots should be like, and by which of their times to decide.
         max_remove: How many snapshots may go at once, as a number or a percentage.
-        read_duplicates: When data is there twice, read all of it before going on; else refuse.
         repository_id: The id that the repository must have.
         record: What was recorded about the repository.
         copies: The recorded content of objects, by name ("config", "keys/…").
@@ -41,7 +40,6 @@ class AuditSettings:
     plan: Plan = field(default_factory=Plan)
     expected: Expected = field(default_factory=Expected)
     max_remove: str = "95%"
-    read_duplicates: bool = True
     repository_id: Optional[str] = None
     record: Optional[Record] = None
     copies: Mapping[str, bytes] = field(default_factory=dict)

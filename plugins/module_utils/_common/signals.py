@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Optional
 
+from .errors import HoldfastError
+
 _NUMBERS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGALRM)
 _PR_SET_PDEATHSIG = 1
 
@@ -50,6 +52,16 @@ def signals_raise(limit: Optional[float] = None) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, previous in before.items():
             signal.signal(number, previous if previous is not None else signal.SIG_DFL)
+
+
+@contextmanager
+def ended_by_signals(work: str, end: Callable[[], str], limit: Optional[float] = None) -> Iterator[None]:
+    """As signals_raise(), but raises HoldfastError with a sentence: the work was ended by a signal, and how things are now."""
+    try:
+        with signals_raise(limit):
+            yield
+    except Interrupted as interrupted:
+        raise HoldfastError(f"{work} was ended by {interrupted}; {end()}") from interrupted
 
 
 @contextmanager

@@ -90,17 +90,7 @@ def rules_of_options(options: Iterable[Mapping[str, Any]]) -> list[Rule]:
 def desired_rules(params: Mapping[str, Any]) -> list[Rule]:
     """Return the rules that the options of the module r2_bucket_lock mean."""
     desired = rules_of_options(params["rules"] or [])
-    if params["repository"] is None:
-        return desired
-    if not params["repository_age"]:
-        return [*lock_set(params["repository"]), *desired]
-    if not params["accept_age"]:
-        raise LockRulesError(
-            "repository_age frees objects that today's snapshots may still need, because restic does not upload again "
-            "what the repository has: leave it out, or set accept_age as well."
-        )
-    condition = {"type": "Age", "maxAgeSeconds": parse_age(params["repository_age"])}
-    return [*lock_set(params["repository"], condition), *desired]
+    return desired if params["repository"] is None else [*lock_set(params["repository"]), *desired]
 
 
 # --- the plan ----------------------------------------------------------------------------------------------------

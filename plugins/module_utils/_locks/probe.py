@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from .._common.clock import elapsed
 from .._common.parallel import in_parallel
-from .._r2.s3 import PUT, S3, S3Error
+from .._r2.s3 import S3, S3Error
 from .rules import lock_set
 
 HOST, NODE = "host", "node"
@@ -36,14 +36,10 @@ class LockProbe:
         prefix: The prefix of the repository.
         node: Makes the client with the node's keys, when it is needed first.
         host: Makes one with the host's own keys; None where they are not known.
-        method: How each object is probed, see S3.probe().
     """
 
-    def __init__(
-        self, prefix: str, node: Callable[[], S3], host: Callable[[], S3] | None = None, method: str = PUT
-    ) -> None:
+    def __init__(self, prefix: str, node: Callable[[], S3], host: Callable[[], S3] | None = None) -> None:
         self.prefix = prefix
-        self.method = method
         self.asked_by = NODE
         self._node = node
         self._host = host
@@ -82,7 +78,7 @@ class LockProbe:
         key = s3.first_key(prefix)
         if key is None:
             return "missing"
-        state = s3.probe(key, method=self.method)
+        state = s3.probe(key)
         # It was there a moment ago, and only what is not held can go.
         return "open" if state == "missing" else state
 

@@ -23,11 +23,11 @@ from .._locks import fences
 from .._locks.rules import Rule
 from .._locks.store import cloudflare_client
 from .._r2.api import Denied
-from .._r2.s3 import S3, endpoint
 from .._tokens.api import Tokens
 from .._tokens.desired import ACTIVE, DISABLED, Token, bucket_resource, checked_id, is_ours, writes_to
 from .._tokens.key_file import kept_pair
 from .fence import FenceHolder, FenceSpec, refused
+from .settings import spec_of
 
 # The lease is extended while maintenance goes on; when the node dies, the hosts make no backups for as long.
 _LEASE_SECONDS = 3600.0
@@ -149,7 +149,7 @@ def _told(
     if (
         keys
         and keys[0] not in {token["id"] for token in tokens}
-        and not refused(_host_s3(clients, keys)(), clients.prefix)
+        and not refused(clients.s3_with(keys)(), clients.prefix)
     ):
         raise _unfenced(
             clients,
@@ -182,10 +182,6 @@ def _unfenced(clients: Clients, problem: str, remedy: str) -> Unfenced:
     )
 
 
-def _host_s3(clients: Clients, keys: tuple[str, str, str | None]) -> Callable[..., S3]:
-    return partial(S3, endpoint(clients.params), *keys, bucket=clients.bucket)
-
-
 def _await_others(clients: Clients, tokens: list[str]) -> list[Rule]:
     """Wait for maintenance of other repositories that holds these tokens; returns the lock document."""
     end = awake() + clients.params["lock_wait"]
@@ -205,24 +201,17 @@ def _spec(
     tokens: list[str],
     maker: dict[str, Any],
 ) -> FenceSpec:
-    params = clients.params
     return FenceSpec(
-        clients.bucket,
-        clients.prefix,
-        (),
-        partial(cloudflare_client, dict(params)),
-        partial(S3, endpoint(params), *clients.keys, bucket=clients.bucket),
+        parts=(),
+        **spec_of(clients),
         reason="fence",
         lease_seconds=_LEASE_SECONDS,
         cap_seconds=_CAP_SECONDS,
-        close_timeout=params["close_timeout"],
-        open_timeout=params["open_timeout"],
-        log_path=params["log_path"],
         tokens=tuple(tokens),
         makers=partial(cloudflare_client, maker),
         reaching=reach.of,
-        host_s3=_host_s3(clients, keys) if keys else None,
-        spread_seconds=float(params["fence_seconds"]),
+        host_s3=clients.s3_with(keys) if keys else None,
+        spread_seconds=float(clients.params["fence_seconds"]),
     )
 
 

@@ -22,6 +22,7 @@ import select
 import signal
 import syslog
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -38,11 +39,17 @@ _LOOK = 0.5
 # What all waits of a keeper that have no setting of their own may take together, in seconds.
 _MARGIN = 300.0
 
-__all__ = ["WindowError", "WindowSession", "WindowSpec", "close_others", "leave_window_open"]
+__all__ = ["WindowError", "WindowSession", "WindowSpec", "close_others", "leave_window_open", "window_told"]
 
 
 class WindowError(HoldfastError):
     """A window could not be opened, or could not be proved to be closed."""
+
+
+def window_told(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The report of a window as a module returns it."""
+    names = ("repository", "prefixes", "opened", "closed", "seconds", "ended_by", "in_force")
+    return {name: report.get(name) for name in names}
 
 
 def leave_window_open(spec: WindowSpec) -> dict[str, Any]:

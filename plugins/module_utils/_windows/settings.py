@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a window is asked to be.
+"""The settings of one window.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
+from .._clients import Clients
 from .._locks.fences import check_behind
 from .._locks.rules import Rule, lock_set, normalise_prefix, rule_id
 from .._locks.store import LockStore
@@ -22,11 +24,10 @@ from .._r2.s3 import S3
 
 @dataclass(frozen=True)
 class WindowSpec:
-    """Which rules to open for whom, and for how long at most.
+    """Which rules to open, for which holder, and for how long at most.
 
-    `cloudflare` is called in the keeper with settings of the client as keywords (functools.partial(cloudflare_client,
-    module.params) fits), and so is `s3` (functools.partial(S3, ...)). They are callables, so that every connection is made
-    by the process that uses it; the repr leaves them out, because they hold secrets.
+    `cloudflare` and `s3` are called in the keeper with settings of the client as keywords. They are callables, so that
+    every connection is made by the process that uses it; the repr leaves them out, because they hold secrets.
 
     `behind` is the holder of a fence: the window opens, and goes on, only while its rule is there with a longer lease.
     """
@@ -80,3 +81,15 @@ class WindowSpec:
     def _check_fence(self, rules: list[Rule], until: datetime) -> None:
         if self.behind is not None:
             check_behind(rules, self.prefix, self.behind, until)
+
+
+def spec_of(clients: Clients) -> dict[str, Any]:
+    """The settings of a window or a fence that come from a module: the repository, the clients, the options."""
+    options = {name: clients.params.get(name) for name in ("open_timeout", "log_path")}
+    return {
+        "bucket": clients.bucket,
+        "prefix": clients.prefix,
+        "cloudflare": clients.make_cloudflare,
+        "s3": clients.make_s3,
+        **{name: value for name, value in options.items() if value is not None},
+    }
