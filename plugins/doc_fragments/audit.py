@@ -71,4 +71,55 @@ options:
         terabytes.
     type: int
     default: 43200
+  signals:
+    description:
+      - From when on a change between two snapshots of a job looks like ransomware. The defaults are what the measurements in
+        C(bench/signals.py) leave no false alarm with. All but O(signals.seconds) are shares, from 0 to 1.
+      - It is looked for where there is a baseline, in each new snapshot once, against the last one of its job. What is found is
+        kept beside the record until a person accepts it with M(holdfast.restic_r2.restic_signals).
+    type: dict
+    default: {}
+    suboptions:
+      share:
+        description: The share of the files of before that were replaced, together with O(signals.lost).
+        type: float
+        default: 0.05
+      lost:
+        description: The share of what was replaced that came back in a form that cannot be compressed any more.
+        type: float
+        default: 0.4
+      partly_share:
+        description: As O(signals.share), together with O(signals.partly_lost), where only a part of each file may be encrypted.
+        type: float
+        default: 0.5
+      partly_lost:
+        description: As O(signals.lost), there.
+        type: float
+        default: 0.12
+      few_share:
+        description:
+          - In a job of fewer than 50 files, such as dumps and disks of virtual machines, the share of the bytes that were
+            replaced, together with O(signals.lost).
+        type: float
+        default: 0.2
+      remaining:
+        description: The share of the files that must remain; a job that has fewer has shrunk.
+        type: float
+        default: 0.25
+      ending:
+        description: The share of the files of before whose names gained the same ending.
+        type: float
+        default: 0.05
+      quiet:
+        description:
+          - The share of the files of before that may have changed or vanished, by what the snapshots say of themselves and the
+            sizes of new packs, for nothing to be looked into. Changes add up until there was a look.
+        type: float
+        default: 0.03
+      seconds:
+        description:
+          - How many seconds the search may take, from 10 to 86400. What it does not come to is told as V(not_looked_at), is held
+            like a signal, and is looked at the next time.
+        type: int
+        default: 900
 """

@@ -103,6 +103,8 @@ findings:
           V(unexpected_paths), V(stale).'
         - 'Baseline: V(snapshots_gone), V(snapshot_replaced), V(index_gone), V(packs_gone), V(pack_replaced),
           V(baseline_missing), V(baseline_damaged), V(maintenance_pending).'
+        - 'Ransomware: V(looks_encrypted), V(common_ending), V(note_files), V(files_vanished), V(no_files), V(not_looked_at),
+          V(signals_damaged), V(signals_not_weighed).'
         - 'In M(holdfast.restic_r2.restic_prune) also: V(duplicates), V(too_many_removals), V(repository_locked), V(lost),
           V(replaced), V(leftovers).'
       type: str
@@ -129,6 +131,41 @@ findings:
           keys are kept beside the record, except in check mode.
       type: str
       sample: 4f0c2a9d1b77
+signals:
+  description:
+    - What looks like ransomware, and nobody has accepted, see M(holdfast.restic_r2.restic_signals). Each is also a finding. Empty
+      when nothing is remembered.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: What the signal is accepted by; the id of its finding.
+      type: str
+      sample: 4f0c2a9d1b77
+    code:
+      description: A fixed name, the code of its finding.
+      type: str
+      sample: looks_encrypted
+    job:
+      description: The job, as the snapshot names it.
+      type: str
+    snapshot:
+      description: The id of the snapshot in which it was seen.
+      type: str
+    stored:
+      description: When R2 stored that snapshot. Nothing that was stored before it is removed.
+      type: str
+      sample: '2026-11-24T03:10:00Z'
+    last_good:
+      description: The id of the last snapshot before it into which was looked. V(null) when there is none.
+      type: str
+    last_good_stored:
+      description: When that was stored.
+      type: str
+    evidence:
+      description: What was seen.
+      type: str
 blocked:
   description: Whether a finding has the severity V(block).
   returned: always

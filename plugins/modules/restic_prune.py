@@ -226,6 +226,41 @@ time:
   returned: always
   type: str
   sample: '2026-11-23T04:12:11Z'
+signals:
+  description:
+    - What looks like ransomware, and nobody has accepted, see M(holdfast.restic_r2.restic_signals). Each is also a finding. Empty
+      when nothing is remembered.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: What the signal is accepted by; the id of its finding.
+      type: str
+      sample: 4f0c2a9d1b77
+    code:
+      description: A fixed name, the code of its finding.
+      type: str
+      sample: looks_encrypted
+    job:
+      description: The job, as the snapshot names it.
+      type: str
+    snapshot:
+      description: The id of the snapshot in which it was seen.
+      type: str
+    stored:
+      description: When R2 stored that snapshot. Nothing that was stored before it is removed.
+      type: str
+      sample: '2026-11-24T03:10:00Z'
+    last_good:
+      description: The id of the last snapshot before it into which was looked. V(null) when there is none.
+      type: str
+    last_good_stored:
+      description: When that was stored.
+      type: str
+    evidence:
+      description: What was seen.
+      type: str
 findings:
   description: Deviations from the expected state. When one of them has the severity V(block), the module fails.
   returned: always

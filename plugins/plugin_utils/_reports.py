@@ -68,7 +68,23 @@ def maintenance_report(pruned: Mapping[str, Any], check_mode: bool = False) -> R
     if unfenced:
         text += f", without a fence ({unfenced})"
     # Maintenance takes nothing from a host that makes no backups, and so goes on.
-    return {"done": True, "text": _with_look(text, _evidence(pruned, TOLD_BY_MAINTENANCE))}
+    return {"done": True, "text": _with_look(text + _held(pruned), _evidence(pruned, TOLD_BY_MAINTENANCE))}
+
+
+def _held(pruned: Mapping[str, Any]) -> str:
+    """What is not removed because it was stored before something that looks like ransomware, and what that is."""
+    signals = pruned.get("signals") or ()
+    if not signals:
+        return ""
+    codes = ", ".join(sorted({f"{shown(one['code'], 40)} {shown(one['id'], 20)}" for one in signals}))
+    last = max(str(one["stored"]) for one in signals)
+    return f"; held: nothing stored before {shown(last, 40)} is removed until somebody accepts {codes} (recover, step judge)"
+
+
+def _signals(result: Mapping[str, Any]) -> list[str]:
+    """What looks like ransomware, with the last snapshot before it."""
+    codes = {one["code"] for one in result.get("signals") or ()}
+    return [one["evidence"] for one in result.get("findings") or () if one["code"] in codes]
 
 
 def _named(snapshots: Iterable[Mapping[str, Any]]) -> str:
@@ -93,7 +109,7 @@ def verify_report(verified: Mapping[str, Any], audited: Mapping[str, Any] | None
     audited = audited or {}
     findings = [str(finding) for finding in verified.get("findings") or ()]
     # The audit says in its message why it failed, whether it found something or could not look.
-    more = ([audited["msg"]] if audited.get("msg") else []) + _evidence(audited, STALE)
+    more = ([audited["msg"]] if audited.get("msg") else []) + _evidence(audited, STALE) + _signals(audited)
     findings += [finding for finding in more if finding not in findings]
     if verified.get("snapshots") and not verified.get("jobs"):
         findings.append(NO_JOBS)

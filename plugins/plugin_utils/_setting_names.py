@@ -10,6 +10,7 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 NAMES = (
+    "holdfast_accept_by", "holdfast_accept_findings", "holdfast_accept_reason",
     "holdfast_access_key_id", "holdfast_account_id", "holdfast_api_token", "holdfast_api_url", "holdfast_bucket",
     "holdfast_buckets", "holdfast_ca_file", "holdfast_cache_dir", "holdfast_check_journal", "holdfast_check_seconds",
     "holdfast_contact_timeout",
@@ -37,6 +38,7 @@ NAMES = (
     "holdfast_restore_to_others", "holdfast_retention", "holdfast_retention_time",
     "holdfast_retired_keep", "holdfast_s3_endpoint",
     "holdfast_scratch_dir", "holdfast_secret_access_key", "holdfast_serial", "holdfast_session_token",
+    "holdfast_signals",
     "holdfast_state", "holdfast_storage_class", "holdfast_temporary_credentials", "holdfast_temporary_refresh",
     "holdfast_temporary_valid", "holdfast_token_former_seconds", "holdfast_token_id", "holdfast_token_maker",
     "holdfast_unlock_parts", "holdfast_unlock_reason", "holdfast_unlock_seconds",

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..module_utils._audit.signals import Limits
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.untrusted import shown
 from ..module_utils._locks.rules import normalise_prefix
@@ -367,12 +368,12 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(snapshot_id, "repository_protected_snapshots"),
     **_of(days, "repository_read_within"),
     **_of(metrics_file, "repository_metrics_file", "guard_metrics_file"),
+    **_of(between(0, 1), *(f"repository_signals.{name}" for name in Limits.__dataclass_fields__)),
+    **_of(between(10, 86400), "repository_signals.seconds"),
     **_of(folder_of_node, "repository_record_dir", "repository_cache_dir", "repository_scratch_dir", "report_dir",
-          "repository_window_log",
-          "report_record_dir", "guard_record_dir"),
+          "repository_window_log", "report_record_dir", "guard_record_dir"),
     **_of(file_mode, "report_mode"),
-    **_of(between(0), "report_price"),
-    **_of(between(1), "report_silence"),
+    **_of(between(0), "report_price"), **_of(between(1), "report_silence"),
     **_of(prefix, "repository_prefix"),
     **_of(release, "restic_version"),
     **_of(job_name, "backup_jobs.name"),

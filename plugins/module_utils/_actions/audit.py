@@ -16,6 +16,7 @@ from .._audit.baseline import Baseline
 from .._audit.checks import BLOCK, WARN, Finding
 from .._audit.judged import keep
 from .._audit.options import expected_from, remembered
+from .._audit.signals_watch import told, watch
 from .._clients import Clients
 from .._common.errors import HoldfastError
 from .._common.record import folder
@@ -48,6 +49,7 @@ class RepositoryAudit:
             "changed": self.changed,
             "blocked": auditor.blocked,
             "findings": [finding.as_dict() for finding in auditor.findings],
+            "signals": told(auditor.signals, auditor.prefix),
             "baseline": counts(auditor.baseline),
             "read": {**auditor.looked_into.figures.told(), "requests": auditor.s3.requests},
             "diff": {
@@ -74,6 +76,7 @@ class RepositoryAudit:
         auditor.opened(found)
         auditor.contents(found)
         auditor.snapshots(found)
+        watch(auditor, found, write=self.mode != "compare" and not self.check_mode)
         if self.mode != "compare" and auditor.baseline and not auditor.blocked:
             self._remember(auditor.baseline)
 

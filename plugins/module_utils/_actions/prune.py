@@ -21,6 +21,7 @@ from .._audit import checks as audit
 from .._audit import pending as _pending
 from .._audit.auditor import Auditor, AuditSettings
 from .._audit.options import expected_from, plan_from, remembered
+from .._audit.signals_watch import told, watch
 from .._audit.survey import Survey
 from .._clients import Clients
 from .._common.clock import awake, elapsed
@@ -132,6 +133,7 @@ class Maintenance:
             "fences": [told for told in map(fence_told, self.fences) if told],
             "findings": [finding.as_dict() for finding in self.auditor.findings],
             "time": time_told(self.auditor.cloudflare),
+            "signals": told(self.auditor.signals, self.auditor.prefix),
         }
 
     def run(self) -> None:
@@ -165,6 +167,7 @@ class Maintenance:
             return True
         auditor.opened(found, count=True)
         auditor.contents(found)
+        watch(auditor, found, write=not self.terms.dry_run)
         decisions = auditor.decide(found)
         if auditor.held:
             # Also what no snapshot needs any more stays: somebody may want to look at it.

@@ -43,6 +43,7 @@ from .duplicates import duplicates
 from .new_packs import pack_key
 from .pending import Pending
 from .settings import AuditSettings
+from .signals_state import State
 from .survey import MOST_LISTED, Survey, at_most, survey
 
 Objects = Mapping[str, S3Object]
@@ -78,6 +79,8 @@ class Auditor:
         self.keep_before: dict[str, datetime] = {}
         # Nothing at all is to be removed.
         self.held = False
+        # What looked like ransomware, now and before; None when nothing is remembered.
+        self.signals: Optional[State] = None
 
     def note(self, findings: Iterable[audit.Finding], intro: str) -> None:
         """Keep the findings; raise AuditError when one of them blocks."""

@@ -10,6 +10,7 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any, Optional
 
@@ -20,6 +21,7 @@ from .._restic.jobs import Jobs
 from .._restic.retention import COUNTED, Policy, RetentionError, policy_from
 from .._restic.retention_plan import ALL_JOBS, Plan, hold_from, protected_from, retired_keep_from
 from .freshness import Expected
+from .signals import Limits
 
 # The words of a policy.
 POLICY = (
@@ -45,6 +47,7 @@ JOBS = {
     },
 }
 
+SIGNALS_SECONDS = 900
 # doc fragment: audit
 AUDIT = {
     **JOBS,
@@ -57,6 +60,14 @@ AUDIT = {
     "first_read_limit": {"type": "int", "default": 10},
     "scratch_dir": {"type": "path"},
     "time_limit": {"type": "int", "default": 43200},
+    "signals": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            **{item.name: {"type": "float", "default": item.default} for item in fields(Limits)},
+            "seconds": {"type": "int", "default": SIGNALS_SECONDS},
+        },
+    },
 }
 
 
@@ -142,7 +153,24 @@ def remembered(clients: Clients) -> dict[str, Any]:
         "first_read": params["first_read_limit"] << 30,
         "scratch_dir": params["scratch_dir"],
         "time_limit": params["time_limit"],
+        **signals_from(params["signals"] or {}),
     }
+
+
+def signals_from(said: Mapping[str, Any]) -> dict[str, Any]:
+    """From when on a change looks like ransomware, and how long to look for that.
+
+    Raises:
+        HoldfastError: A threshold is no share, or the time makes no sense.
+    """
+    shares = {name: value for name, value in said.items() if name != "seconds" and value is not None}
+    for name, value in shares.items():
+        if not 0 <= value <= 1:
+            raise HoldfastError(f"{name} in signals is {value}; it must be a share, from 0 to 1.")
+    seconds = said.get("seconds") or SIGNALS_SECONDS
+    if not 10 <= seconds <= 86400:
+        raise HoldfastError(f"seconds in signals is {seconds}; it must be from 10 to 86400.")
+    return {"signals": Limits(**shares), "signals_seconds": float(seconds)}
 
 
 def recorded(record_dir: Optional[str], bucket: str, prefix: str) -> tuple[Optional[Record], dict[str, bytes], str]:

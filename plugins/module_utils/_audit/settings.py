@@ -16,6 +16,7 @@ from typing import Optional
 from .._common.record import Record
 from .._restic.retention_plan import Plan
 from .freshness import Expected
+from .signals import Limits
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class AuditSettings:
         first_read: How many bytes of data to read unasked when there is no baseline yet.
         scratch_dir: Where packs are put while they are looked at.
         time_limit: How many seconds all of it may take.
+        signals: From when on a change looks like ransomware.
+        signals_seconds: How many seconds the search for that may take.
         stop: Stop at the first findings that block; else go on and collect all.
     """
 
@@ -48,4 +51,6 @@ class AuditSettings:
     first_read: int = 10 << 30
     scratch_dir: Optional[str] = None
     time_limit: Optional[float] = None
+    signals: Limits = field(default_factory=Limits)
+    signals_seconds: float = 900.0
     stop: bool = True

@@ -1,0 +1,181 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Looks at each new snapshot of a repository once, against the last one of its job, for what looks like ransomware.
+
+The order of snapshots is that in which the service stored them, which no host can choose. What cannot be looked at is told,
+and held like a signal: a host must not be able to hide something by making it too large.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import groupby
+from typing import Optional, Protocol
+
+from .._common.dates import format_date
+from .._common.errors import HoldfastError
+from .._common.untrusted import shown
+from .._restic.retention import Snapshot
+from .new_packs import PackFile
+from .signals import NOT_LOOKED_AT, Limits, hits_by_summary, packed_by_summary
+from .signals_look import Looked
+from .signals_state import Anchor, Raised, State, about
+from .tree_changes import ChangesError
+
+# A host names jobs. Of more than these none is begun, and so many signals of one job are kept.
+MOST_JOBS, MOST_RAISED = 200, 20
+# Into how many pairs of snapshots is looked at a time.
+MOST_LOOKS = 60
+# Packs of this many bytes may have come that no snapshot tells of: of backups that were cut.
+_UNTOLD = 4 << 20
+# So much of what was replaced may be dense for the next snapshot to be compared with this one.
+_HARMLESS = 0.25
+
+
+class Comparing(Protocol):
+    """What compares two snapshots: signals_look.Look."""
+
+    @property
+    def over(self) -> bool: ...
+
+    def compare(self, before: str, after: str, files: Optional[int] = None) -> Looked: ...
+
+
+@dataclass
+class SignalsPass:
+    """One pass. `state` is what is remembered afterwards.
+
+    Args:
+        look: Compares two snapshots.
+        limits: From when on a change is a signal.
+        uploaded: When each snapshot was stored, by id.
+        job_of: The job of a snapshot.
+        packs: The packs that are there.
+        state: What was remembered before.
+    """
+
+    look: Comparing
+    limits: Limits
+    uploaded: Mapping[str, datetime]
+    job_of: Callable[[Snapshot], str]
+    packs: Collection[PackFile]
+    state: State
+    looks: int = 0
+    weighed: bool = True
+    _late: list[Raised] = field(default_factory=list)
+
+    def run(self, snapshots: Iterable[Snapshot]) -> State:
+        """Look at what is new among all snapshots."""
+        there = {str(snapshot["id"]): snapshot for snapshot in snapshots if snapshot["id"] in self.uploaded}
+        accepted = {name for signal in self.state.raised if signal.accepted for name in signal.snapshots}
+        judged = self.state.judged & there.keys() | accepted & there.keys()
+        kept = [signal for signal in self.state.raised if signal.accepted or signal.code != NOT_LOOKED_AT]
+        self.state = replace(self.state, judged=judged, raised=_still_needed(kept, there))
+        by_job = sorted(there.values(), key=lambda one: (self._job(one), *self._order(one)))
+        for job, members in groupby(by_job, key=self._job):
+            self._job_of(job, list(members), there)
+        anchors = {job: anchor for job, anchor in self.state.anchors.items() if anchor.snapshot in there}
+        self.state = replace(self.state, anchors=anchors, raised=(*self.state.raised, *self._late))
+        return self.state
+
+    def _job(self, snapshot: Snapshot) -> str:
+        return shown(self.job_of(snapshot), 100)
+
+    def _order(self, snapshot: Snapshot) -> tuple[datetime, str]:
+        return self.uploaded[snapshot["id"]], snapshot["id"]
+
+    def _job_of(self, job: str, members: list[Snapshot], there: Mapping[str, Snapshot]) -> None:
+        """Look at the new snapshots of one job, oldest first; what is left after a failure waits for the next pass."""
+        new = [one for one in members if one["id"] not in self.state.judged]
+        for number, snapshot in enumerate(new):
+            try:
+                self._judge(job, snapshot, members, there)
+            except (HoldfastError, ChangesError) as error:
+                reason = f"{len(new) - number} snapshots were not looked at: {str(error).rstrip('.')}."
+                waiting = [one["id"] for one in new[number:]]
+                stored_at = self.uploaded[snapshot["id"]]
+                good = self._anchor(job, members, there)
+                self._late.append(about(NOT_LOOKED_AT, job, waiting, stored_at, good, shown(reason, 300)))
+                return
+
+    def _judge(self, job: str, snapshot: Snapshot, members: list[Snapshot], there: Mapping[str, Snapshot]) -> None:
+        anchor = self._anchor(job, members, there)
+        if anchor is None:
+            if len(self.state.anchors) >= MOST_JOBS:
+                raise ChangesError(f"there are more than {MOST_JOBS} jobs")
+            self._judged(job, snapshot, self._begun(snapshot))
+            return
+        quiet = self._quiet(anchor, snapshot, there)
+        if quiet is not None:
+            self._judged(job, snapshot, replace(anchor, last=snapshot["id"], hits=quiet))
+            return
+        if self.looks >= MOST_LOOKS or self.look.over:
+            raise ChangesError("the time for it is over")
+        self.looks += 1
+        looked = self.look.compare(anchor.snapshot, snapshot["id"], anchor.files)
+        self.weighed = self.weighed and looked.weighed
+        stored_at = self.uploaded[snapshot["id"]]
+        found = [about(one.code, job, [snapshot["id"]], stored_at, anchor, one.evidence) for one in looked.signals]
+        self._raise(job, found)
+        undecided = not found and looked.gone and (looked.lost is None or looked.lost >= _HARMLESS)
+        following = replace(self._begun(snapshot), files=looked.files)
+        # What changes slowly is compared with what was there before it began to.
+        kept = replace(anchor, last=snapshot["id"], hits=0 if looked.lost is None else anchor.hits)
+        self._judged(job, snapshot, kept if undecided else following)
+
+    def _begun(self, snapshot: Snapshot) -> Anchor:
+        return Anchor(snapshot["id"], format_date(self.uploaded[snapshot["id"]]), last=snapshot["id"])
+
+    def _judged(self, job: str, snapshot: Snapshot, anchor: Anchor) -> None:
+        anchors, judged = {**self.state.anchors, job: anchor}, self.state.judged | {snapshot["id"]}
+        self.state = replace(self.state, anchors=anchors, judged=judged)
+
+    def _raise(self, job: str, found: list[Raised]) -> None:
+        """Keep signals; of a job in which there are many, the first are what matters."""
+        waiting = sum(signal.job == job for signal in self.state.open)
+        self.state = replace(self.state, raised=(*self.state.raised, *found[: max(0, MOST_RAISED - waiting)]))
+
+    def _anchor(self, job: str, members: list[Snapshot], there: Mapping[str, Snapshot]) -> Optional[Anchor]:
+        """With what to compare: the anchor; where it is gone, the oldest of the job that came after it and was judged."""
+        anchor = self.state.anchors.get(job)
+        if anchor and anchor.snapshot in there:
+            return anchor
+        judged = [one for one in members if one["id"] in self.state.judged]
+        later = [one for one in judged if anchor and format_date(self.uploaded[one["id"]]) >= anchor.stored]
+        if later:
+            return self._begun(later[0])
+        return self._begun(judged[-1]) if judged else None
+
+    # What need not be looked into ------------------------------------------------------------------------------------
+
+    def _quiet(self, anchor: Anchor, snapshot: Snapshot, there: Mapping[str, Snapshot]) -> Optional[int]:
+        """How many files have changed since the anchor, when that is not enough to look into it; else None."""
+        last = there.get(anchor.last)
+        said = hits_by_summary(last, snapshot) if last else None
+        if last is None or said is None:
+            return None
+        hits, files = said
+        if hits == 0 and last.get("tree") == snapshot.get("tree"):
+            return anchor.hits
+        total = anchor.hits + hits
+        if total > self.limits.quiet * files or self._untold(last, snapshot, there):
+            return None
+        return total
+
+    def _untold(self, last: Snapshot, snapshot: Snapshot, there: Mapping[str, Snapshot]) -> bool:
+        """Whether more came, by the service's own list, than the snapshots of that time tell of."""
+        start, end = self.uploaded[last["id"]], self.uploaded[snapshot["id"]]
+        came = sum(pack.size for pack in self.packs if start.timestamp() <= pack.stored <= end.timestamp())
+        told = sum(packed_by_summary(one) for one in there.values() if start <= self.uploaded[one["id"]] <= end)
+        return came > told * 3 // 2 + _UNTOLD
+
+
+def _still_needed(raised: Iterable[Raised], there: Collection[str]) -> tuple[Raised, ...]:
+    """Without what was accepted and is about snapshots that are gone."""
+    return tuple(signal for signal in raised if not signal.accepted or any(name in there for name in signal.snapshots))

@@ -1,0 +1,174 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What looks like ransomware, with the real restic: it is found, it holds what came before it, and only a person clears it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.maintenance import PREFIX, Site
+from tests.support.repositories import program
+
+WORDS = (
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "lazy",
+    "dogs",
+    "while",
+    "others",
+    "look",
+    "on",
+    "and",
+    "say",
+    "nothing",
+)
+
+
+def text(number: int) -> bytes:
+    """Some KiB that can be compressed, and that are different in each file."""
+    return " ".join(
+        f"{WORDS[(number * 7 + place * place) % len(WORDS)]}{place * number}" for place in range(500)
+    ).encode()
+
+
+class Files:
+    """What a job backs up."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.root = site.bed.home / "docs"
+
+    def write(self, start: int = 0) -> None:
+        for number in range(60):
+            path = self.root / f"d{number % 12}" / f"{number}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text(start + number))
+
+    def encrypt(self, ending: str = "") -> None:
+        for path in [path for path in self.root.rglob("*") if path.is_file()]:
+            size = path.stat().st_size
+            path.unlink()
+            path.with_name(path.name + ending).write_bytes(os.urandom(size))
+
+    def back_up(self, *more: str) -> str:
+        return self.site.bed.backup(self.root, "--tag=job:docs", *more)
+
+
+@pytest.fixture
+def files(site: Site) -> Files:
+    """A job with one snapshot that was looked at."""
+    files = Files(site)
+    files.write()
+    files.back_up()
+    looked = site.audit(baseline="update")
+    assert looked["signals"] == [] and "failed" not in looked
+    return files
+
+
+def kept(site: Site) -> Path:
+    return site.bed.record_dir / site.bed.bucket / PREFIX / "signals"
+
+
+def signal_codes(result: dict[str, Any]) -> list[str]:
+    return sorted(signal["code"] for signal in result["signals"])
+
+
+def accept(site: Site, *ids: str, **more: Any) -> dict[str, Any]:
+    where = {"bucket": site.bed.bucket, "prefix": PREFIX, "record_dir": str(site.bed.record_dir)}
+    said = {"accept": list(ids), "accepted_by": "Ada", "reason": "made anew", **more}
+    return site.bed.ansible.module("restic_signals", **where, **said)
+
+
+def test_encryption_is_held_until_a_person_accepts_it(site: Site, files: Files) -> None:
+    good = site.snapshots()
+    for folder in [path for path in files.root.iterdir() if path.is_dir()]:
+        (folder / "HOW_TO_PAY.txt").write_bytes(b"Send one coin, and the key is sent to you." * 3)
+    files.encrypt(".locked")
+    for folder in [path for path in files.root.iterdir() if path.is_dir()]:
+        (folder / "HOW_TO_PAY.txt.locked").rename(folder / "HOW_TO_PAY.txt")
+        (folder / "HOW_TO_PAY.txt").write_bytes(b"Send one coin, and the key is sent to you." * 3)
+    bad = files.back_up()
+    # A look without an answer that is kept, and one in check mode, find it, and keep nothing.
+    before = kept(site).read_bytes()
+    wanted = ["common_ending", "looks_encrypted", "note_files"]
+    assert signal_codes(site.audit()) == signal_codes(site.prune(keep_last=1, check_mode=True)) == wanted
+    assert kept(site).read_bytes() == before
+    # The retention would leave one of each group.
+    held = site.prune(keep_last=1, max_remove="100%")
+    assert "failed" not in held and held["removed"] == [] and set(good) <= set(site.snapshots())
+    assert signal_codes(held) == wanted
+    signal = next(one for one in held["signals"] if one["code"] == "looks_encrypted")
+    assert signal["snapshot"] == bad and signal["last_good"] == good[-1]
+    evidence = next(one for one in held["findings"] if one["id"] == signal["id"])
+    assert evidence["severity"] == "warn" and f"The last snapshot before it is {good[-1][:12]}" in evidence["evidence"]
+    # Once more, and after the host has put everything back: nothing that it does accepts it.
+    files.write()
+    files.back_up()
+    assert signal_codes(site.prune(keep_last=1, max_remove="100%")) == wanted
+    assert set(good) <= set(site.snapshots())
+    assert accept(site, *(one["id"] for one in held["signals"]), reason=" ")["failed"]
+    assert accept(site, "0" * 12)["failed"] and accept(site, accepted_by="")["signals"] == accept(site)["signals"]
+    done = accept(site, *(one["id"] for one in held["signals"]))
+    assert done["changed"] and done["signals"] == [] and b'"by": "Ada"' in kept(site).read_bytes()
+    assert not accept(site, *(one["id"] for one in held["signals"]))["changed"]
+    freed = site.prune(keep_last=1, max_remove="100%")
+    assert freed["signals"] == [] and good[-1] in {one["id"] for one in freed["removed"]}
+
+
+def test_an_upgrade_and_photos_are_no_signal(site: Site, files: Files) -> None:
+    files.write(start=1000)
+    for number in range(30):
+        (files.root / f"photo{number}.jpg").write_bytes(os.urandom(20_000))
+    files.back_up()
+    looked = site.audit(baseline="update")
+    assert looked["signals"] == [] and "failed" not in looked
+
+
+def test_no_files_at_all_and_a_job_that_begins(site: Site, files: Files) -> None:
+    for path in [path for path in files.root.rglob("*") if path.is_file()]:
+        path.unlink()
+    files.back_up()
+    empty = site.bed.home / "empty"
+    empty.mkdir()
+    site.bed.backup(empty, "--tag=job:empty")
+    found = site.audit(baseline="update")
+    assert signal_codes(found) == ["no_files"]
+    assert "It has no file at all, where there were 60" in found["signals"][0]["evidence"]
+    # From nothing to something is a beginning.
+    (empty / "x").write_bytes(b"x")
+    site.bed.backup(empty, "--tag=job:empty")
+    assert signal_codes(site.audit(baseline="update")) == ["no_files"]
+
+
+def test_what_cannot_be_looked_at_is_held(site: Site, files: Files) -> None:
+    good = site.snapshots()
+    files.encrypt()
+    files.back_up()
+    script = f"""[ "$1" = diff ] && {{ echo 'Fatal: no' >&2; exit 1; }}; exec '{site.bed.restic_path}' "$@" """
+    broken = program(site.bed.home / "no-diff", script)
+    held = site.prune(keep_last=1, max_remove="100%", restic_path=broken)
+    assert "failed" not in held and signal_codes(held) == ["not_looked_at"] and set(good) <= set(site.snapshots())
+    assert "restic diff on" in held["signals"][0]["evidence"]
+    assert signal_codes(site.prune(keep_last=1, max_remove="100%")) == ["looks_encrypted"]
+    assert set(good) <= set(site.snapshots())
+
+
+def test_what_is_remembered_is_not_guessed(site: Site, files: Files) -> None:
+    kept(site).write_text("{}")
+    refused = site.prune(keep_last=1)
+    assert refused["failed"] and "signals is damaged" in refused["msg"] and "Traceback" not in refused["msg"]
+
+
+def test_thresholds_are_shares(site: Site) -> None:
+    refused = site.prune(signals={"share": 2})
+    assert refused["failed"] and "share in signals is 2.0; it must be a share" in refused["msg"]
