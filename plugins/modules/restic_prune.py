@@ -226,6 +226,28 @@ time:
   returned: always
   type: str
   sample: '2026-11-23T04:12:11Z'
+holds:
+  description: Where nothing is removed for a time, see O(hold) and O(jobs[].hold). Empty before that was looked at.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The job; empty for the whole repository.
+      type: str
+      sample: postgresql
+    until:
+      description: Until when.
+      type: str
+      sample: '2027-02-01T00:00:00Z'
+    reason:
+      description: Why.
+      type: str
+      sample: we investigate
+    snapshots:
+      description: How many snapshots are kept by it.
+      type: int
+      sample: 24
 signals:
   description:
     - What looks like ransomware, and nobody has accepted, see M(holdfast.restic_r2.restic_signals). Each is also a finding. Empty

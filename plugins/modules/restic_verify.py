@@ -176,6 +176,18 @@ jobs:
     oldest:
       description: When the oldest of them was uploaded. V(null) when there is none.
       type: str
+      sample: '2026-01-23T03:10:00Z'
+    days:
+      description: On how many days snapshots were uploaded.
+      type: int
+      sample: 24
+    calendar:
+      description: On which of the last 366 days, in hexadecimal digits. The bit of value 2^N is for N days ago, by UTC.
+      type: str
+      sample: '7f'
+    oldest:
+      description: When the oldest of them was uploaded. V(null) when there is none.
+      type: str
       sample: '2026-08-30T03:10:00Z'
     days:
       description: On how many days the snapshots were uploaded.
@@ -190,7 +202,7 @@ jobs:
 retired:
   description:
     - Histories that belong to none of O(jobs), the newest first, at most 50. The jobs of these were removed or renamed, or the
-      host was. They have RV(jobs[].snapshots), RV(jobs[].newest), RV(jobs[].age_hours) and RV(jobs[].bytes), too.
+      host was. They have the figures of RV(jobs[]), from RV(jobs[].snapshots) on, too.
   returned: success
   type: list
   elements: dict

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..module_utils._locks.probe import in_force
-from ._reports import report_of
+from ._reports import NO_JOBS, report_of
 
 Result = Mapping[str, Any]
 Entry = dict[str, Any]
@@ -120,6 +120,8 @@ def verified(variables: Mapping[str, Any]) -> Entry:
         {"code": code, "severity": "block", "evidence": sentence}
         for code, sentence in zip(seen.get("codes") or (), seen.get("findings") or (), strict=True)
     ]
+    if seen.get("snapshots") and not seen.get("jobs"):
+        findings.append({"code": "jobs_unknown", "severity": "block", "evidence": NO_JOBS})
     return {**entry, **_looked_into(audited, findings)}
 
 

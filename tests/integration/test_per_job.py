@@ -134,6 +134,7 @@ def test_a_hold_keeps_everything_is_told_and_once_more_when_it_has_ended(here: H
         held = here.maintained(hold=hold, check_mode=check_mode)
         assert (held["changed"], held["removed"], held["windows"]) == (False, [], [])
         (told,) = [one for one in held["findings"] if one["code"] == "hold"]
+        assert [(one["name"], one["reason"], one["snapshots"]) for one in held["holds"]] == [("", "we investigate", 6)]
         assert "Nothing of the repository is removed until" in told["evidence"] and "we investigate" in told["evidence"]
     assert here.bed.keys() == before
 
@@ -141,6 +142,7 @@ def test_a_hold_keeps_everything_is_told_and_once_more_when_it_has_ended(here: H
     for check_mode in (True, False):
         done = here.maintained(**here.jobs(system={"hold": hold}, postgresql={"hold": over}), check_mode=check_mode)
         assert {"hold", "hold_ended"} <= set(codes(done))
+        assert [(one["name"], one["snapshots"]) for one in done["holds"]] == [("system", 4)]
     assert here.left() == ["postgresql 1", "system 1", "system 100", "system 200", "system 300"]
     again = here.maintained(**here.jobs(system={"hold": hold}, postgresql={"hold": over}))
     assert "hold" in codes(again) and "hold_ended" not in codes(again)

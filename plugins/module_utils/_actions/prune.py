@@ -131,6 +131,7 @@ class Maintenance:
             "predicted_by": self.predicted_by,
             "windows": [window_told(window) for window in self.commit.windows],
             "fences": [told for told in map(fence_told, self.fences) if told],
+            "holds": self.auditor.holds,
             "findings": [finding.as_dict() for finding in self.auditor.findings],
             "time": time_told(self.auditor.cloudflare),
             "signals": told(self.auditor.signals, self.auditor.prefix),

@@ -77,8 +77,9 @@ class Auditor:
         self.pending = Pending()
         # What was stored before such a time is kept, by the name of a job, or "" for all: see Times.
         self.keep_before: dict[str, datetime] = {}
-        # Nothing at all is to be removed.
+        # Nothing at all is to be removed; and what else is told of holds.
         self.held = False
+        self.holds: list[dict[str, Any]] = []
         # What looked like ransomware, now and before; None when nothing is remembered.
         self.signals: Optional[State] = None
 
@@ -353,6 +354,7 @@ class Auditor:
         self.held = plan.hold_of(ALL_JOBS, now) is not None
         self._note(_holds.told(plan.holds, now, _holds.told_before(self.settings.folder)))
         decisions = decide(snapshots, plan, Times(counts, uploaded, now, self.keep_before))
+        self.holds = _holds.active(plan.holds, now, decisions, self.described)
         self._note(audit.removals(decisions, self.settings.max_remove))
         return decisions
 

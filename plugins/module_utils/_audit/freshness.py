@@ -21,6 +21,7 @@ from .._restic.retention import Snapshot
 
 # How many histories of no job are told, and how many paths of each: a host could make up thousands.
 _MOST_RETIRED, _MOST_PATHS = 50, 5
+_CALENDAR_DAYS = 366
 # How many days a calendar of snapshots goes back.
 _CALENDAR = 400
 
@@ -132,18 +133,23 @@ def _told(own: list[Snapshot], stored: Mapping[str, datetime], now: datetime) ->
             "bytes": None,
             "oldest": None,
             "days": 0,
-            "calendar": "",
+            "calendar": "0",
         }
     newest = max(own, key=lambda one: (stored[one["id"]], one["id"]))
     size = (newest.get("summary") or {}).get("total_bytes_processed")
-    moment = stored[newest["id"]]
-    days = {max(0, (now.date() - stored[one["id"]].date()).days) for one in own}
+    times = [stored[one["id"]] for one in own]
+    days = {max(0, (now.date() - moment.date()).days) for moment in times}
     return {
         "snapshots": len(own),
-        "newest": format_date(moment.replace(microsecond=0)),
-        "age_hours": hours_since(moment, now),
+        "newest": _to_seconds(max(times)),
+        "age_hours": hours_since(max(times), now),
         "bytes": size if isinstance(size, int) else None,
-        "oldest": format_date(min(stored[one["id"]] for one in own).replace(microsecond=0)),
+        "oldest": _to_seconds(min(times)),
         "days": len(days),
-        "calendar": f"{sum(1 << day for day in days if day < _CALENDAR):x}",
+        # A bit for each day, as far back as is shown.
+        "calendar": f"{sum(1 << day for day in days if day < _CALENDAR_DAYS):x}",
     }
+
+
+def _to_seconds(moment: datetime) -> str:
+    return format_date(moment.replace(microsecond=0))

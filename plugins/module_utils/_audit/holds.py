@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from .._common.dates import format_date
 from .._common.private_file import write_private
 from .._common.record import RecordError, stored
+from .._restic.retention import Decision
 from .._restic.retention_plan import Hold
 from .checks import BLOCK, WARN, Finding
 
@@ -44,6 +46,23 @@ def told(holds: Mapping[str, Hold], now: datetime, before: Collection[str] = ())
             evidence = f"The hold on {whose} has ended, so that its old snapshots go again; it lasted {hold}."
             found.append(Finding("hold_ended", WARN, evidence, "Take it out of the settings, or set a later date."))
     return found
+
+
+def active(
+    holds: Mapping[str, Hold], now: datetime, decisions: Iterable[Decision], described: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Where nothing is removed: whose, until when, why, and of how many snapshots that is true."""
+    held = [described[one.id]["job"] for one in decisions if "hold" in one.reasons]
+    return [
+        {
+            "name": name,
+            "until": format_date(hold.until),
+            "reason": hold.reason,
+            "snapshots": sum(not name or job == name for job in held),
+        }
+        for name, hold in sorted(holds.items())
+        if now < hold.until
+    ]
 
 
 def unknown(ids: Collection[str]) -> list[Finding]:
