@@ -28,9 +28,7 @@ INVENTORY = {"all": {"hosts": {"localhost": {"ansible_connection": "local"}}}}
 
 def restic_path() -> str:
     """The restic that is measured with."""
-    found = restic.find()
-    assert found, "There is no restic 0.19 or newer: run `make restic`."
-    return found
+    return restic.required()
 
 
 @dataclass

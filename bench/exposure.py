@@ -54,8 +54,7 @@ def misses(figures: dict[str, Any]) -> list[str]:
 def _compare(factor: int) -> tuple[float, float, int]:
     from tests.support.repositories import Bed  # needs the collection on the path
 
-    program = restic.find()
-    assert program, "There is no restic 0.19 or newer."
+    program = restic.required()
     with tempfile.TemporaryDirectory() as folder, StandIn.start() as stand_in:
         home = Path(folder)
         ansible = Ansible(home / "ansible")

@@ -67,10 +67,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def restic_path() -> str:
     """A restic that is recent enough for maintenance."""
-    path = restic.find()
-    if path is None:
-        pytest.fail("There is no restic 0.19 or newer: run `make restic`, or set RESTIC to one.")
-    return path
+    return restic.required()
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ window:
       type: str
       sample: 9f86d081884c7d65
     state:
-      description: V(live) while the lease runs, then V(overdue); V(orphaned) when there is no lease.
+      description: V(live) while the lease runs, then V(overdue); V(orphaned) without one, V(implausible) with one too far away.
       type: str
       sample: live
 prefixes:

@@ -58,9 +58,7 @@ class Template:
 
 
 def restic_path() -> str:
-    found = restic.find()
-    assert found, "There is no restic 0.19 or newer: run `make restic`."
-    return found
+    return restic.required()
 
 
 def set_clock(stand_in: StandIn, days_ago: float) -> datetime:

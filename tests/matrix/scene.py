@@ -43,8 +43,7 @@ class Original:
 
 def original() -> Original:
     """Make one."""
-    found = restic.find()
-    assert found, "There is no restic 0.19 or newer: run `make restic`."
+    found = restic.required()
     with tempfile.TemporaryDirectory() as folder, StandIn.start() as stand_in:
         home = Path(folder)
         bed = Bed(stand_in, Ansible(home / "ansible"), found, home)

@@ -60,9 +60,7 @@ def variables(stand_in: StandIn, home: Path) -> dict[str, Any]:
 
 
 def restic_path() -> str:
-    found = restic.find()
-    assert found, "There is no restic 0.19 or newer: run `make restic`."
-    return found
+    return restic.required()
 
 
 def inventory_of(names: list[str], common: dict[str, Any]) -> dict[str, Any]:

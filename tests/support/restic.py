@@ -16,3 +16,10 @@ def find() -> str | None:
     """The first of RESTIC, .cache/restic/restic and restic on PATH that is recent enough."""
     candidates = [os.environ.get("RESTIC"), str(TARGET), shutil.which("restic")]
     return next((path for path in candidates if path and version(path) >= MINIMUM), None)
+
+
+def required() -> str:
+    """The restic to work with; an error where there is none."""
+    found = find()
+    assert found, "There is no restic 0.19 or newer: run `make restic`, or set RESTIC to one."
+    return found

@@ -98,7 +98,7 @@ def _rules(found: Verified, rules: list[Rule], prefix: str, now: datetime) -> No
     window = window_of(rules, prefix)
     if window is not None and window.problem is None:
         lease = format_date(window.lease) if window.lease else None
-        state = "live" if window.live(now) else "orphaned" if window.orphaned else "overdue"
+        state = window.state(now)
         found.window = {"parts": list(window.parts), "lease": lease, "holder": window.holder, "state": state}
         advice = "maintenance may be at work" if state == "live" else "run the relock playbook"
         code = "window_open" if state == "live" else "window_left_open"

@@ -23,10 +23,10 @@ from .rules import (
     WINDOW,
     LockRulesError,
     Rule,
+    check_repositories,
     condition_problem,
     is_part,
     lock_set,
-    problems,
     repositories,
     rule_id,
     same,
@@ -126,7 +126,7 @@ def plan(
     _check_document(current, touched)
     _check_no_live_window(current, touched, now)
     # Nobody holds the window of a repository that was touched any more: its lease goes with it.
-    leases = {rule_id(prefix, "window") for prefix in touched}
+    leases = {rule_id(prefix, WINDOW) for prefix in touched}
     after = [rule for rule in after if rule["id"] not in leases]
     if state != "absent":
         _check_desired(desired, current, now, allow_whole_bucket)
@@ -148,7 +148,7 @@ def _with_desired(current: list[Rule], desired: list[Rule]) -> list[Rule]:
 
 def _only(rules: list[Rule], desired: list[Rule], purge: bool) -> list[Rule]:
     names = {rule["id"] for rule in desired}
-    own = {rule_id(prefix, "window") for prefix in repositories(desired)}
+    own = {rule_id(prefix, WINDOW) for prefix in repositories(desired)}
     # Without it, nobody would know that a token is to be enabled again.
     kept = {rule["id"] for rule in rules if is_part(rule, FENCE)}
     others = [rule["id"] for rule in rules if rule["id"] not in names | own | kept]
@@ -178,9 +178,7 @@ def _check_ids(desired: list[Rule]) -> None:
 
 
 def _check_document(current: list[Rule], touched: list[str]) -> None:
-    for problem in problems(current):
-        if problem.whole or problem.prefix in touched:
-            raise LockRulesError(f"{problem.sentence} Nothing was changed; correct it by hand.")
+    check_repositories(current, *touched)
 
 
 def _check_no_live_window(current: list[Rule], touched: list[str], now: datetime) -> None:

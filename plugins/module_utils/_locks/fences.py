@@ -25,11 +25,11 @@ from .rules import (
     MAX_RULES,
     LockRulesError,
     Rule,
+    check_repositories,
     duplicates,
     fenced,
     identify,
     lease_of,
-    problems,
     rule_id,
     rule_problem,
 )
@@ -101,11 +101,9 @@ def rival(rules: Iterable[Rule], prefix: str, tokens: Iterable[str], holder: str
 def put_up(
     rules: Iterable[Rule], prefix: str, *, tokens: Iterable[str], holder: str, lease: datetime, now: datetime
 ) -> list[Rule]:
-    """Write down a fence. One that nobody minds any more goes to this holder, with its tokens, for they may be disabled."""
+    """Write down a fence. An expired one goes to this holder, with its tokens, for they may be disabled."""
     rules = list(rules)
-    for problem in problems(rules):
-        if problem.concerns(prefix):
-            raise LockRulesError(f"{problem.sentence} Nothing was changed; correct it by hand.")
+    check_repositories(rules, prefix)
     check_no_window(rules, prefix)
     there = fence_of(rules, prefix)
     tokens = list(dict.fromkeys([*(there.tokens if there else ()), *tokens]))

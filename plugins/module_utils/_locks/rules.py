@@ -248,6 +248,13 @@ def problems(rules: Iterable[Rule]) -> list[Problem]:
     return found
 
 
+def check_repositories(rules: list[Rule], *prefixes: str) -> None:
+    """Raise LockRulesError when the document as a whole, or the rules of one of these repositories, make no sense."""
+    for problem in problems(rules):
+        if problem.whole or problem.prefix in prefixes:
+            raise LockRulesError(f"{problem.sentence} Nothing was changed; correct it by hand.")
+
+
 def duplicates(rules: list[Rule]) -> list[str]:
     counted = Counter(rule["id"] for rule in rules)
     sentence = "The lock document holds the rule {0!r} more than once; which one counts is not known."

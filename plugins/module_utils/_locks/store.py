@@ -22,7 +22,7 @@ from .._common.dates import format_date
 from .._common.network import use
 from .._r2.api import AT_ONCE, Bucket, Cloudflare, CloudflareError, Throttled, Unreachable
 from .._r2.rate_limit import shared_rate_limit
-from .._r2.transport import BLOCK_TIMEOUT, given_up, wait_before_retry
+from .._r2.transport import BLOCK_TIMEOUT, Call, given_up, wait_before_retry
 from .rules import MAX_RULES, LockRulesError, Rule, rules_of, same
 
 # How often a lock document is planned again because somebody else wrote it between our write and our reading it back.
@@ -136,7 +136,7 @@ class CloudflareLocks(Cloudflare):
         failure: Unreachable | None = None
         try:
             # At once: were it to wait, it would undo what others wrote since the document was read.
-            self._once("PUT", f"{self.bucket_path(bucket)}/lock", {"rules": rules}, priority=AT_ONCE)
+            self._once(Call("PUT", f"{self.bucket_path(bucket)}/lock", {"rules": rules}), priority=AT_ONCE)
         except Unreachable as error:
             failure = error
             self.lost_answers += 1

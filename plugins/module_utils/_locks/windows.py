@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Windows in the lock document of a bucket: what is open of which repository, until when, and who holds it. Pure.
+"""Windows in the lock document of a bucket: the open parts of each repository, their lease and their holder. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -21,6 +21,7 @@ from .rules import (
     WINDOW,
     LockRulesError,
     Rule,
+    check_repositories,
     duplicates,
     holder_of,
     identify,
@@ -41,10 +42,10 @@ TOLERANCE = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Window:
-    """What is open of one repository. A window with a problem is neither live nor overdue nor orphaned.
+    """The open parts of one repository. A window with a problem is neither live nor overdue nor orphaned.
 
-    A lease that is further away than any that this collection writes was edited by hand, or by somebody who means to
-    keep the window open: it counts as overdue.
+    A lease that is further away than any that this collection writes was edited by a person or an attacker: it counts as
+    overdue.
     """
 
     prefix: str
@@ -65,6 +66,12 @@ class Window:
     @property
     def orphaned(self) -> bool:
         return self.problem is None and self.lease is None
+
+    def state(self, now: datetime) -> str:
+        """live, overdue, implausible (overdue by a lease that is too far away), or orphaned."""
+        if self.orphaned:
+            return "orphaned"
+        return "implausible" if self.implausible(now) else "overdue" if self.overdue(now) else "live"
 
 
 def windows(rules: Iterable[Rule]) -> list[Window]:
@@ -101,7 +108,7 @@ def open_window(
     Raises LockRulesError unless the lock set is whole and as we write it, and nobody else has a window there.
     """
     rules, prefix, parts = list(rules), normalise_prefix(prefix), list(parts)
-    _check_repository(rules, prefix)
+    check_repositories(rules, prefix)
     if not parts or any(part not in PARTS for part in parts) or not HOLDER.fullmatch(holder):
         raise LockRulesError(f"A window needs parts out of {', '.join(PARTS)} and a holder of 8 to 64 hex digits.")
     missing = missing_parts(rules, prefix)
@@ -124,7 +131,7 @@ def extend_window(rules: Iterable[Rule], prefix: str, holder: str, lease: dateti
     A lease that somebody else has moved out of all bounds is set right.
     """
     rules, prefix = list(rules), normalise_prefix(prefix)
-    _check_repository(rules, prefix)
+    check_repositories(rules, prefix)
     window = window_of(rules, prefix)
     if window is None or window.holder != holder or window.lease is None:
         raise LockRulesError(
@@ -146,7 +153,7 @@ def close_window(rules: Iterable[Rule], prefix: str, holder: str | None = None) 
     if window is None:
         return rules
     if holder is None or duplicates(rules):
-        _check_repository(rules, prefix)
+        check_repositories(rules, prefix)
     if holder is not None and window.holder not in (holder, None):
         return rules
     after = []
@@ -174,12 +181,6 @@ def _with_lease(rules: list[Rule], prefix: str, holder: str, lease: datetime) ->
     if len(rules) >= MAX_RULES:
         raise LockRulesError(f"The lock document has {len(rules)} rules; there is no room for the lease of a window.")
     return [*rules, lease_rule]
-
-
-def _check_repository(rules: list[Rule], prefix: str) -> None:
-    for problem in problems(rules):
-        if problem.concerns(prefix):
-            raise LockRulesError(f"{problem.sentence} Nothing was changed; correct it by hand.")
 
 
 def _someone_elses(window: Window) -> str:

@@ -18,7 +18,7 @@ from .transport import (
     AT_ONCE,
     CLOSING,
     NORMAL,
-    RELOCK_TIMEOUT,
+    Call,
     RateLimit,
     Transport,
 )
@@ -27,8 +27,8 @@ __all__ = [
     "AT_ONCE",
     "CLOSING",
     "NORMAL",
-    "RELOCK_TIMEOUT",
     "Bucket",
+    "Call",
     "Cloudflare",
     "CloudflareError",
     "Denied",
@@ -55,11 +55,11 @@ class Cloudflare(Transport):
             return None
 
     def buckets(self) -> list[Bucket]:
-        """Return all buckets of the jurisdiction, whatever the number of pages."""
+        """Return all buckets of the jurisdiction, from any number of pages."""
         found: list[Bucket] = []
         query: dict[str, Any] = {"per_page": 1000}
         while True:
-            page = self._repeated("GET", f"/accounts/{self.account_id}/r2/buckets", query=query)
+            page = self._repeated(Call("GET", f"/accounts/{self.account_id}/r2/buckets", query=query))
             found.extend(_dict(bucket) for bucket in _list(_dict(page["result"]).get("buckets")))
             cursor = _dict(page.get("result_info") or {}).get("cursor")
             if not cursor:

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit
 
@@ -32,13 +32,21 @@ from .errors import CloudflareError, Request, Throttled, Unreachable, error_of
 RETRY_TIMEOUT = 30.0
 # Longer than the API's block of 300 s.
 BLOCK_TIMEOUT = 400.0
-# The same, with room for another block that begins right after the first.
-RELOCK_TIMEOUT = 900.0
 LONGEST_WAIT = 300.0
 
 NORMAL, CLOSING, AT_ONCE = 0, 1, 2
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Call(NamedTuple):
+    """A call of the API. The path stands in messages, too."""
+
+    method: str
+    path: str
+    body: Any = None
+    query: dict[str, Any] | None = None
+    headers: dict[str, str] | None = None
 
 
 class RateLimit(Protocol):
@@ -116,7 +124,7 @@ class Transport:
         Throttled calls are repeated while retry_timeout lasts. When it is not known whether a call took effect, it is
         repeated too, except for POST: there the caller has to find out.
         """
-        return self._repeated(method, path, body, query, headers, retry_timeout)["result"]
+        return self._repeated(Call(method, path, body, query, headers), retry_timeout)["result"]
 
     def server_time(self) -> datetime:
         """Return the time of the server: its last Date header plus what has passed since on our monotonic clock."""
@@ -125,23 +133,15 @@ class Transport:
         date, at = self._clock
         return date + timedelta(seconds=self._monotonic() - at)
 
-    def _repeated(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        query: dict[str, Any] | None = None,
-        headers: dict[str, str] | None = None,
-        retry_timeout: float | None = None,
-    ) -> dict[str, Any]:
+    def _repeated(self, call: Call, retry_timeout: float | None = None) -> dict[str, Any]:
         started, tries = self._awake(), 0
         while True:
             tries += 1
             try:
-                return self._once(method, path, body, query, headers)
+                return self._once(call)
             except (Throttled, Unreachable) as error:
                 wait = wait_before_retry(error, tries)
-                unknown = isinstance(error, Unreachable) and method == "POST"
+                unknown = isinstance(error, Unreachable) and call.method == "POST"
                 if unknown or self._awake() - started + wait > self._limit(error, retry_timeout):
                     raise given_up(error, tries, self._awake() - started) from None
             self._sleep(wait)
@@ -152,19 +152,11 @@ class Transport:
         blocked = isinstance(error, Throttled) and self.block_timeout is not None
         return self.block_timeout if blocked else self.retry_timeout  # type: ignore[return-value]
 
-    def _once(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        query: dict[str, Any] | None = None,
-        headers: dict[str, str] | None = None,
-        priority: int | None = None,
-    ) -> dict[str, Any]:
-        request = Request(method, path, self.account_id, self.jurisdiction)
+    def _once(self, call: Call, priority: int | None = None) -> dict[str, Any]:
+        request = Request(call.method, call.path, self.account_id, self.jurisdiction)
         if self.rate_limit is not None:
             self.rate_limit.before_call(self.priority if priority is None else priority)
-        status, answer_headers, content = self._send(request, body, query, headers)
+        status, answer_headers, content = self._send(request, call)
         try:
             envelope = json.loads(content)
         except (ValueError, RecursionError):
@@ -185,15 +177,13 @@ class Transport:
             error.retry_after = _seconds(answer_headers.get("retry-after"))
         raise error
 
-    def _send(
-        self, request: Request, body: Any, query: dict[str, Any] | None, headers: dict[str, str] | None
-    ) -> tuple[int, Any, bytes]:
-        url = self._url + request.path + (f"?{urlencode(query)}" if query else "")
-        data = None if body is None else json.dumps(body).encode()
+    def _send(self, request: Request, call: Call) -> tuple[int, Any, bytes]:
+        url = self._url + request.path + (f"?{urlencode(call.query)}" if call.query else "")
+        data = None if call.body is None else json.dumps(call.body).encode()
         try:
             with self._limited(2 * self.timeout):
                 status, answer_headers, content = self._exchange(
-                    url, request.method, data, self._headers(data, headers)
+                    url, request.method, data, self._headers(data, call.headers)
                 )
         except UnicodeError:
             raise CloudflareError(f"{self._url!r} is no usable api_url: no server can have this name.") from None

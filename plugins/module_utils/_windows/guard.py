@@ -150,10 +150,8 @@ def _plan(rules: list[Rule], now: datetime, force: bool, result: BucketResult) -
 
 
 def _shown(window: Window, now: datetime) -> dict[str, Any]:
-    reason = "overdue" if window.overdue(now) else "orphaned" if window.orphaned else "live"
-    reason = "implausible" if window.implausible(now) else reason
     lease = format_date(window.lease) if window.lease else None
-    return {"prefix": window.prefix, "parts": list(window.parts), "lease": lease, "state": reason}
+    return {"prefix": window.prefix, "parts": list(window.parts), "lease": lease, "state": window.state(now)}
 
 
 def _described(window: dict[str, Any]) -> str:
