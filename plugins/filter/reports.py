@@ -14,7 +14,7 @@ from ansible.errors import AnsibleFilterError
 
 from ..module_utils._common.untrusted import shown
 from ..module_utils._r2.places import default_bucket, s3_address
-from ..plugin_utils import _homes, _job_units, _jobs, _journal, _proofs, _reports
+from ..plugin_utils import _account, _homes, _job_units, _jobs, _journal, _proofs, _reports
 
 # What kernels call architectures, and what restic's releases call them.
 ARCHITECTURES = {
@@ -55,6 +55,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
+            "account_options": _account.account_options,
             "check_report": _proofs.check_report,
             "bucket_name": default_bucket,
             "failure_text": _reports.failure_text,
