@@ -100,7 +100,7 @@ class Clients:
 
     @property
     def lock_probe(self) -> LockProbe:
-        """What asks whether the locks are in force."""
+        """Asks R2 whether the locks are in force."""
         keys = self.host_keys
         host = self.s3_with(keys) if keys else None
         return LockProbe(self.prefix, lambda: self.s3, host)

@@ -26,7 +26,7 @@ from .._restic.retention_plan import Plan, protected_from
 
 
 class RepositoryAudit:
-    """One look at a repository. `outcome` tells at any time what was found so far.
+    """One look at a repository. `outcome` tells at any time the findings so far.
 
     Args:
         auditor: The auditor of the repository.
@@ -93,7 +93,7 @@ class RepositoryAudit:
 
 
 def counts(baseline: Optional[Baseline]) -> dict[str, Any]:
-    """What a baseline holds, in numbers."""
+    """The contents of a baseline, in numbers."""
     if baseline is None:
         return {}
     return {

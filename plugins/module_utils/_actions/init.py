@@ -27,7 +27,7 @@ SHORTEST_PASSWORD = 8
 
 @dataclass
 class Outcome:
-    """What was found or done."""
+    """The result of init."""
 
     changed: bool = False
     created: bool = False

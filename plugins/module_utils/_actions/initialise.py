@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Making a repository where somebody else may make one at the same moment.
+"""Makes a repository, also when another process makes one at the same moment.
 
 `restic init` looks whether there is a config object and writes its own, without a condition: of two that run at once, both
 succeed, and neither key fits the config that is left. Under the lock that cannot be mended. So restic makes the repository in a
@@ -26,7 +26,7 @@ _MAKING = 300.0
 
 
 class RepositoryError(HoldfastError):
-    """The repository is not what it should be."""
+    """The repository is not as it should be."""
 
 
 def initialise(restic: Restic, s3: S3) -> None:
@@ -72,7 +72,7 @@ def _made(restic: Restic) -> tuple[bytes, str, bytes]:
 
 
 def _stored_first(s3: S3, key: str, content: bytes) -> bool:
-    """Whether our object is there, and nobody else's. An answer that was lost makes the next try find our own."""
+    """Whether the object there is ours. After a lost answer, the next try finds our own."""
     try:
         if s3.put_if(key, content) is not None:
             return True

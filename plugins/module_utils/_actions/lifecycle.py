@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Bringing the lifecycle rules of a bucket to what is desired, safely.
+"""Brings the lifecycle rules of a bucket to the desired ones, safely.
 
 Private to holdfast.restic_r2; may change at any time.
 """

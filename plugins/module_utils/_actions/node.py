@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a machine needs to be the maintenance node.
+"""Looks whether a machine has the programs that a maintenance node needs.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -19,7 +19,7 @@ class NodeError(HoldfastError):
 
 
 def versions(restic_path: str) -> dict[str, str]:
-    """The versions of what is needed.
+    """The versions of the needed programs.
 
     Raises:
         HoldfastError: Something is missing, or too old.

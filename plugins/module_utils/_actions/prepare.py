@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a maintenance is to delete, prepared and proved by restic while everything is locked.
+"""Prepares the deletes of a maintenance, and has restic prove them while everything is locked.
 
 restic forgets and prunes in a view of what was judged. What it adds goes into the bucket, what it deletes is written down.
 
@@ -40,7 +40,7 @@ PREPARATION, DRY_RUN = "preparation", "dry_run"
 
 
 class TooLarge(HoldfastError):
-    """What restic would add does not fit on this machine."""
+    """The additions of restic do not fit on this machine."""
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Prepared:
 
     @property
     def added(self) -> dict[str, tuple[int, str]]:
-        """Size and ETag of what was added and stays, by key below the prefix."""
+        """Size and ETag of the added objects that stay, by key below the prefix."""
         gone = set(self.view.deleted)
         return {key: (item.size, item.etag) for key, item in self.view.added.items() if key not in gone}
 
@@ -107,7 +107,7 @@ class Preparation:
         self.folder = auditor.settings.folder if remembered else ""
 
     def run(self, found: Survey, going: Collection[str], additions: str = "bucket") -> Prepared:
-        """Forget these snapshots, and prune, in a view of what was judged."""
+        """Forget these snapshots, and prune, in a view of the judged objects."""
         auditor, started = self.auditor, elapsed()
         view = auditor.view(
             found.objects,
@@ -200,7 +200,7 @@ class Preparation:
         return True
 
     def _still_named(self, prepared: Prepared) -> list[audit.Finding]:
-        """What the index objects that restic wrote say, read back."""
+        """The contents of the index objects that restic wrote, read back."""
         claimed = self.auditor.looked_into.claimed
         named = {pack for key in prepared.added for pack in claimed.get(key.rpartition("/")[2], ())}
         return audit.still_named(named, prepared.deletes)

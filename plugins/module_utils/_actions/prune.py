@@ -59,7 +59,7 @@ _UNLOCKING = 120.0
 
 @dataclass(frozen=True)
 class Terms:
-    """What the maintenance may do.
+    """The limits of a maintenance.
 
     Args:
         lock_wait: Seconds to wait for other restic processes to end.
@@ -75,7 +75,7 @@ class Terms:
 
 
 class Maintenance:
-    """Maintenance of one repository. `outcome` tells at any time what was done so far.
+    """Maintenance of one repository. `outcome` tells at any time the work done so far.
 
     Args:
         auditor: The auditor of the repository.
@@ -209,7 +209,7 @@ class Maintenance:
     def _behind_fence(
         self, prepared: Prepared, decisions: list[Decision], unchecked: bool, last: bool
     ) -> Optional[bool]:
-        """Keep the hosts out, and delete; None when somebody else has begun to work, so that it is to be tried again."""
+        """Keep the hosts out, and delete; None when another restic has begun to work: then try again."""
         self.fences.append(self.fence(self.warnings.append))
         with self.fences[-1] as fence:
             # While the fence comes up: nobody is kept out in vain for as long as that takes.
@@ -244,7 +244,7 @@ class Maintenance:
         return not found.restic_locks().keys() - {lock} and (last or not prepared.view.unknown(found.objects))
 
     def _delete(self, prepared: Prepared, found: Survey, decisions: list[Decision]) -> bool:
-        """Delete what was prepared, unless what came since forbids it."""
+        """Delete the prepared keys, unless newer objects forbid it."""
         auditor = self.auditor
         if not self.preparation.judge(prepared, found):
             return False
@@ -265,7 +265,7 @@ class Maintenance:
         return True
 
     def _await_other_restics(self, found: Survey) -> None:
-        """Wait until nobody works in the repository: waiting inside a window would keep it open."""
+        """Wait until no restic works in the repository: waiting inside a window would keep it open."""
         deadline = awake() + self.terms.lock_wait
         locks = self._locks()
         if locks:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Removing objects that somebody added to a locked repository: by name, and never one that was there before he came.
+"""Removes objects that an attacker added to a locked repository: by name, and never one from before the break-in.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -35,7 +35,7 @@ class RemovalError(HoldfastError):
 
 @dataclass
 class Removal:
-    """The removal of some objects. `outcome` tells at any time what was done so far.
+    """The removal of some objects. `outcome` tells at any time the work done so far.
 
     Args:
         s3: The bucket.

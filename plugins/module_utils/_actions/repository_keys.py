@@ -55,7 +55,7 @@ _WINDOW_SECONDS = 600.0
 
 @dataclass
 class RepositoryKeys:
-    """The keys of one repository. `outcome` tells at any time what was done so far.
+    """The keys of one repository. `outcome` tells at any time the work done so far.
 
     Args:
         auditor: The repository, its record and its copies.
@@ -85,7 +85,7 @@ class RepositoryKeys:
 
     @property
     def record(self) -> Record:
-        """What is remembered of the repository; without that nothing is done to its keys."""
+        """The record of the repository; without one, its keys stay as they are."""
         if self.auditor.settings.record is None:
             raise RepositoryError(f"There is no record of {self.auditor.name}.")
         return self.auditor.settings.record
@@ -271,7 +271,7 @@ def _add_key(restic: Restic, password: str) -> None:
 
 
 def _refuse_password(password: str, name: str) -> None:
-    """Refuse what restic would read otherwise than it is written, and what is too short."""
+    """Refuse a password that restic would read otherwise than it is written, and a short one."""
     if len(password) < SHORTEST_PASSWORD:
         raise RepositoryError(
             f"The new password for {name} has fewer than {SHORTEST_PASSWORD} characters: write a longer one, such as "

@@ -40,12 +40,12 @@ Snapshot = Dict[str, Any]  # noqa: UP006
 
 
 class RestoreError(HoldfastError):
-    """What to restore, or where to, is not usable."""
+    """The selection or the target of a restore is not usable."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What to restore."""
+    """The selection of a restore."""
 
     snapshot: str = "latest"
     host: str | None = None
@@ -240,7 +240,7 @@ def _nodes(stream: IO[str] | None) -> Iterator[dict[str, Any]]:
 
 
 def _arguments(restic: Restic, selection: Selection, how: How, listing: Listing) -> list[str]:
-    """restic's arguments for what is restored, and how."""
+    """restic's arguments for the selection and the way to restore it."""
     included = [pattern(os.path.normpath(path)) for path in selection.include] + selection.include_patterns
     args = [f"--include={one}" for one in included]
     args += [f"--exclude={one}" for one in selection.exclude]
@@ -265,7 +265,7 @@ def _run(
     listing: Listing,
     result: dict[str, Any],
 ) -> _Said:
-    """Restore; what restic says of it. What was taken away afterwards is added to the result."""
+    """Restore; returns restic's messages. Rights that were taken away afterwards are added to the result."""
     # --no-lock: a restore must be possible when somebody has filled locks/, and with keys that can only read
     args = ["restore", snapshot, "--no-lock", f"--target={target.path}", *_arguments(restic, selection, how, listing)]
     if not how.check_mode:

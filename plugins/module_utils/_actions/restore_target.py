@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The folder that is restored into: nobody else's, closed to others, and without what could harm from there.
+"""The folder of a restore: owned by this user, closed to others, and without harmful entries.
 
 Also runs on backed-up hosts.
 
@@ -40,7 +40,7 @@ class Target:
     filled: bool
 
     def make(self) -> None:
-        """Make it, and what is missing above it, for nobody but this user."""
+        """Make it, and missing folders above it, for this user alone."""
         missing = []
         path = self.path
         while not os.path.lexists(path):

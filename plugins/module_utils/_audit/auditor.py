@@ -102,7 +102,7 @@ class Auditor:
     # What the service says -------------------------------------------------------------------------------------------
 
     def look(self, probe: bool = False) -> Survey:
-        """What is there; the rules must be as they should be.
+        """List the bucket, and judge the lock rules.
 
         Args:
             probe: Ask whether R2 enforces every rule, too.
@@ -115,17 +115,17 @@ class Auditor:
             return found.result()
 
     def listed(self) -> Survey:
-        """What is there, whatever the rules are."""
+        """List the bucket, without a look at the lock rules."""
         return survey(self.s3, self.prefix, most=self._most_listed())
 
     def _most_listed(self) -> Optional[int]:
-        """How many objects are listed; any number where a person wants everything to be read anew."""
+        """How many objects are listed; any number where a person asked to read everything anew."""
         if self.settings.rebuild:
             return None
         return max(MOST_LISTED, 2 * _baseline.most_known(self.settings.folder))
 
     def objects(self, part: str) -> dict[str, S3Object]:
-        """What is below one part, by key."""
+        """The objects below one part, by key."""
         return {item.key: item for item in at_most(self.s3, f"{self.prefix}{part}/", self._most_listed())}
 
     def _locked(self) -> None:
@@ -157,7 +157,7 @@ class Auditor:
         self.enforced(found)
 
     def _holds(self, item: S3Object, content: bytes) -> bool:
-        """Whether an object holds this; as a rule its ETag is its MD5, which nobody can forge for a given content."""
+        """Whether an object holds this; as a rule its ETag is its MD5, which cannot be forged for a given content."""
         if (item.size, item.etag) == (len(content), hashlib.md5(content, usedforsecurity=False).hexdigest()):
             return True
         return self.s3.get(item.key) == content
@@ -172,12 +172,12 @@ class Auditor:
 
     @contextmanager
     def reading(self, objects: Objects) -> Iterator[Restic]:
-        """restic for what was listed, and for nothing else in the bucket."""
+        """A restic that sees the listed objects, and nothing else of the bucket."""
         with self.served(self.view(objects)) as restic:
             yield restic
 
     def view(self, objects: Objects, **settings: Any) -> View:
-        """A view of what was listed, in which restic finds a key that opens in a moment; `settings` are those of View."""
+        """A view of the listed objects, in which restic finds a key that opens in a moment; `settings` are those of View."""
         if self._quick is None:
             with serve(View(self.s3, self.prefix, objects)) as address:
                 self._quick = (quick_key(self.restic.through(address)),)
@@ -239,7 +239,7 @@ class Auditor:
         return large
 
     def contents(self, found: Survey, added: Optional[Mapping[str, tuple[int, str]]] = None) -> None:
-        """What is there against the baseline; new packs are read. Without a record only what is out of place is seen.
+        """Compare the objects with the baseline, and read new packs. Without a record, find only objects that are out of place.
 
         Args:
             found: What is there.
@@ -271,7 +271,7 @@ class Auditor:
         return set(listing(found.objects.values(), self.prefix).packs)
 
     def _look_into(self, key_id: str) -> None:
-        """Give what opens the repository to what looks into single objects."""
+        """Give the keys of the repository to `looked_into`."""
         quick = self._quick[0] if self._quick else None
         # After a new password has come, the one that is in use may open any of them.
         keys = self.settings.record.keys if self.settings.record else [key_id]
@@ -343,7 +343,7 @@ class Auditor:
         return _audit_contents.rootless(trees, has_blob(self.baseline, set(trees.values())))
 
     def decide(self, found: Survey) -> list[Decision]:
-        """What becomes of every snapshot."""
+        """The decision about every snapshot."""
         snapshots, uploaded = self.snapshots(found)
 
         def upload_time(snapshot: Snapshot) -> datetime:
@@ -361,7 +361,7 @@ class Auditor:
     # What is remembered ----------------------------------------------------------------------------------------------
 
     def remember(self, objects: Objects) -> None:
-        """Write the baseline: what was verified and is still there.
+        """Write the baseline: the verified objects that are still there.
 
         Args:
             objects: What is there now.
@@ -377,7 +377,7 @@ class Auditor:
         _holds.remember(self.settings.folder, self.settings.plan.holds, self.cloudflare.server_time())
 
     def remember_unless_changed(self) -> bool:
-        """Write the baseline as it is, unless somebody else has written it since it was read."""
+        """Write the baseline as it is, unless another process has written it since it was read."""
         if self.baseline is None or _baseline.digest(self.settings.folder) != self.version:
             return False
         _baseline.save(self.settings.folder, self.baseline)

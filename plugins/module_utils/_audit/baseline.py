@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The baseline of a repository: what was in it, and verified, when it was last looked at.
+"""The baseline of a repository: the objects that were verified when it was last looked at.
 
 One file beside the record, on the maintenance node, where no backed-up host can write. What is in the baseline need not be
 read again: under the lock it cannot change. It is never guessed: what cannot be read in full is an error.
@@ -55,7 +55,7 @@ class Pack:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What was verified.
+    """The verified objects.
 
     Args:
         repository_id: Of which repository.
@@ -74,7 +74,7 @@ class Baseline:
     groups: frozenset[Group] = frozenset()
 
     def only(self, snapshots: Iterable[str], indexes: Iterable[str], packs: Iterable[str]) -> Baseline:
-        """Without what is not among these."""
+        """The baseline with only these objects."""
         snapshots, packs = set(snapshots), set(packs)
         return replace(
             self,
@@ -85,7 +85,7 @@ class Baseline:
 
 
 def digest(folder: str) -> str:
-    """What identifies the content of the baseline in the folder of a record; nothing when there is none."""
+    """A digest of the baseline in the folder of a record; empty when there is none."""
     content = stored(folder, NAME)
     return "" if content is None else hashlib.sha256(content).hexdigest()
 

@@ -63,7 +63,7 @@ class Finding:
 
     @property
     def id(self) -> str:
-        """What a person names the finding by, instead of copying keys that a host has chosen."""
+        """The name of the finding for a person, who need not copy keys that a host has chosen."""
         return hashlib.sha256(json.dumps([self.code, sorted(self.objects)]).encode()).hexdigest()[:12]
 
     def as_dict(self) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def identity(config_id: Optional[str], expected: Iterable[Optional[str]]) -> lis
 
 
 def recorded(keys: Iterable[str], recorded_keys: Iterable[str], changed: Iterable[str]) -> list[Finding]:
-    """Keys and config must be exactly what was recorded.
+    """Keys and config must be exactly the recorded ones.
 
     Args:
         keys: The names of the objects below keys/.
@@ -265,7 +265,7 @@ def parse_limit(limit: str, total: int) -> int:
 
 
 def vanished(before: Mapping[str, Any], after: Mapping[str, Any], planned: Iterable[str]) -> list[Finding]:
-    """What is gone must have been planned; what is there must be unchanged.
+    """Vanished objects must have been planned; the others must be unchanged.
 
     Args:
         before: What identifies each object (such as size and time), by key.
@@ -290,7 +290,7 @@ def vanished(before: Mapping[str, Any], after: Mapping[str, Any], planned: Itera
 
 
 def otherwise(differences: Mapping[str, str]) -> list[Finding]:
-    """What was judged, or added by maintenance, is not as it was.
+    """Objects that were judged, or that maintenance added, are not as they were.
 
     Args:
         differences: "missing" or "changed", by key below the prefix.

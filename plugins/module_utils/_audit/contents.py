@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Compares what a repository holds with its baseline, and reads what is new: index objects, and the packs that they name.
+"""Compares what a repository holds with its baseline, and reads new index objects and the packs that they name.
 
 After it, every blob that any index object names is known to be where the index says, whole: then it does not matter which
 of several copies prune keeps.
@@ -40,7 +40,7 @@ _LONG_TEXT = 16 << 20
 
 
 class Inspected(NamedTuple):
-    """What was found, and the baseline as it would be with all that was verified."""
+    """The findings, and the baseline with all verified objects."""
 
     findings: list[Finding]
     baseline: Baseline
@@ -48,7 +48,7 @@ class Inspected(NamedTuple):
 
 @dataclass
 class _Said:
-    """What index objects say, each taken in as it is read: what many of them repeat is kept once. Safe for threads.
+    """The claims of index objects, each taken in as it is read; repeated claims are kept once. Safe for threads.
 
     Args:
         known: What the packs of the baseline hold.
@@ -113,7 +113,7 @@ class Contents:
         deletes: Collection[str] = (),
         trusted: bool = False,
     ) -> Inspected:
-        """Compare, and read what is new.
+        """Compare, and read new objects.
 
         Args:
             listed: What is there. Index objects must have been listed before packs.
@@ -169,7 +169,7 @@ class Contents:
         in_parallel(look, sorted(names))
 
     def _read_index(self, scratch: Scratch, name: str, sizes: Mapping[str, int]) -> dict[str, PackContents] | str:
-        """What an index object claims, or why it cannot be read."""
+        """The claims of an index object, or the reason why it cannot be read."""
         content = self.s3.get(f"{self.prefix}index/{name}")
         self.figures.indexes += 1
         self.figures.bytes += len(content)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is wrong with the objects of a repository, compared with its baseline. Pure: listings in, findings out.
+"""Compares the objects of a repository with its baseline. Pure: listings in, findings out.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -129,7 +129,7 @@ def uploads(keys: Collection[str]) -> list[Finding]:
 
 
 def shrunk(listed: Listing, baseline: Baseline, deletes: Collection[str] = ()) -> list[Finding]:
-    """What the baseline has must still be there, unchanged.
+    """The objects of the baseline must still be there, unchanged.
 
     Args:
         listed: What is there.
@@ -251,7 +251,7 @@ def missing(claimed: Iterable[str], listed: Listing) -> list[Finding]:
 
 
 def unreferenced(claimed: Collection[str], listed: Listing) -> list[Finding]:
-    """Packs that no index names: of a backup that was cut or is running, or of somebody who fills the bucket."""
+    """Packs that no index names: of a backup that was cut or is running, or of a host that fills the bucket."""
     names = listed.packs.keys() - set(claimed)
     if not names:
         return []

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an index object claims: which packs hold which blobs. Pure.
+"""The claims of an index object: which packs hold which blobs. Pure.
 
 Whoever has the password can write an index object, so its JSON may be anything that restic's own reader still takes. What
 is not exactly as restic writes it is refused, or the two readers could understand two different things.
@@ -60,7 +60,7 @@ class ClaimsError(HoldfastError):
 
 @dataclass(frozen=True)
 class PackContents:
-    """What a pack holds.
+    """The blobs of a pack.
 
     Args:
         digest: The SHA-256 of the sorted list of its blobs: types, ids, offsets and lengths.
@@ -128,7 +128,7 @@ class _Reader:
 
 
 def claims(text: str, sizes: Optional[Mapping[str, int]] = None) -> dict[str, PackContents]:
-    """What each pack holds, by its id, as `restic cat index` prints it.
+    """The contents of each pack, by its id, as `restic cat index` prints them.
 
     Args:
         text: What it printed.

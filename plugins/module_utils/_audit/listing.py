@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a snapshot lists, judged before it is restored: entries that restic never writes, and devices, are left out. Pure.
+"""Judges the listing of a snapshot before it is restored: entries that restic never writes, and devices, are left out. Pure.
 
 A host writes its snapshots itself, and restic restores them without asking whether a name comes twice in a folder. No more
 is kept in memory than the names in the folders that are open. Also runs on backed-up hosts.
@@ -38,7 +38,7 @@ NAME, TWICE, LONG, DEVICE, UNKNOWN = "name", "twice", "long", "device", "type"
 
 
 class ListingError(HoldfastError):
-    """A snapshot cannot be restored, because of what it lists."""
+    """A snapshot cannot be restored, because of its listing."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Listing:
 
     @property
     def patterns(self) -> list[str]:
-        """restic's patterns for what it is not to restore."""
+        """restic's patterns for entries that must not be restored."""
         return list(self._patterns)
 
     @property

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads exactly the packs that are new, in batches that fit on the disk, and tells what they really hold.
+"""Reads exactly the new packs, in batches that fit on the disk, and tells their real contents.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -36,7 +36,7 @@ class PackFile(NamedTuple):
 
 @dataclass
 class Figures:
-    """What was read: packs and index objects, and the bytes of both."""
+    """How much was read: packs and index objects, and the bytes of both."""
 
     packs: int = 0
     indexes: int = 0
@@ -57,7 +57,7 @@ def pack_key(name: str) -> str:
 def contents(
     s3: S3, prefix: str, scratch: Scratch, packs: Mapping[str, PackFile], figures: Figures, batch: int = BATCH
 ) -> dict[str, PackContents]:
-    """What these packs really hold; those that are not intact, or too large to be restic's, are left out.
+    """The real contents of these packs; those that are not intact, or too large to be restic's, are left out.
 
     Args:
         s3: The bucket.

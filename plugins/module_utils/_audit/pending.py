@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a maintenance changes, written down before it does it, so that the next one knows the traces of one that was ended.
+"""The changes of a maintenance, written down before it makes them: the next one knows the traces of one that was ended.
 
 One file beside the baseline, on the maintenance node. It is there while a maintenance runs, and after one that did not come
 to its end. A line that cannot be read tells nothing, and what is not told is judged like everything else.
@@ -26,7 +26,7 @@ NAME = "pending"
 
 @dataclass(frozen=True)
 class Pending:
-    """What was written down.
+    """The written-down changes.
 
     Args:
         added: Size and ETag of what was about to be added, by key below the prefix.
@@ -41,7 +41,7 @@ class Pending:
 
 
 def load(folder: str) -> Pending:
-    """What is written down in the folder of a record."""
+    """Read the changes in the folder of a record."""
     found = Pending()
     for line in (stored(folder, NAME) or b"").splitlines():
         with suppress(ValueError, KeyError, TypeError):
@@ -54,12 +54,12 @@ def load(folder: str) -> Pending:
 
 
 def adds(folder: str, key: str, size: int, etag: str) -> None:
-    """Write down what is about to be added."""
+    """Write down the next additions."""
     _append(folder, {"added": key, "size": size, "etag": etag})
 
 
 def deletes(folder: str, keys: Iterable[str]) -> None:
-    """Write down what is about to be deleted."""
+    """Write down the next deletes."""
     _append(folder, {"deletes": sorted(keys)})
 
 

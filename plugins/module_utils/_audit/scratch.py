@@ -40,7 +40,7 @@ class LocalRepository(Repository):
 
 
 class Scratch:
-    """The local repository, for use as a context; its folder goes whatever happens.
+    """The local repository, for use as a context; its folder is always removed.
 
     Args:
         restic: restic for the repository in R2.
@@ -102,7 +102,7 @@ class Scratch:
     def index(
         self, name: str, most: int = LARGEST_TEXT, sizes: Optional[Mapping[str, int]] = None
     ) -> dict[str, PackContents]:
-        """What an index object claims.
+        """The claims of an index object.
 
         Args:
             name: Its name.
@@ -118,7 +118,7 @@ class Scratch:
         return claims(self.restic.succeed(command, memory=memory_for(most), most=most).stdout, sizes)
 
     def contents(self) -> dict[str, PackContents]:
-        """What the packs really hold; those that are not intact are left out.
+        """The real contents of the packs; those that are not intact are left out.
 
         Raises:
             TooLargeError: One of them needs more memory than restic's own packs do.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a look at a repository is to compare with, and how far it may go. Pure.
+"""The settings of an audit: expected values and limits. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -21,7 +21,7 @@ from .signals import Limits
 
 @dataclass(frozen=True)
 class AuditSettings:
-    """What the maintenance is to do, and what it may rely upon.
+    """The settings of an audit, for maintenance too.
 
     Args:
         plan: Which snapshots to keep.

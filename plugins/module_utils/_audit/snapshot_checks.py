@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is wrong with the snapshots of a repository: unreadable, forged, foreign, gone stale. Pure.
+"""Judges the snapshots of a repository: unreadable, forged, foreign, stale. Pure.
 
 Everything in a snapshot was written by the host. When it was stored is what the server says.
 

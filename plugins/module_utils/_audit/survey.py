@@ -35,7 +35,7 @@ class TooManyObjectsError(HoldfastError):
 
 @dataclass(frozen=True)
 class Survey:
-    """What a bucket holds of a repository, and what else is beside it.
+    """The objects of a repository in a bucket, and others beside them.
 
     Args:
         objects: What the lock set holds, by key.
@@ -124,7 +124,7 @@ def _many(
 
 
 def at_most(s3: S3, prefix: str, most: Optional[int] = MOST_LISTED) -> Iterator[S3Object]:
-    """What is below a prefix, as long as it is no more than so many objects; raises TooManyObjectsError then."""
+    """The objects below a prefix; raises TooManyObjectsError when there are more than so many."""
     for number, item in enumerate(s3.iterate(prefix)):
         if most is not None and number >= most:
             raise TooManyObjectsError(

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Clocks that nobody can set.
+"""Clocks that cannot be set.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 
 def elapsed() -> float:
-    """Seconds of a clock that nobody can set and that goes on while the machine sleeps."""
+    """Seconds of a clock that cannot be set and that goes on while the machine sleeps."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()

@@ -15,7 +15,7 @@ from .untrusted import LONG, shown
 
 
 class HoldfastError(Exception):
-    """A failure told in one sentence: what happened, on what, what to do.
+    """A failure in one sentence: the event, the object, the advice.
 
     Args:
         message: The sentence. Never holds a secret. What a host could have written in it is made visible.

@@ -23,7 +23,7 @@ _Result = TypeVar("_Result")
 def in_parallel(
     work: Callable[[_Item], _Result], items: Iterable[_Item], at_a_time: int = _AT_A_TIME
 ) -> dict[_Item, _Result]:
-    """The results by item. At the first exception, what has not begun is dropped."""
+    """The results by item. At the first exception, items that have not begun are dropped."""
     with ThreadPoolExecutor(at_a_time) as pool:
         futures = {item: pool.submit(work, item) for item in items}
         try:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files of the maintenance node that nobody else may write, and that nobody else can have written.
+"""Files of the maintenance node that no other user may write, or can have written.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -25,7 +25,7 @@ class NotPrivateError(HoldfastError):
 
 
 def read_private(path: str) -> bytes:
-    """What is in a file.
+    """The content of a file.
 
     Raises:
         NotPrivateError: Another user owns it or its folder, or may write there.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The record of a repository: what the maintenance node remembers of it, where no backed-up host can write.
+"""The record of a repository on the maintenance node, where no backed-up host can write.
 
 A folder with record.json and copies of the two objects without which no data can be decrypted: config and keys/<id>.
 
@@ -27,12 +27,12 @@ _ID = re.compile(r"[0-9a-f]{64}")
 
 
 class RecordError(HoldfastError):
-    """The record cannot be read or written, or is not what it should be."""
+    """The record cannot be read or written, or is damaged."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is remembered.
+    """The record.
 
     extra holds the fields of record.json that others have added; they are kept.
     """

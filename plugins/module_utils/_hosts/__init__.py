@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is checked for backed-up hosts: systemd units and credentials. Runs there, with Python's standard library alone.
+"""Work on backed-up hosts: systemd units and credentials. Runs there, with Python's standard library alone.
 
 May import: `_common`. Callers use functions of the host_* modules.
 

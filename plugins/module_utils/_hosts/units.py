@@ -40,12 +40,12 @@ def stale(present: Collection[str], patterns: Collection[str], desired: Collecti
 
 
 def calendar_timers(units: Mapping[str, str]) -> list[str]:
-    """The timers that must always have a next run; what comes once after a boot need not."""
+    """The timers that must always have a next run; a timer that runs once after a boot need not."""
     return [name for name in timers(units) if re.search(r"^OnCalendar=", units[name], re.MULTILINE)]
 
 
 def complaints(said: str, folder: str) -> list[str]:
-    """What `systemd-analyze verify` finds wrong with unit files in a folder, with their names.
+    """The complaints of `systemd-analyze verify` about unit files in a folder, with their names.
 
     systemd goes on without a setting that it does not understand: without a limit, or without a time at which to run.
     """
@@ -54,7 +54,7 @@ def complaints(said: str, folder: str) -> list[str]:
 
 
 def read(path: str) -> str:
-    """What a file holds; nothing when there is none."""
+    """The content of a file; empty when there is none."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
@@ -72,7 +72,7 @@ def remove(path: str) -> None:
 
 @dataclass(frozen=True)
 class UnitState:
-    """What systemd knows about a unit.
+    """The state of a unit as systemd knows it.
 
     Attributes:
         outdated: Its file was changed after systemd had read it.
@@ -96,7 +96,7 @@ class Systemctl:
         self._run = run
 
     def do(self, verb: str, *words: str) -> str:
-        """Call it; what it printed. Raises UnitsError when it does not succeed."""
+        """Call it; returns its output. Raises UnitsError when it does not succeed."""
         status, output, errors = self._run(["systemctl", verb, *words])
         if status != 0:
             reason = " ".join(errors.split()) or f"exit status {status}"
@@ -104,7 +104,7 @@ class Systemctl:
         return output
 
     def states(self, names: Collection[str]) -> dict[str, UnitState]:
-        """What systemd knows about units; units that it does not know are inactive."""
+        """The states of units; units that systemd does not know are inactive."""
         found = {}
         # Of a template, systemd knows only the instances.
         asked = [name for name in names if "@." not in name]

@@ -107,7 +107,7 @@ def change_rules(
     allow_empty: bool = False,
     write: bool = True,
 ) -> LockUpdate:
-    """Change a lock document for good: nobody's rule is lost by it, and it stays as it was read back.
+    """Change a lock document for good: no rule of another writer is lost, and it stays as it was read back.
 
     Nothing is written that was read while a window was open, whichever: written after its keeper has closed it, it would
     open it again. Such a window is waited for, then raises WindowLive.

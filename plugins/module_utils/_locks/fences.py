@@ -46,7 +46,7 @@ class WindowOpen(HoldfastError):
 
 
 class FenceTaken(LockRulesError):
-    """Somebody else is at work behind a fence of the same tokens."""
+    """Another process is at work behind a fence of the same tokens."""
 
 
 class FenceLost(LockRulesError):
@@ -63,7 +63,7 @@ class Fence:
     lease: datetime
 
     def overdue(self, now: datetime) -> bool:
-        """Whether nobody is at work behind it any more, or its lease is none that this collection writes."""
+        """Whether its lease expired, or is none that this collection writes."""
         return self.lease <= now or self.lease - now > LONGEST_LEASE + TOLERANCE
 
 
@@ -159,7 +159,7 @@ def take_down(rules: Iterable[Rule], prefix: str, holder: str) -> list[Rule]:
 
 
 def check_no_window(rules: Iterable[Rule], prefix: str) -> None:
-    """Raise WindowOpen while the document belongs to somebody else."""
+    """Raise WindowOpen while the document belongs to another window."""
     window = window_of(rules, prefix)
     if window is not None:
         raise WindowOpen(f"A window of {_name(prefix)} is open, held by {window.holder}.")

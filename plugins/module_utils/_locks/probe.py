@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finding out whether locks are in force on some prefixes of a bucket, by asking R2 and not its documents.
+"""Finds out whether locks are in force on some prefixes of a bucket, by requests and not from the lock document.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -45,7 +45,7 @@ class LockProbe:
         self._host = host
 
     def states(self) -> dict[str, str]:
-        """What is found below each prefix of the lock set: "locked", "open", or "missing" where there is nothing."""
+        """The state of each prefix of the lock set: "locked", "open", or "missing" where there is no object."""
         if self._host is not None:
             try:
                 self.asked_by = HOST
@@ -88,7 +88,7 @@ class Prober:
 
     Args:
         s3: Makes the S3 client, when it is needed first.
-        prefixes: What to probe.
+        prefixes: The prefixes to probe.
         pause: Called with the seconds to wait between two rounds.
     """
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lock document of a bucket: which rules are ours, what is open, and until when. Pure.
+"""The lock document of a bucket: our rules in it, and its mistakes. Pure.
 
 Rules are dicts exactly as the API returned them. Every function returns new lists and leaves the rules of others,
 with whatever fields they have, as they were read.
@@ -40,7 +40,7 @@ _FENCED = re.compile(r"([0-9a-f]{8,64})((?:/[A-Za-z0-9_-]{1,64})+)")
 
 
 class LockRulesError(HoldfastError):
-    """The lock document, or what was asked of it, makes no sense or is not safe."""
+    """The lock document, or a desired change of it, makes no sense or is not safe."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def identify(rule: Rule) -> tuple[str, str] | None:
 
 
 def in_the_way(rules: Iterable[Rule], prefix: str, now: datetime) -> list[Rule]:
-    """Return the rules of others that hold what maintenance deletes, or restic's own locks, whatever we unlock."""
+    """Return the rules of others that hold objects which maintenance or restic deletes, also when ours are unlocked."""
     deleted = [f"{prefix}{part}/" for part in ("data", "index", "locks", "snapshots")]
     return [
         rule
@@ -215,7 +215,7 @@ def missing_parts(rules: Iterable[Rule], prefix: str) -> list[str]:
 
 
 def condition_problem(condition: Any) -> str | None:
-    """Return what is wrong with the shape of a condition."""
+    """Return the mistake in the shape of a condition."""
     kind = condition.get("type") if isinstance(condition, dict) else None
     if kind == "Indefinite":
         return None

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where lock documents are kept: what windows, the guard, fences and probes know of a provider.
+"""Where lock documents are kept: the part of a provider that windows, the guard, fences and probes know.
 
-`LockStore` is all that they ask for. `CloudflareLocks` is its implementation for R2; another provider whose buckets have lock
+`LockStore` is all that they use. `CloudflareLocks` is its implementation for R2; another provider whose buckets have lock
 rules by prefix would be another one.
 
 Private to holdfast.restic_r2; may change at any time.
@@ -39,7 +39,7 @@ class LockConflict(CloudflareError):
 
 @dataclass(frozen=True)
 class LockUpdate:
-    """What a change of a lock document did: the rules first read, those read last, and whether a PUT was sent.
+    """The result of a change of a lock document: the rules first read, those read last, and whether a PUT was sent.
 
     unanswered: A PUT had no answer and was not seen to take effect, so that it may do so later.
     """

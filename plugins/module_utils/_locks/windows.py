@@ -142,9 +142,9 @@ def extend_window(rules: Iterable[Rule], prefix: str, holder: str, lease: dateti
 
 
 def close_window(rules: Iterable[Rule], prefix: str, holder: str | None = None) -> list[Rule]:
-    """Enable what is disabled of the repository and drop its lease.
+    """Enable the disabled rules of the repository and drop its lease.
 
-    With a holder, a window that is now somebody else's is left as it is; everything else is closed, also when rules
+    With a holder, a window of another holder is left as it is; everything else is closed, also when rules
     beside it were edited into nonsense: who opened a window must be able to close it. Without a holder, a repository
     with such nonsense raises LockRulesError and is left alone.
     """

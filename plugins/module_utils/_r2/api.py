@@ -97,7 +97,7 @@ class Cloudflare(Transport):
         return _dict(self.call("PATCH", self.bucket_path(name), headers={"cf-r2-storage-class": storage_class}))
 
     def public_access(self, name: str) -> bool:
-        """Tell whether the bucket can be read by everybody through its r2.dev address."""
+        """Tell whether the bucket is public through its r2.dev address."""
         return self._enabled(self.call("GET", f"{self.bucket_path(name)}/domains/managed"))
 
     def set_public_access(self, name: str, enabled: bool) -> bool:

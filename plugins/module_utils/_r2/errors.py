@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What Cloudflare's API can answer instead of a result, as one sentence each.
+"""The errors of Cloudflare's API, as one sentence each.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -25,7 +25,7 @@ _TOO_MANY = (971, 10058)
 
 
 class CloudflareError(HoldfastError):
-    """The API did not do what was asked of it.
+    """The API refused or failed.
 
     Args:
         message: The sentence.
@@ -64,7 +64,7 @@ class Unreachable(CloudflareError):
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked, for the sentence about it."""
+    """The request, for the sentence about it."""
 
     method: str
     path: str

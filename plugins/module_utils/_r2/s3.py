@@ -184,7 +184,7 @@ class S3(Transfers):
             raise S3Error(f"The S3 client for {endpoint} cannot be made: {error}") from error
 
     def call(self, operation: str, *needed: str, **parameters: Any) -> dict[str, Any]:
-        """Returns an answer that holds what is needed: a proxy's page of HTML would look like an empty bucket."""
+        """Returns an answer that has the needed fields: a proxy's page of HTML would look like an empty bucket."""
         self.requests += 1
         try:
             answer: dict[str, Any] = getattr(self.client, operation)(Bucket=self.bucket, **parameters)
@@ -260,7 +260,7 @@ class S3(Transfers):
         return found[0]["Key"] if found else None
 
     def head(self, key: str) -> S3Object | None:
-        """What is known about an object, or None when there is none."""
+        """Size, ETag and time of an object, or None when there is none."""
         try:
             answer = self.call("head_object", "ContentLength", "LastModified", "ETag", Key=key)
         except S3Error as error:
@@ -289,7 +289,7 @@ class S3(Transfers):
             raise S3Error(f"Reading {key} from bucket {self.bucket} stopped halfway: {error}") from error
 
     def folders(self, prefix: str = "") -> Iterator[str]:
-        """What is directly below the prefix: names of objects, and of folders with a slash behind them."""
+        """The names directly below the prefix: of objects, and of folders with a slash behind them."""
         more: dict[str, str] = {}
         while True:
             page = self.call("list_objects_v2", "IsTruncated", Prefix=prefix, Delimiter="/", **more)
@@ -374,7 +374,7 @@ class S3(Transfers):
             raise
 
     def replace_lifecycle_rules(self, rules: Rules) -> Rules:
-        """Write the whole rule list and return what is there afterwards."""
+        """Write the whole rule list and return the list that is there afterwards."""
         if rules:
             self.call("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules})
         else:

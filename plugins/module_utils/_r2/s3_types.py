@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is said of objects in R2: their listing, and the errors of the S3 API.
+"""Types of the S3 API: listed objects, and errors.
 
 Private to holdfast.restic_r2; may change at any time.
 """

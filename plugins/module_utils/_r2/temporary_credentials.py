@@ -42,7 +42,7 @@ class Parent:
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a host gets; expires is in seconds since the epoch."""
+    """The credentials of a host; expires is in seconds since the epoch."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)

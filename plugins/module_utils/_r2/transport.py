@@ -241,7 +241,7 @@ def _opener() -> Callable[..., Any]:
 
 
 def wait_before_retry(error: CloudflareError, tries: int) -> float:
-    """Return the seconds to wait: what the API asked for, within reason; else doubling from half a second."""
+    """Return the seconds to wait: as the API asked, within reason; else doubling from half a second."""
     asked = getattr(error, "retry_after", None)
     if asked is not None:
         return float(min(max(asked, 1.0), LONGEST_WAIT))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What restic says at its end: exit status and reason. Pure.
+"""The end of a restic: exit status and reason. Pure.
 
 Also runs on backed-up hosts: Python 3.9 and the standard library only.
 
@@ -43,7 +43,7 @@ def failure(completed: Completed) -> int:
 
 
 def reason(completed: Completed) -> str:
-    """What restic says went wrong: its last word, and the first error if there were others before."""
+    """The reason of a failure in restic's words: its last line, and the first error if there were others before."""
     lines = [_message(line) for line in _without_stacks(completed.stderr.splitlines()) if line.strip()]
     fatal = [text for kind, text in lines if text.startswith("Fatal: ")]
     errors = [text for kind, text in lines if kind == "error"]

@@ -81,7 +81,7 @@ class ResticError(HoldfastError):
 
 
 class TooLargeError(ResticError):
-    """What restic was to read needs more memory, or makes a longer answer, than anything that restic writes."""
+    """An object needs more memory, or makes a longer answer, than anything that restic writes."""
 
 
 class Restic:
@@ -239,7 +239,7 @@ class Restic:
         return self.repository.scrub(reason(completed))
 
     def parse(self, command: str, text: str) -> Any:
-        """What a command that answers with one JSON document said."""
+        """The answer of a command that prints one JSON document."""
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -279,7 +279,7 @@ class Restic:
         return found
 
     def list_snapshots(self, filters: Iterable[str] = ()) -> tuple[list[dict[str, Any]], list[str]]:
-        """The snapshots that restic can read, and what it says of those that it cannot."""
+        """The snapshots that restic can read, and its errors about the others."""
         completed = self.succeed(["snapshots", "--json", "--no-lock", *filters], memory=SOME_OBJECTS, most=LARGEST_LIST)
         lines = [line.strip() for line in completed.stderr.splitlines()]
         ignored = [self.repository.scrub(short(line)) for line in lines if line.startswith("Ignoring")]

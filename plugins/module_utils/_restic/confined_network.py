@@ -61,7 +61,7 @@ class Gateway:
         self._entry = self._port if self._address else 3128
 
     def environment(self) -> dict[str, str]:
-        """What tells the process in the namespace the way."""
+        """The addresses for the process in the namespace."""
         way = "" if self._address else f"http://127.0.0.1:{self._entry}"
         return {**dict.fromkeys(PROXIES, way), **dict.fromkeys(NO_PROXY, "")}
 
@@ -147,7 +147,7 @@ def _is_ipv4(host: str) -> bool:
 
 
 def _head(connection: socket.socket) -> bytes:
-    """What comes before an empty line, and nothing behind it."""
+    """Read up to an empty line, and nothing behind it."""
     found = b""
     while not found.endswith(b"\r\n\r\n"):
         one = connection.recv(1)

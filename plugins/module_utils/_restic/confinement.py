@@ -70,7 +70,7 @@ class _Kernel:
 
 
 def _confine(writable: Iterable[str], special: bool, gateway: Gateway | None = None) -> None:
-    """Leave this process, and what it becomes, nothing to write but the writable folders, and nobody to talk to but one."""
+    """Leave this process, and its successor, only the writable folders and one address."""
     kernel, user, group = _Kernel(), os.geteuid(), os.getegid()
     kernel("unshare", _NEWNS | NEWNET if user == 0 else _NEWNS | NEWNET | _NEWUSER)
     if user != 0:

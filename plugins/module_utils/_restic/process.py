@@ -118,7 +118,7 @@ class _Whole:
 
 
 class _Lines:
-    """Hands each line of a stream on as it comes, and keeps no more than the first and the last of what came."""
+    """Hands each line of a stream on as it comes, and keeps only the first and the last lines."""
 
     def __init__(self, take: Callable[[str], None]) -> None:
         self._take = take

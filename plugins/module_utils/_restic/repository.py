@@ -35,7 +35,7 @@ class Repository:
 
     @property
     def name(self) -> str:
-        """What a person calls it: the bucket, and the prefix if there is one."""
+        """Its name for a person: the bucket, and the prefix if there is one."""
         return f"{self.bucket}/{self.prefix}".rstrip("/")
 
     def through(self, view: str) -> Repository:

@@ -66,7 +66,7 @@ NO_TIME = Duration(0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Policy:
-    """What to keep.
+    """The policy.
 
     Args:
         counts: How many of "last", "hourly" … "yearly"; ALL for every one.
@@ -86,7 +86,7 @@ class Policy:
 
 
 class Decision(NamedTuple):
-    """What becomes of one snapshot. `reasons` are restic's, and empty when it goes."""
+    """The decision about one snapshot. `reasons` are restic's, and empty when it goes."""
 
     id: str
     keep: bool
@@ -176,7 +176,7 @@ def decide_group(
 
 
 def _with_grace(decision: Decision, stored: datetime, limit: Optional[datetime]) -> Decision:
-    """The decision of the policy, unless the snapshot is so new that nobody may have noticed yet what is wrong."""
+    """The decision of the policy, unless the snapshot is so new that a break-in may not have been noticed yet."""
     return decision if limit is not None and stored <= limit else decision.kept_for("grace")
 
 

@@ -99,7 +99,7 @@ def program(table: Calls) -> bytes:
 
 
 def restrict(prctl: Any) -> None:
-    """Leave this process, and what it becomes, these calls alone; needs no_new_privs.
+    """Leave this process, and its successor, these calls alone; needs no_new_privs.
 
     Args:
         prctl: The system call, with two arguments.

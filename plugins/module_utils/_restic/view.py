@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A view of a repository: what was judged of it and what restic adds, and nothing else that is in the bucket.
+"""A view of a repository: its judged objects and the additions of restic, and nothing else of the bucket.
 
 restic reads, writes and deletes in the view. Reads come from the bucket, by exact key, and only as they were judged; what
 is added goes into the bucket, never over anything; what is deleted is written down.
@@ -53,7 +53,7 @@ class Reading:
 
 
 class View:
-    """What restic sees of a repository. Safe for threads.
+    """The objects that restic sees of a repository. Safe for threads.
 
     Attributes:
         added: What restic added, by key below the prefix.
@@ -128,12 +128,12 @@ class View:
             return list(new)
 
     def unknown(self, objects: Mapping[str, S3Object]) -> dict[str, S3Object]:
-        """What a later listing has that is not in the view, by key below the prefix."""
+        """The objects of a later listing that are not in the view, by key below the prefix."""
         with self._mutex:
             return {key: item for key, item in self._named(objects) if key not in self._known}
 
     def differences(self, objects: Mapping[str, S3Object]) -> dict[str, str]:
-        """What a later listing has otherwise: "missing" or "changed", by key below the prefix.
+        """The objects that a later listing has otherwise: "missing" or "changed", by key below the prefix.
 
         What was deleted in the view is still there, and what was added is as it was written.
         """
@@ -186,7 +186,7 @@ class View:
         return None if key in self._gone else self.lock_bodies.get(key)
 
     def _body(self, key: str) -> Optional[bytes]:
-        """What is in the view only: a lock of this restic, or the key of our own."""
+        """The objects that only the view has: a lock of this restic, or the key of our own."""
         return self._key.get(key) or self._own_lock(key)
 
     def _item(self, key: str) -> S3Object:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What goes through a view: objects that are added, and errors as restic is told them. Pure but for files.
+"""Objects that go through a view, and errors as restic gets them. Pure but for files.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -21,7 +21,7 @@ GONE, REFUSED, FAILED, NO_RANGE, TOO_LARGE, NO_LENGTH = 404, 403, 502, 416, 413,
 
 
 class ViewError(HoldfastError):
-    """What restic asked for cannot be done.
+    """The request of restic cannot be done.
 
     Args:
         message: The sentence.
@@ -35,7 +35,7 @@ class ViewError(HoldfastError):
 
 class Source(Protocol):
     def read(self, size: int, /) -> bytes:
-        """So many bytes, or what is left of them."""
+        """So many bytes, or the rest."""
 
 
 @dataclass(frozen=True)

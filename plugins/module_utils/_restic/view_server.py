@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Serves a view to restic: its REST protocol, version 2, on a unix socket that nobody else can reach.
+"""Serves a view to restic: its REST protocol, version 2, on a unix socket that no other user can reach.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -192,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
         return "restic"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Stay silent: what restic reports is enough."""
+        """Stay silent: restic reports enough."""
 
     def handle_one_request(self) -> None:
         self.server.mark(self.connection, busy=False)
@@ -320,7 +320,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Body:
-    """What a request brings with it, and no byte more."""
+    """The body of a request, and no byte more."""
 
     def __init__(self, stream: Any, length: Optional[int]) -> None:
         self._stream = stream

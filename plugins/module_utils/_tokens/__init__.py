@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""API tokens of hosts and their keys: what is desired, the API, the file of keys, rotation.
+"""API tokens of hosts and their keys: desired tokens, the API, the file of keys, rotation.
 
 May import: `_common`, `_r2`, `_locks`. Callers use `Tokens`, `Rotation`.
 

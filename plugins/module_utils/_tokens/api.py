@@ -46,7 +46,7 @@ class Tokens:
         self._path = f"/accounts/{cloudflare.account_id}/tokens"
 
     def all(self) -> list[Token]:
-        """Return every token of the account, whatever the number of pages."""
+        """Return every token of the account, from all pages."""
         found: list[Token] = []
         page = 1
         while True:

@@ -40,12 +40,12 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class TokenError(HoldfastError):
-    """A token, or what was asked of it, makes no sense or is not safe."""
+    """A token, or a desired change of it, makes no sense or is not safe."""
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a token should be. None leaves a thing as it is, empty takes it away.
+    """The desired token. None leaves a thing as it is, empty takes it away.
 
     Attributes:
         name: Without the name space.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the maintenance node keeps of a host beside its repository's record: its S3 key pair, and whether it is frozen.
+"""The files of a host beside its repository's record: its S3 key pair, and whether it is frozen.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -31,7 +31,7 @@ class KeyFile:
     path: str
 
     def read(self) -> dict[str, str] | None:
-        """Return what is in it; None when there is no file."""
+        """Return its content; None when there is no file."""
         try:
             data = json.loads(read_private(self.path))
         except FileNotFoundError:
@@ -66,7 +66,7 @@ def kept_pair(record_dir: str | None, bucket: str, prefix: str) -> tuple[str, st
 
 
 def refuse_frozen(record_dir: str | None, bucket: str, prefix: str) -> None:
-    """Raise FrozenError when somebody has frozen the host: then it gets no keys until somebody has thawed it."""
+    """Raise FrozenError when the host is frozen: then it gets no keys until it is thawed."""
     if record_dir and os.path.exists(os.path.join(folder(record_dir, bucket, prefix), FROZEN_FILE)):
         name = f"{bucket}/{prefix}".rstrip("/")
         raise FrozenError(

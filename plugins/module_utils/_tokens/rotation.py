@@ -114,7 +114,7 @@ class HostToken:
         return self._settle(token)
 
     def unstage(self) -> None:
-        """Take back what stage() has made: only for somebody who knows that the host does not use it yet."""
+        """Take back the token of stage(): only for a caller that knows that the host does not use it yet."""
         pair = self.file.read() or {}
         token = find(self.tokens.all(), self._next.name)
         if token is not None and checked_id(token) != pair.get("access_key_id"):
@@ -145,7 +145,7 @@ class HostToken:
         return replace(self.wish, name=f"{self.wish.name}/next")
 
     def _family(self) -> list[Token]:
-        """The tokens of this host, whatever stage they are in."""
+        """The tokens of this host, in any stage."""
         name = full_name(self.wish.name)
         starts = (f"{name}/former/",)
         return [
@@ -170,7 +170,7 @@ class HostToken:
             )
 
     def _listed(self) -> list[Token]:
-        """Every token, or none, when somebody has looked already and found none of this name."""
+        """Every token, or none when an earlier look found none of this name."""
         known = self.params.get("known_tokens")
         return [] if known is not None and self.wish.name not in known else self.tokens.all()
 
@@ -207,7 +207,7 @@ class HostToken:
         return checked_id(token)
 
     def _settle(self, token: Token) -> str:
-        """Name the token in use by its name, after whatever had that name before."""
+        """Name the token in use by its name, after an older one that had it."""
         former = find((found for found in self.tokens.all() if found["id"] != token["id"]), self.wish.name)
         if former is not None:
             self._dismiss(former)

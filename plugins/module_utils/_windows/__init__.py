@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The moments in which something is unlocked: window, keeper, fence, and the guard that closes what was left open.
+"""The moments in which something is unlocked: window, keeper, fence, and the guard that closes windows that were left open.
 
-May import: all above, `_clients`. Callers use `open_window`, `relock`, `fence_for`.
+May import: all above, `_clients`. Callers use `WindowSession`, `relock`, `fence_for`.
 
 Private to holdfast.restic_r2; may change at any time.
 """

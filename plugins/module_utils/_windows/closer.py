@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Closing a window: what a keeper does at last, and all that one does whose predecessor died.
+"""Closes a window: the last work of a keeper, and the only work of one whose predecessor died.
 
 Everything here runs in the forked process; `_windows.session` is the parent's side.
 
@@ -53,7 +53,7 @@ LEASE = "the lease ran out"
 
 
 class Closer:
-    """Whoever has to see to it that a window is closed."""
+    """Sees to it that a window is closed."""
 
     def __init__(self, spec: WindowSpec, holder: str, control: Control, status: int) -> None:
         self.spec = spec
@@ -229,7 +229,7 @@ class Closer:
         return ready
 
     def _unseen(self, rules: list[Rule], mine: MutexScope) -> bool:
-        """Whether a document without our window is to be written all the same: what was read may be older than that.
+        """Whether to write a document without our window all the same: the document that was read may be older.
 
         Not where somebody else has a window there, who may be closing it now: that would open it again.
         """
@@ -283,7 +283,7 @@ class Closer:
         return self.cloudflare.server_time()
 
     def _pause(self, seconds: float) -> None:
-        """Sleep, but while the window is not closing yet, wake up for whatever wants it closed."""
+        """Sleep, but while the window is not closing yet, wake up for each reason to close it."""
         if self.closing:
             time.sleep(seconds)
             return

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What can end a window: the pipe from the parent, and signals. And the processes that must end before it closes.
+"""The reasons to end a window: the pipe from the parent, and signals. And the processes that must end before it closes.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -81,7 +81,7 @@ class Control:
 
     @staticmethod
     def _drain(descriptor: int) -> bytes | None:
-        """What is in a pipe; None when that is nothing after all."""
+        """The bytes in a pipe; None when there are none after all."""
         try:
             return os.read(descriptor, 4096)
         except BlockingIOError:
@@ -109,7 +109,7 @@ class Control:
 
     @contextmanager
     def interrupting(self, due: Callable[[], str | None]) -> Iterator[None]:
-        """Inside the block, whatever wants the window closed ends even a request that waits for its answer.
+        """Inside the block, every reason to close the window ends even a request that waits for its answer.
 
         Args:
             due: Tells why the window has to close by now as far as time goes.
@@ -176,7 +176,7 @@ class Control:
 
     def interrupt_workers(self) -> None:
         self._send(signal.SIGINT)
-        self._send(signal.SIGCONT)  # one that is held with SIGSTOP would not notice
+        self._send(signal.SIGCONT)  # a stopped one (SIGSTOP) would not notice
 
     def end_workers(self, seconds: float) -> None:
         """Wait until the workers have ended; kill those that have not when the time is over."""

@@ -236,7 +236,7 @@ class FenceHolder(WindowSession):
 
     @property
     def behind(self) -> str:
-        """What a window that opens behind it has to name."""
+        """The holder, which a window behind this fence has to name."""
         return self.holder
 
     def lost(self) -> str | None:

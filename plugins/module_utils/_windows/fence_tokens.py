@@ -84,7 +84,7 @@ class Reach:
         ]
 
     def foreign(self, tokens: Iterable[Token]) -> list[Token]:
-        """Return those that still work and that nobody has told to be a host's."""
+        """Return those that still work and are not known to be a host's."""
         return [
             token
             for token in self.of(tokens)
@@ -166,7 +166,7 @@ def _reach(clients: Clients, keys: tuple[str, str, str | None] | None) -> Reach:
 
 
 def _unknowable(clients: Clients, keys: tuple[str, str, str | None] | None, reach: Reach) -> str | None:
-    """Why nothing can be said of the hosts' tokens, whatever the account has."""
+    """Why the hosts' tokens cannot be known from the tokens of the account."""
     if keys and keys[2]:
         return "its host has temporary credentials, which cannot be disabled"
     if reach.keys & reach.spared:
@@ -216,7 +216,7 @@ def _spec(
 
 
 def fence_told(fence: object) -> dict[str, Any] | None:
-    """What became of a fence, as the module returns it; None when it was never put up."""
+    """The report of a fence, as the module returns it; None when it was never put up."""
     if isinstance(fence, NoFence):
         return {"tokens": [], "disabled": None, "enabled": None, "seconds": 0.0, "without": fence.reason}
     if not isinstance(fence, FenceHolder) or not fence.report.get("opened"):

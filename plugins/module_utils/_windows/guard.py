@@ -36,7 +36,7 @@ _SECOND_LOOK = 2.0
 
 @dataclass
 class BucketResult:
-    """What the guard found in one bucket and did about it."""
+    """The findings and the work of the guard in one bucket."""
 
     bucket: str
     jurisdiction: str
@@ -75,7 +75,7 @@ class BucketResult:
 def relock(
     cloudflare: LockStore, bucket: str, mutex_for: MutexFactory | None, *, force: bool = False, write: bool = True
 ) -> BucketResult:
-    """Close what is overdue or orphaned in one bucket, and with force what is live too.
+    """Close the overdue and orphaned windows of one bucket, and with force the live ones too.
 
     In a shared bucket it takes the mutex before it writes, but it closes without the mutex rather than wait for long: then
     `alone` says why. Without mutex_for it does not even try.
@@ -133,7 +133,7 @@ def _take_down(
 
 
 def _plan(rules: list[Rule], now: datetime, force: bool, result: BucketResult) -> list[Rule]:
-    """The rules without the windows that have to go; notes what it finds. Called again when somebody else wrote."""
+    """The rules without the windows that have to go; notes its findings. Called again when another process wrote."""
     result.problems = [problem.sentence for problem in problems(rules)]
     result.live = []
     planned = {window["prefix"]: window for window in result.closed}
@@ -217,5 +217,5 @@ def _names(cloudflare: LockStore, buckets: list[str] | None) -> list[str]:
 
 
 def sentence(results: list[BucketResult]) -> str:
-    """What went wrong, in one sentence for each bucket that needs a person; empty when none does."""
+    """The problems, in one sentence for each bucket that needs a person; empty when none does."""
     return " ".join(f"Bucket {result.bucket}: {' '.join(result.problems)}" for result in results if result.problems)

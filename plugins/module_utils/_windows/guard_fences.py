@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the guard does about fences: it enables the tokens behind a fence behind which nobody is at work any more.
+"""The guard's work on fences: it enables the tokens behind a fence whose lease expired.
 
 First the fence is made the guard's own, in the same write that closes windows. Only what is read back then counts: the
 document is closed, and nobody else is at work behind this fence. Then the tokens are enabled, and the rule goes.
@@ -30,7 +30,7 @@ _LEASE = timedelta(minutes=5)
 
 
 class Result(Protocol):
-    """What is told about one bucket."""
+    """The result for one bucket."""
 
     written: bool
     fences: list[dict[str, Any]]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The keeper: a process of its own that opens one window, and closes it whatever happens to its parent.
+"""The keeper: a process of its own that opens one window, and closes it even if its parent dies.
 
 Everything here runs in the forked process; `_windows.session` is the parent's side.
 
@@ -230,7 +230,7 @@ class Keeper(Closer):
             raise MutexBusy(self.spec.bucket)
 
     def _release_mutex(self) -> None:
-        """Let others write: what was read is old from then on."""
+        """Let others write: the document that was read is old from then on."""
         self.look = None
         self.mutex.release()
 
@@ -241,7 +241,7 @@ class Keeper(Closer):
 def keep(
     spec: WindowSpec, holder: str, command: int, status: int, only_close: bool, kind: type[Keeper] = Keeper
 ) -> int:
-    """The life of the forked process. `command` and `status` are its ends of the parent's pipes."""
+    """Runs in the forked process. `command` and `status` are its ends of the parent's pipes."""
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     control = Control(command)
     keeper = kind(spec, holder, control, status)

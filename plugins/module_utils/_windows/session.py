@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A window as the code that needs it sees it: open inside a `with` block, locked and proved after it.
+"""The session of a window: open inside a `with` block, locked and proved after it.
 
 The window itself is owned by a forked process, the keeper (`_windows.keeper`). It reads a pipe whose other end is held here, so
 the end of this process, however it comes, is the order to close. The keeper is a fork and not a new program so that the
@@ -34,7 +34,7 @@ from .._common.signals import signals_wait
 from .control import SIGNALS
 from .keeper import Keeper, WindowSpec, keep
 
-# How often to look, in seconds, whether a silent keeper is one that somebody holds.
+# How often to look, in seconds, whether a silent keeper is stopped.
 _LOOK = 0.5
 # What all waits of a keeper that have no setting of their own may take together, in seconds.
 _MARGIN = 300.0
@@ -191,14 +191,14 @@ class WindowSession:
             pass  # the keeper ended already; its last words, or their absence, say how
 
     def _stopped(self) -> bool:
-        """Whether somebody holds the keeper (SIGSTOP): it sees neither its pipe nor its lease."""
+        """Whether the keeper is stopped (SIGSTOP): then it sees neither its pipe nor its lease."""
         try:
             return os.waitid(os.P_PID, self.keeper_pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
             return False  # it has ended
 
     def _next_event(self) -> dict[str, Any]:
-        """The next message of the keeper; empty when it is gone, or is held, or can no longer be waited for."""
+        """The next message of the keeper; empty when it is dead, stopped, or timed out."""
         deadline = awake() + self._longest
         while b"\n" not in self._received:
             if not select.select([self._status], [], [], _LOOK)[0]:
@@ -242,7 +242,7 @@ class WindowSession:
         return event
 
     def _reap(self, at_once: bool) -> None:
-        """Wait for the end of the keeper, which has told all; one that has not, or is held, is killed."""
+        """Wait for the end of the keeper, which has told all; one that has not, or is stopped, is killed."""
         deadline = awake() + (0.0 if at_once else 2 * self.spec.grace_seconds + _MARGIN)
         while os.waitpid(self.keeper_pid, os.WNOHANG)[0] == 0:
             if awake() >= deadline or self._stopped():
@@ -258,7 +258,7 @@ def _away_from_standard(descriptor: int) -> int:
 
 
 def close_others(*keep_open: int) -> None:
-    """Leave nothing open but these: a pipe that stays open here would keep somebody waiting for its end."""
+    """Leave nothing open but these: a pipe that stays open here would keep its reader waiting for its end."""
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)

@@ -69,7 +69,7 @@ class WindowSpec:
         return [by_id[rule_id(self.prefix, part)] for part in self.parts]
 
     def opened(self, rules: list[Rule], holder: str, lease: datetime, now: datetime) -> list[Rule]:
-        """The lock document with what was asked for, which `holder` has until the lease."""
+        """The lock document with the open window, which `holder` has until the lease."""
         self._check_fence(rules, lease)
         return open_window(rules, self.prefix, self.parts, lease=lease, holder=holder)
 
