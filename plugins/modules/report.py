@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: report
-short_description: Make a page that shows which hosts are protected
+short_description: Make a page that shows which hosts are protected, and evidence of a period
 version_added: 0.1.0
 description:
   - Makes a page of HTML from the journal and the state on the maintenance node. It shows which hosts are protected and since when
@@ -89,7 +89,19 @@ options:
       - The permissions of the files, in octal digits. A folder that is made can be entered by those who can read the files.
     type: str
     default: '0640'
+  evidence:
+    description:
+      - A period of which evidence is written too, into the folder C(evidence) of O(report_dir). A year (V(2026)), a month
+        (V(2026-03)), a day, or the first and the last day (V(2026-03-01/2026-03-15)).
+      - Files that are there and say the same stay as they are.
+    type: str
+  evidence_key:
+    description:
+      - The file of an SSH key on the node that the evidence is signed with, a private one without a passphrase, or a public
+        one whose private key an agent holds. Not signed when not set.
+    type: path
 seealso:
+  - module: holdfast.restic_r2.journal_info
   - module: holdfast.restic_r2.restic_verify
 """
 
@@ -140,12 +152,32 @@ unwell:
     - name: web1
       state: unknown
       text: Nothing was ever heard of it.
+evidence:
+  description: The files of evidence. Empty without O(evidence).
+  returned: success
+  type: dict
+  contains:
+    html:
+      description: The page.
+      type: str
+    data:
+      description: The same as JSON.
+      type: str
+    signatures:
+      description: The signatures, one for each of them.
+      type: list
+      elements: str
+  sample:
+    html: /srv/www/backups/evidence/2026-03.html
+    data: /srv/www/backups/evidence/2026-03.json
+    signatures: []
 """
 
 import re
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._actions.evidence import Proof, write_evidence
 from ..module_utils._actions.report import Wanted, write_report
 from ..module_utils._common.errors import HoldfastError
 
@@ -169,6 +201,8 @@ def main() -> None:
             "price": {"type": "float", "default": 0.015},
             "silence": {"type": "float", "default": 48},
             "mode": {"type": "str", "default": "0640"},
+            "evidence": {"type": "str"},
+            "evidence_key": {"type": "path", "no_log": False},
         },
         supports_check_mode=True,
         # The system log is no place for templates.
@@ -178,16 +212,27 @@ def main() -> None:
     if not re.fullmatch(r"0?[0-7]{3}", given["mode"]):
         module.fail_json(msg=f"mode is {given['mode']!r}: write octal digits in quotes, as in '0640'.")
     given["mode"] = int(given["mode"], 8)
+    period, key = given.pop("evidence"), given.pop("evidence_key")
     try:
-        written = write_report(Wanted(**given), check=module.check_mode)
+        wanted = Wanted(**given)
+        # A period that is none is told before anything is written.
+        proof = _evidence(wanted, period, key or "", module.check_mode) if period else None
+        written = write_report(wanted, check=module.check_mode)
     except HoldfastError as error:
         module.fail_json(msg=str(error), **error.details)
     module.exit_json(
-        changed=written.changed,
+        changed=written.changed or (proof is not None and proof.changed),
         path=written.path,
         protected=written.data["protected"],
         total=written.data["hosts_total"],
         unwell=written.unwell[:_MOST],
+        evidence={"html": proof.html, "data": proof.data, "signatures": proof.signatures} if proof else {},
+    )
+
+
+def _evidence(wanted: Wanted, period: str, key: str, check: bool) -> Proof:
+    return write_evidence(
+        wanted.record_dir, wanted.report_dir, period, wanted.templates, key=key, mode=wanted.mode, check=check
     )
 
 

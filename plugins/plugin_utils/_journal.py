@@ -15,7 +15,7 @@ import getpass
 import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Optional
 
 from ..module_utils._locks.probe import in_force
 from ._reports import NO_JOBS, report_of
@@ -147,6 +147,7 @@ def maintained(variables: Mapping[str, Any]) -> Entry:
         "unfenced": next(
             (fence["without"] for fence in reversed(pruned.get("fences") or []) if fence.get("without")), None
         ),
+        "retention": _retention(_result(variables, "__repository_set")),
         "removed": len(pruned.get("removed") or ()),
         "bytes_removed": pruned.get("bytes_removed"),
         "snapshots": len(pruned.get("kept") or ()) if pruned.get("kept") else None,
@@ -154,6 +155,12 @@ def maintained(variables: Mapping[str, Any]) -> Entry:
     if windows and windows[-1].get("in_force") is not None:
         entry["locks"] = {"proved": bool(windows[-1]["in_force"]), "by": "node", "prefixes": {}}
     return {**entry, **_looked_into(pruned, [])}
+
+
+def _retention(settings: Result) -> Optional[str]:
+    """The rules by which snapshots were kept, as they were set."""
+    rules = [f"{name} {value}" for name, value in sorted((settings.get("retention") or {}).items())]
+    return f"{', '.join(rules)}; grace {settings.get('grace')}" if rules else None
 
 
 def _looked_into(audited: Result, findings: list[Entry]) -> Entry:

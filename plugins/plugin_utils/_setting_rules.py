@@ -21,6 +21,7 @@ from ..module_utils._audit.signals import Limits
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.untrusted import shown
 from ..module_utils._locks.rules import normalise_prefix
+from ..module_utils._page.evidence import period_of
 from ..module_utils._r2.places import is_bucket
 from ..module_utils._restic.jobs import TAG
 from ..module_utils._restic.retention import COUNTED, parse_duration
@@ -131,6 +132,17 @@ def user_name(text: str) -> None:
 def file_name(text: str) -> None:
     if not text.strip("/") or re.search(r"[\x00-\x1f]|(^|/)\.\.?(/|$)", text):
         raise ValueError(f"is {_said(text)}, which is no name of a file: write one, as in all.sql")
+
+
+def period(text: str) -> None:
+    if not text:
+        return
+    try:
+        period_of(text)
+    except HoldfastError:
+        raise ValueError(
+            f"is {_said(text)}, which is no period: write a year or a month in quotes, as in '2026-03'"
+        ) from None
 
 
 def file_mode(text: str) -> None:
@@ -371,7 +383,8 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(between(0, 1), *(f"repository_signals.{name}" for name in Limits.__dataclass_fields__)),
     **_of(between(10, 86400), "repository_signals.seconds"),
     **_of(folder_of_node, "repository_record_dir", "repository_cache_dir", "repository_scratch_dir", "report_dir",
-          "repository_window_log", "report_record_dir", "guard_record_dir"),
+          "repository_window_log", "report_record_dir", "report_evidence_key", "guard_record_dir"),
+    **_of(period, "report_evidence"),
     **_of(file_mode, "report_mode"),
     **_of(between(0), "report_price"), **_of(between(1), "report_silence"),
     **_of(prefix, "repository_prefix"),

@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.evidence import write_evidence
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.journal import RunJournal
 from playwright.sync_api import Browser, Page
 
+from tests.support import march, page_fleets
 from tests.support.page_fleets import NOW
 
 SHOTS = Path(__file__).resolve().parents[2] / ".results" / "page"
@@ -76,7 +79,7 @@ def test_everybody_can_use_the_page(
 def test_the_first_line_and_the_first_host_say_what_matters_most(browser: Browser, folder_of: Folder) -> None:
     with opened(browser, folder_of("sick") / "index.html") as page:
         assert page.get_by_role("heading", level=1).inner_text() == "3 of 12 hosts are protected"
-        assert "Known since 27 Nov 2026, 07:34 UTC" in page.locator(".lede").inner_text()
+        assert "Known since 27 Nov 2026, 07:34 UTC" in page.locator(".lede").first.inner_text()
         first = page.locator(".fleet tbody:not(.group)").first
         assert first.get_by_role("link", name="web1", exact=True).is_visible()
         told = first.inner_text()
@@ -151,6 +154,20 @@ def test_the_picture_of_the_readme(browser: Browser, folder_of: Folder) -> None:
     with opened(browser, folder_of("attacked") / "index.html", viewport={"width": 1320, "height": 800}) as page:
         assert page.get_by_role("heading", level=1).inner_text() == "3 of 4 hosts are protected"
         shoot(page, "attacked", whole=False)
+
+
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+def test_everybody_can_use_the_evidence(browser: Browser, axe: str, tmp_path: Path, viewport: Any) -> None:
+    records = RunJournal(str(tmp_path / "records"))
+    for number, line in enumerate(march.entries()):
+        records.append([line], march.MARCH + timedelta(days=number))
+    proof = write_evidence(records.folder, str(tmp_path), "2026-03", page_fleets.templates(), now=march.NOW)
+    with opened(browser, Path(proof.html), viewport=viewport) as page:
+        assert page.get_by_role("heading", level=1).inner_text() == "Evidence for 2026-03"
+        assert page.get_by_role("row").filter(has_text="data/ open").count() == 1
+        assert fits(page)
+        assert problems(page, axe) == []
+        shoot(page, f"evidence-{viewport['width']}")
 
 
 def test_a_thousand_hosts(browser: Browser, folder_of: Folder) -> None:

@@ -148,24 +148,18 @@ def _said(data: Mapping[str, Any]) -> Any:
 
 
 def _write(wanted: Wanted, files: Mapping[str, str]) -> None:
-    """Replace each file in one step. index.html is the last, so that what it links to is there."""
-    folder_mode = wanted.mode | (wanted.mode & 0o444) >> 2
-    for folder in (wanted.report_dir, os.path.join(wanted.report_dir, "hosts")):
-        try:
-            if not os.path.isdir(folder):
-                os.makedirs(folder)
-                os.chmod(folder, folder_mode)
-        except OSError as error:
-            raise ReportError(f"{folder} cannot be made: {error.strerror}.") from error
+    """Replace each file. index.html is the last, so that what it links to is there."""
     for name in sorted(files, key=lambda name: name == INDEX):
-        _replace(os.path.join(wanted.report_dir, name), files[name].encode("utf-8", "replace"), wanted.mode)
+        replace_file(os.path.join(wanted.report_dir, name), files[name].encode("utf-8", "replace"), wanted.mode)
 
 
-def _replace(path: str, content: bytes, mode: int) -> None:
+def replace_file(path: str, content: bytes, mode: int) -> None:
+    """Replace a file in one step; its folder is made when it is not there, for those who can read the file."""
     # No fsync, which takes seconds for a thousand files: after a loss of power the page is made again.
-    temporary = ""
+    temporary, folder = "", os.path.dirname(path)
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".", suffix=".part")
+        _make(folder, mode | 0o100 | (mode & 0o044) >> 2)
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".part")
         with os.fdopen(descriptor, "wb") as stream:
             os.fchmod(stream.fileno(), mode)
             stream.write(content)
@@ -177,6 +171,13 @@ def _replace(path: str, content: bytes, mode: int) -> None:
         if temporary:
             with suppress(OSError):
                 os.unlink(temporary)
+
+
+def _make(folder: str, mode: int) -> None:
+    if not os.path.isdir(folder):
+        _make(os.path.dirname(folder) or ".", mode)
+        os.mkdir(folder)
+        os.chmod(folder, mode)
 
 
 def _remove(folder: str, names: Iterable[Any]) -> None:

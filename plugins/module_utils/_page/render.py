@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+from .._common.dates import parse_date
 from .._common.errors import HoldfastError
 from .._common.untrusted import shown
 from . import charts, figures
@@ -35,6 +36,8 @@ WORDS = {"danger": "In danger", "unknown": "Unknown", "attention": "Look at it",
 DAYS, POINTS, MOST_TOLD = 90, 24, 3
 # The length of a text, and that of a name in the table.
 LIMIT, NAME = 400, 60
+# How many rows a table of evidence has; the data has them all.
+MOST_ROWS = 200
 _SCRIPT = "old.js"
 
 
@@ -55,6 +58,20 @@ def pages(fleet: Fleet, templates: Mapping[str, str]) -> Iterator[tuple[str, str
     template = environment.get_template("host.html.j2")
     for host in fleet.hosts:
         yield address(host), template.render(host=host, **_timeline(host, fleet))
+
+
+def evidence_page(data: Mapping[str, Any], templates: Mapping[str, str]) -> str:
+    """The text of the page with the evidence of a period, from what `evidence` returned."""
+    environment = _environment(templates)
+    # A line of the journal leaves out what has no value.
+    environment.undefined = jinja2.Undefined
+    environment.filters.update(instant=lambda text: figures.clock(parse_date(text)))
+    csp = _policy(environment.get_template(_SCRIPT).render())
+    return str(
+        environment.get_template("evidence.html.j2").render(
+            data=data, csp=csp, now=parse_date(data["made"]), most=MOST_ROWS
+        )
+    )
 
 
 def address(host: Host) -> str:

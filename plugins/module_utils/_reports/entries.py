@@ -130,6 +130,7 @@ _FIELDS: dict[str, Clean] = {
     "open": fields(_WINDOW),
     "windows": listed(fields(_WINDOW), 5),
     "unfenced": text,
+    "retention": text,
     "snapshots": number,
     "newest": instant,
     "bytes": number,
