@@ -2,14 +2,18 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the values of settings for metrics and messages look like; see _setting_rules.py. Pure.
+"""What the values of settings for metrics, messages and the page look like; see _setting_rules.py. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """
 
 from __future__ import annotations
 
+import re
+
+from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.untrusted import shown
+from ..module_utils._page.evidence import period_of
 
 
 def metrics_file(text: str) -> None:
@@ -19,3 +23,21 @@ def metrics_file(text: str) -> None:
         raise ValueError(f"is {told}, which is another file wherever this is run: write it from / on")
     if text and not text.endswith(".prom"):
         raise ValueError(f"is {told}, and node_exporter reads no other files than *.prom: write {shown(text, 80)}.prom")
+
+
+def period(text: str) -> None:
+    if not text:
+        return
+    try:
+        period_of(text)
+    except HoldfastError:
+        raise ValueError(
+            f"is {shown(text, 80)!r}, which is no period: write a year or a month in quotes, as in '2026-03'"
+        ) from None
+
+
+def file_mode(text: str) -> None:
+    if not re.fullmatch(r"0?[0-7]{3}", text):
+        raise ValueError(
+            f"is {shown(text, 80)!r}, which are no permissions of a file: write octal digits in quotes, as in '0640'"
+        )

@@ -21,13 +21,12 @@ from ..module_utils._audit.signals import Limits
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.untrusted import shown
 from ..module_utils._locks.rules import normalise_prefix
-from ..module_utils._page.evidence import period_of
 from ..module_utils._r2.places import is_bucket
 from ..module_utils._restic.jobs import TAG
 from ..module_utils._restic.retention import COUNTED, parse_duration
 from ..module_utils._restic.retention_plan import hold_from, protected_from
 from ._calendar import is_event, nearest
-from ._report_rules import metrics_file
+from ._report_rules import file_mode, metrics_file, period
 
 # systemd.time(7). "M" is a month, "m" a minute.
 UNITS = (
@@ -132,24 +131,6 @@ def user_name(text: str) -> None:
 def file_name(text: str) -> None:
     if not text.strip("/") or re.search(r"[\x00-\x1f]|(^|/)\.\.?(/|$)", text):
         raise ValueError(f"is {_said(text)}, which is no name of a file: write one, as in all.sql")
-
-
-def period(text: str) -> None:
-    if not text:
-        return
-    try:
-        period_of(text)
-    except HoldfastError:
-        raise ValueError(
-            f"is {_said(text)}, which is no period: write a year or a month in quotes, as in '2026-03'"
-        ) from None
-
-
-def file_mode(text: str) -> None:
-    if not re.fullmatch(r"0?[0-7]{3}", text):
-        raise ValueError(
-            f"is {_said(text)}, which are no permissions of a file: write octal digits in quotes, as in '0640'"
-        )
 
 
 def jobs_as_a_whole(jobs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -52,7 +52,7 @@ def looked(host: str, bucket: str, prefix: str = "") -> dict[str, Any]:
 
 def test_all_hosts_of_the_inventory_are_on_the_page_whatever_the_limit(ansible: Ansible, tmp_path: Path) -> None:
     RunJournal(str(tmp_path / "records")).append([looked("web1", "backup-web1"), looked("DB.1", "shared", "db1/")])
-    run = ansible.playbook(REPORT, inventory(tmp_path), "--limit", "web1")
+    run = ansible.playbook(REPORT, inventory(tmp_path), "--limit", "web1", "-e", "holdfast_evidence=2026")
     assert run.exit_code == 0, run.output
     data = json.loads((tmp_path / "page" / "report.json").read_text(encoding="utf-8"))
     states = {host["name"]: (host["state"], [job["name"] for job in host["jobs"]]) for host in data["hosts"]}
@@ -61,6 +61,7 @@ def test_all_hosts_of_the_inventory_are_on_the_page_whatever_the_limit(ansible: 
         "silent": ("unknown", ["system"]),
         "web1": ("protected", ["system"]),
     }
+    assert f"Evidence: {tmp_path}/page/evidence/2026.html, {tmp_path}/page/evidence/2026.json" in run.output
     assert f"1 of 3 hosts are protected: {tmp_path}/page/index.html" in run.output
     again = ansible.playbook(REPORT, inventory(tmp_path))
     assert again.exit_code == 0 and not any(result.result.get("changed") for result in again.results), again.output
@@ -69,7 +70,10 @@ def test_all_hosts_of_the_inventory_are_on_the_page_whatever_the_limit(ansible: 
 def test_without_a_folder_there_is_no_page_and_no_success(ansible: Ansible, tmp_path: Path) -> None:
     run = ansible.playbook(REPORT, inventory(tmp_path, holdfast_report_dir=""))
     assert run.exit_code == 2 and "Set holdfast_report_dir to the folder of the page." in run.output
-    wrong = ansible.playbook(REPORT, inventory(tmp_path, holdfast_report_mode="rw", holdfast_report_dir="page"))
+    wrong = ansible.playbook(
+        REPORT, inventory(tmp_path, holdfast_report_mode="rw", holdfast_report_dir="page", holdfast_evidence="March")
+    )
     assert wrong.exit_code == 2 and "holdfast_report_dir is 'page', which is another folder" in wrong.output
+    assert "holdfast_evidence is 'March', which is no period: write a year or a month in quotes" in wrong.output
     assert "holdfast_report_mode is 'rw', which are no permissions of a file" in wrong.output
     assert not (tmp_path / "page").exists()
