@@ -25,7 +25,7 @@ def inventory(folder: Path, **more: Any) -> dict[str, Any]:
         "holdfast": {
             "hosts": {
                 "web1": {},
-                "DB.1": {"holdfast_bucket": "{{ 'shared' }}", "holdfast_prefix": "db1/", "holdfast_max_age": 2},
+                "DB.1": {"holdfast_bucket": "{{ 'shared' }}", "holdfast_prefix": "db1/"},
                 "silent": {"holdfast_bucket": "{{ no_such_variable }}"},
             },
             "vars": {
@@ -41,23 +41,23 @@ def inventory(folder: Path, **more: Any) -> dict[str, Any]:
     }
 
 
-def looked(host: str, bucket: str, prefix: str = "") -> dict[str, Any]:
+def looked(host: str, bucket: str, prefix: str = "", max_age: float = 26) -> dict[str, Any]:
     newest = (datetime.now(timezone.utc) - timedelta(hours=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "run": "verify", "result": "ok", "host": host, "bucket": bucket, "prefix": prefix,
         "locks": {"proved": True, "by": "host", "prefixes": {"data/": "locked"}},
-        "jobs": [{"name": "system", "state": "ok", "newest": newest, "snapshots": 3}],
+        "jobs": [{"name": "system", "state": "ok", "newest": newest, "snapshots": 3, "max_age": max_age}],
     }  # fmt: skip
 
 
 def test_all_hosts_of_the_inventory_are_on_the_page_whatever_the_limit(ansible: Ansible, tmp_path: Path) -> None:
-    RunJournal(str(tmp_path / "records")).append([looked("web1", "backup-web1"), looked("DB.1", "shared", "db1/")])
+    RunJournal(str(tmp_path / "records")).append([looked("web1", "backup-web1"), looked("DB.1", "shared", "db1/", 2)])
     run = ansible.playbook(REPORT, inventory(tmp_path), "--limit", "web1", "-e", "holdfast_evidence=2026")
     assert run.exit_code == 0, run.output
     data = json.loads((tmp_path / "page" / "report.json").read_text(encoding="utf-8"))
     states = {host["name"]: (host["state"], [job["name"] for job in host["jobs"]]) for host in data["hosts"]}
     assert states == {
-        "DB.1": ("danger", ["system"]),  # its own limit is two hours
+        "DB.1": ("danger", ["system"]),  # its limit is two hours
         "silent": ("unknown", ["system"]),
         "web1": ("protected", ["system"]),
     }
