@@ -72,6 +72,20 @@ def test_a_variable_that_is_like_an_option_keeps_to_its_rule_and_is_called_by_it
     assert len(problems) == 1 and problems[0].startswith("holdfast_proxy is no address of a proxy: write "), problems
 
 
+def described(options: Any, place: str) -> Iterator[str]:
+    """Options that have another key than an argument spec has, as of a description that was cut at a comma."""
+    for name, option in (options or {}).items():
+        if not option.keys() <= KEYS or not option.get("description"):
+            yield f"{place}.{name}"
+        yield from described(option.get("options"), f"{place}.{name}")
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in (ROOT / "roles").iterdir()))
+def test_each_option_of_a_role_is_described_whole(role: str) -> None:
+    found = [one for entry, options in role_options(ROOT / "roles" / role).items() for one in described(options, entry)]
+    assert found == []
+
+
 def test_what_several_entry_points_have_is_written_once() -> None:
     entries = role_options(ROOT / "roles" / "repository")
     assert sorted(entries) == [
