@@ -103,7 +103,21 @@ def test_more_data_than_a_snapshot_tells_of_is_not_quiet() -> None:
 def test_slow_changes_are_compared_with_what_was_before_them() -> None:
     answers = {"1": Looked(gone=True, lost=None), "2": Looked(gone=True, lost=0.4), "3": BAD}
     state, told = run([snapshot(number) for number in range(5)], told=Told(answers))
-    assert told.asked == [("0", "1"), ("0", "2"), ("0", "3"), ("3", "4")]
+    assert told.asked == [("0", "1"), ("0", "2"), ("0", "3"), ("2", "3"), ("3", "4")]
+    # Against the last one it is seen as well, so that it came at once.
+    assert [(one.snapshots, one.good) for one in state.open] == [(("3",), "2")]
+
+
+@pytest.mark.parametrize("answer", [Looked(gone=True, lost=0.4), ResticError("It took too long.")])
+def test_the_last_good_snapshot_of_a_slow_change_is_the_one_before_it(answer: Any) -> None:
+    class Slow(Told):
+        def compare(self, before: str, after: str, files: Optional[int] = None) -> Looked:
+            if before == "2" and isinstance(answer, Exception):
+                raise answer
+            return answer if before == "2" else super().compare(before, after, files)
+
+    told = Slow({"1": Looked(gone=True, lost=None), "2": Looked(gone=True, lost=0.4), "3": BAD})
+    state, _told = run([snapshot(number) for number in range(4)], told=told)
     assert [(one.snapshots, one.good) for one in state.open] == [(("3",), "0")]
 
 

@@ -23,7 +23,7 @@ from .tree_changes import TreeChanges
 ENCRYPTED, SHRANK, EMPTY = "looks_encrypted", "files_vanished", "no_files"
 ENDING, NOTES, NOT_LOOKED_AT = "common_ending", "note_files", "not_looked_at"
 # Content that is this dense cannot be told from encrypted content.
-_DENSE = 0.9
+_DENSE = 0.95
 # Of fewer files a share says little, for each of them may be a disk of another machine: there bytes are counted.
 _FEW_FILES = 50
 # So few files are no pattern.

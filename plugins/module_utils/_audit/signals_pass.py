@@ -13,6 +13,7 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
@@ -23,7 +24,7 @@ from .._common.errors import HoldfastError
 from .._common.untrusted import shown
 from .._restic.retention import Snapshot
 from .new_packs import PackFile
-from .signals import NOT_LOOKED_AT, Limits, hits_by_summary, packed_by_summary
+from .signals import NOT_LOOKED_AT, Limits, Signal, hits_by_summary, packed_by_summary
 from .signals_look import Looked
 from .signals_state import Anchor, Raised, State, about
 from .tree_changes import ChangesError
@@ -121,13 +122,25 @@ class SignalsPass:
         looked = self.look.compare(anchor.snapshot, snapshot["id"], anchor.files)
         self.weighed = self.weighed and looked.weighed
         stored_at = self.uploaded[snapshot["id"]]
-        found = [about(one.code, job, [snapshot["id"]], stored_at, anchor, one.evidence) for one in looked.signals]
+        seen, good = self._at_once(anchor, snapshot, there, looked.signals) if looked.signals else ([], anchor)
+        found = [about(one.code, job, [snapshot["id"]], stored_at, good, one.evidence) for one in seen]
         self._raise(job, found)
         undecided = not found and looked.gone and (looked.lost is None or looked.lost >= _HARMLESS)
         following = replace(self._begun(snapshot), files=looked.files)
         # What changes slowly is compared with what was there before it began to.
         kept = replace(anchor, last=snapshot["id"], hits=0 if looked.lost is None else anchor.hits)
         self._judged(job, snapshot, kept if undecided else following)
+
+    def _at_once(
+        self, anchor: Anchor, snapshot: Snapshot, there: Mapping[str, Snapshot], seen: list[Signal]
+    ) -> tuple[list[Signal], Anchor]:
+        """What is seen against the last snapshot of the job, which then is the last good one; if nothing is, it came slowly."""
+        if anchor.last in ("", anchor.snapshot) or anchor.last not in there:
+            return seen, anchor
+        with suppress(HoldfastError, ChangesError):
+            sudden = self.look.compare(anchor.last, snapshot["id"]).signals
+            return (sudden, self._begun(there[anchor.last])) if sudden else (seen, anchor)
+        return seen, anchor
 
     def _begun(self, snapshot: Snapshot) -> Anchor:
         return Anchor(snapshot["id"], format_date(self.uploaded[snapshot["id"]]), last=snapshot["id"])
