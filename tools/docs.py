@@ -9,6 +9,8 @@ Nothing is written twice: antsibull-docs reads the collection, and the pages are
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,21 +19,32 @@ from pathlib import Path
 from tools.stage import ROOT, project_files
 
 COLLECTION = "holdfast.restic_r2"
-# Pages, and the files that they link to.
-PAGES = (
-    "README.md", "CONTRIBUTING.md", "CHANGELOG.rst", "COPYING", "docs/*.md", "roles/*/README.md", "plugins/modules/settings.py",
-)  # fmt: skip
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.rst", "docs/*.md", "roles/*/README.md")
+# What a page leads to, or shows.
+LINK = re.compile(r"\]\(([^)\s#:]+)")
+
+
+def linked(page: Path) -> set[Path]:
+    """The files of the project that a page links to, relative to its root."""
+    if page.suffix != ".md":
+        return set()
+    places = {(ROOT / page).parent / link for link in LINK.findall((ROOT / page).read_text(encoding="utf-8"))}
+    return {Path(os.path.relpath(place, ROOT)) for place in places if place.is_file()}
 
 
 def build(folder: Path) -> None:
     """Build the site below a folder, which is made anew."""
     source, site = folder / "source", folder / "html"
     shutil.rmtree(folder, ignore_errors=True)
-    for name in project_files():
-        if any(name.match(page) and len(name.parts) == page.count("/") + 1 for page in PAGES):
-            target = source / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target)
+    pages = {
+        name
+        for name in project_files()
+        if any(name.match(page) and len(name.parts) == page.count("/") + 1 for page in PAGES)
+    }
+    for name in sorted(pages.union(*map(linked, pages))):
+        target = source / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target)
     for part in (ROOT / "tools" / "docsite").iterdir():
         if part.is_file():
             shutil.copy2(part, source / part.name)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._setting_names import NAMES
 
-from tools import get_restic, markdown, role_readmes, stage, variables
+from tools import docs, get_restic, markdown, role_readmes, stage, variables
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -174,6 +174,12 @@ class TestRoleTables:
         (role / "README.md").write_text(after, encoding="utf-8")
         assert role_readmes.current(role) == (after, after)
         assert before != after
+
+
+def test_the_site_has_the_files_that_its_pages_link_to() -> None:
+    assert {Path("COPYING"), Path("docs/variables.md")} <= docs.linked(Path("README.md"))
+    assert Path("docs/variables.md") in docs.linked(Path("roles/repository/README.md"))
+    assert docs.linked(Path("CHANGELOG.rst")) == set()
 
 
 class TestVariables:
