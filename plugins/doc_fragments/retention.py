@@ -11,7 +11,7 @@ options:
   keep_last:
     description:
       - How many of the newest snapshots to keep. V(-1) means all, here and in the other options with numbers.
-      - The policy applies to the history of each job by itself (see O(jobs)), whatever its paths are, with the results of
+      - The policy applies to the history of each job by itself (see O(jobs)), with any paths, with the results of
         C(restic forget). Snapshots without the tag of a job, of which O(jobs) has no job with their paths, are a history for
         each host and paths.
         At least one of the options O(keep_last) to O(keep_tags) must be set, and the policy must keep at least one
@@ -62,7 +62,7 @@ options:
     default: '0'
   hold:
     description:
-      - Removes nothing of the repository until a date, for example while somebody investigates. What no snapshot needs stays,
+      - Removes nothing of the repository until a date, for example during an investigation. Data that no snapshot needs stays,
         too, and the run succeeds. A finding says so; another one says, once, that a hold has ended.
       - A dictionary with C(until), a date to whose end it lasts or a time, by UTC and by Cloudflare's clock, and with C(reason).
     type: dict

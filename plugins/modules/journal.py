@@ -44,7 +44,7 @@ options:
     default: []
   metrics_file:
     description:
-      - A file that gets the state as metrics for Prometheus, in one step, readable for everybody. Its folder has to be there. The
+      - A file that gets the state as metrics for Prometheus, in one step, readable for all users. Its folder has to be there. The
         textfile collector of node_exporter reads files whose names end in C(.prom).
     type: path
 seealso:

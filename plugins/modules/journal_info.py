@@ -10,10 +10,11 @@ module: journal_info
 short_description: Check the journal of the maintenance node
 version_added: 0.1.0
 description:
-  - Reads the journal that M(holdfast.restic_r2.journal) writes, and says where its chain of hashes is broken. There, somebody has
-    changed, removed or inserted a line.
+  - Reads the journal that M(holdfast.restic_r2.journal) writes, and says where its chain of hashes is broken. There, a
+    process has changed, removed or inserted a line.
   - A line that a crash has cut is told apart. The next run notes it, and the chain goes on.
-  - Whoever can write in the folder of the records can write the whole journal anew. Keep RV(hash) elsewhere to notice that, too.
+  - A user who can write in the folder of the records can write the whole journal anew. Keep RV(hash) elsewhere to
+    notice that, too.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
@@ -30,7 +31,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Fail when somebody has changed the journal
+- name: Fail when the journal was changed
   holdfast.restic_r2.journal_info:
     record_dir: /var/lib/holdfast
   register: journal

@@ -14,7 +14,7 @@ description:
     bucket. It can neither change locks nor see other buckets.
   - Its S3 key pair follows from it. The access key id is the id of the token, the secret access key is the SHA-256 of its
     value. Both are returned when the token is new or was rolled, and cannot be learned later. The value of the token is
-    never returned. Nobody needs it.
+    never returned, because it is not needed.
   - A token is recognised by its name, to which this module prepends C(holdfast/). Tokens with other names are never
     touched. When two tokens have the name, nothing is changed.
   - When the answer to the creation is lost, the account's tokens are listed. A token that was made all the same is rolled
@@ -40,7 +40,7 @@ options:
   api_token:
     description:
       - The value of an API token with the permission C(Account API Tokens Write) on the account.
-      - Whoever has it can make himself a token for anything. It belongs on the maintenance node only.
+      - Its owner can make a token for anything. It belongs on the maintenance node only.
       - When not set, the environment variable E(CLOUDFLARE_API_TOKEN) is used.
   name:
     description:
@@ -49,7 +49,7 @@ options:
     required: true
   state:
     description:
-      - V(present) makes the token as described, and leaves it disabled when somebody has disabled it.
+      - V(present) makes the token as described, and leaves it disabled when it was disabled.
       - V(enabled) is the same, and enables it.
       - V(disabled) disables a token that is there, and changes nothing else. Its keys are refused until it is enabled.
       - V(absent) removes it, and with it its keys and all temporary credentials below it.
@@ -106,7 +106,7 @@ EXAMPLES = r"""
   register: token
   no_log: true
 
-- name: Give it other keys, because somebody saw them
+- name: Give it other keys, because the old ones were seen
   holdfast.restic_r2.r2_api_token:
     account_id: 0123456789abcdef0123456789abcdef
     api_token: "{{ vault_token_maker }}"

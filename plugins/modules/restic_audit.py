@@ -133,7 +133,7 @@ findings:
       sample: 4f0c2a9d1b77
 signals:
   description:
-    - What looks like ransomware, and nobody has accepted, see M(holdfast.restic_r2.restic_signals). Each is also a finding. Empty
+    - Signs of ransomware that no person has accepted, see M(holdfast.restic_r2.restic_signals). Each is also a finding. Empty
       when nothing is remembered.
   returned: always
   type: list

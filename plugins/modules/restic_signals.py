@@ -84,7 +84,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 signals:
-  description: The signals that nobody has accepted.
+  description: The signals that no person has accepted.
   returned: success
   type: list
   elements: dict

@@ -47,7 +47,7 @@ def signals_of(
     """The open signals of a repository, after those with these ids were accepted.
 
     Raises:
-        HoldfastError: There is no record, no such signal, or nobody who accepts it.
+        HoldfastError: There is no record, no such signal, or no name of the person who accepts it.
     """
     prefix = normalise_prefix(prefix)
     path = folder(record_dir, bucket, prefix)
@@ -55,7 +55,7 @@ def signals_of(
     if record is None:
         raise no_record(record_dir, bucket, prefix)
     if ids and not (by or "").strip():
-        raise HoldfastError("Nobody accepts the signals: say in accepted_by who does.")
+        raise HoldfastError("The person who accepts the signals is not named: write the name into accepted_by.")
     if ids and not (reason or "").strip():
         raise HoldfastError("The signals are accepted for no reason: say in reason why they are no danger.")
     state = load(path, record.repository_id)

@@ -6,8 +6,8 @@
 
 `restic init` looks whether there is a config object and writes its own, without a condition: of two that run at once, both
 succeed, and neither key fits the config that is left. Under the lock that cannot be mended. So restic makes the repository in a
-folder, and its config is stored by a request that only works while there is none. Whoever stores it first has the repository;
-the other one has written nothing.
+folder, and its config is stored by a request that only works while there is none. The process that stores it first has
+the repository; the other one has written nothing.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -33,7 +33,7 @@ def initialise(restic: Restic, s3: S3) -> None:
     """Make the repository, and bring its config and then its key into the bucket.
 
     Raises:
-        RepositoryError: Somebody else was first, or only the config could be stored.
+        RepositoryError: Another process was first, or only the config could be stored.
         HoldfastError: It could not be made; nothing is in the bucket.
     """
     repository = restic.repository

@@ -171,7 +171,7 @@ class Maintenance:
         watch(auditor, found, write=not self.terms.dry_run)
         decisions = auditor.decide(found)
         if auditor.held:
-            # Also what no snapshot needs any more stays: somebody may want to look at it.
+            # Data that no snapshot needs stays, too: a person may want to look at it.
             self._report(decisions, ())
             if not self.terms.dry_run and not auditor.pending:
                 auditor.remember(found.objects)
@@ -212,7 +212,7 @@ class Maintenance:
         """Keep the hosts out, and delete; None when another restic has begun to work: then try again."""
         self.fences.append(self.fence(self.warnings.append))
         with self.fences[-1] as fence:
-            # While the fence comes up: nobody is kept out in vain for as long as that takes.
+            # While the fence comes up, so that no host is kept out longer than it must be.
             if unchecked or (isinstance(fence, FenceHolder) and self.terms.fence_seconds):
                 found = self.auditor.look()
                 if not self._alone(prepared, found, last or unchecked):
@@ -239,7 +239,7 @@ class Maintenance:
 
     def _alone(self, prepared: Prepared, found: Survey, last: bool, lock: str = "") -> bool:
         """Whether to go on. A backup that began before our lock was there is let go on, and waited for; what one has left is
-        judged while nobody is kept out, as long as that comes to an end.
+        judged while no host is kept out, as long as that comes to an end.
         """
         return not found.restic_locks().keys() - {lock} and (last or not prepared.view.unknown(found.objects))
 
@@ -282,7 +282,7 @@ class Maintenance:
         """Remove the locks of processes that are certainly gone; returns the others.
 
         A host may have written locks that restic cannot read in a moment. Then none of them is removed, and they are told as
-        those of somebody else.
+        those of another restic.
         """
         with self.auditor.served(self.auditor.view(found.objects, locks="live")) as restic, suppress(ResticError):
             restic.run(["unlock"], timeout=_UNLOCKING, memory=ONE_OBJECT, preexec_fn=dies_with_parent(signal.SIGKILL))

@@ -45,7 +45,7 @@ PRESENT, ONLY = "present", "only"
 _LONGEST_PASSWORD = 1024
 # How long restic may take to add a key: a handful of requests, and three key derivations.
 _ADDING = 120.0
-# How many keys that nobody recorded are tried: an interrupted run leaves one.
+# How many keys without a record are tried: an interrupted run leaves one.
 _MOST_UNKNOWN = 3
 # The least and the most that make sense, in seconds.
 _BOUNDS = {"lock_wait": (0, 86400), "fence_seconds": (0, 3600)}

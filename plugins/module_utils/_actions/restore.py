@@ -266,7 +266,7 @@ def _run(
     result: dict[str, Any],
 ) -> _Said:
     """Restore; returns restic's messages. Rights that were taken away afterwards are added to the result."""
-    # --no-lock: a restore must be possible when somebody has filled locks/, and with keys that can only read
+    # --no-lock: a restore must be possible when a host has filled locks/, and with keys that can only read
     args = ["restore", snapshot, "--no-lock", f"--target={target.path}", *_arguments(restic, selection, how, listing)]
     if not how.check_mode:
         target.make()
@@ -338,7 +338,7 @@ def _cache(restic: Restic) -> list[str]:
 def _state(target: str) -> int:
     """A number for what a restore can change about everything below the target, but for the content of files.
 
-    However many entries there are, and in whatever order they come.
+    For any number of entries, in any order.
     """
     state = 0
     for path, status in entries(target):

@@ -71,7 +71,7 @@ class Auditor:
         self.old: Optional[Baseline] = None
         self.baseline: Optional[Baseline] = None
         self.version = ""
-        # The key of this run; None as long as nobody needed it, and in there where it cannot be made.
+        # The key of this run; None as long as it was not needed, and in there where it cannot be made.
         self._quick: Optional[tuple[Optional[QuickKey]]] = None
         # What a maintenance was changing that did not come to its end.
         self.pending = Pending()

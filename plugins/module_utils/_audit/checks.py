@@ -34,7 +34,7 @@ from .._locks.windows import window_of
 from .._restic.retention import Decision
 
 BLOCK, WARN = "block", "warn"
-# Somebody who fills a bucket must not fill the log of an audit as well, nor the memory of Ansible, which holds each result
+# A host that fills a bucket must not fill the log of an audit as well, nor the memory of Ansible, which holds each result
 # several times: so many keys are kept on the node, and so many are told.
 MOST_OBJECTS, MOST_TOLD = 10_000, 100
 _DELETABLE = ("snapshots/", "index/", "data/")
@@ -46,7 +46,7 @@ class Finding:
 
     Args:
         code: A fixed name.
-        severity: "block": no window may open; "warn": somebody should look.
+        severity: "block": no window may open; "warn": a person should look.
         evidence: What was seen, in one sentence; what a host could have written in it is made visible.
         what_to_do: What a person does about it, in one sentence.
         objects: The keys of the objects that it is about, as far as it is about objects.

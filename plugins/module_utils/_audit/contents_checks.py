@@ -23,7 +23,7 @@ Claims = dict[str, dict[str, PackContents]]
 
 _PACK = re.compile(r"data/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 _OTHER = re.compile(r"(keys|index|snapshots)/([0-9a-f]{64})")
-# restic takes the last part of a key for the name of the object, in whatever folder and case (0.19: backend/s3, List).
+# restic takes the last part of a key for the name of the object, in any folder and case (0.19: backend/s3, List).
 _NAME = re.compile(r"[0-9A-Fa-f]{64}")
 # What else may be in the bucket: restic's locks, and the turn of those who share a lock document.
 _KNOWN = {"config", "data/", "index/", "keys/", "snapshots/", "locks/", "holdfast/"}

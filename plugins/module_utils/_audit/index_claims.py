@@ -4,7 +4,7 @@
 
 """The claims of an index object: which packs hold which blobs. Pure.
 
-Whoever has the password can write an index object, so its JSON may be anything that restic's own reader still takes. What
+Every owner of the password can write an index object, so its JSON may be anything that restic's own reader still takes. What
 is not exactly as restic writes it is refused, or the two readers could understand two different things.
 
 Private to holdfast.restic_r2; may change at any time.

@@ -18,7 +18,7 @@ from typing import Any
 
 from .._common.errors import HoldfastError
 
-# Far more than anybody backs up; and than a person wants to read, or fits among the arguments of a command.
+# Far more than a backup has, than a person wants to read, or fits among the arguments of a command.
 MOST_ENTRIES = 100_000_000
 MOST_LEFT_OUT = 1000
 LONGEST_SHOWN = 1000
@@ -73,7 +73,7 @@ class _Folder:
             kinds = self.unclear.setdefault(name, set())
             known = bool(kinds)
             kinds.add(kind)
-            # Files and folders of one name harm nobody; it takes a link to lead elsewhere.
+            # Files and folders of one name do no harm; only a link leads elsewhere.
             return known and "symlink" in kinds
         known = name in self.names
         self.names.add(name)

@@ -31,7 +31,7 @@ class AuditSettings:
         record: What was recorded about the repository.
         copies: The recorded content of objects, by name ("config", "keys/…").
         folder: Where the record and the baseline are; empty when nothing is remembered.
-        rebuild: Read everything and make a new baseline, whatever the old one says.
+        rebuild: Read everything and make a new baseline, without the old one.
         first_read: How many bytes of data to read unasked when there is no baseline yet.
         scratch_dir: Where packs are put while they are looked at.
         time_limit: How many seconds all of it may take.

@@ -42,7 +42,7 @@ class Survey:
         locks: What is below locks/, by key.
         top: The names of what is directly below the repository's prefix; folders end with a slash.
         uploads: The keys of unfinished multipart uploads, without the prefix.
-        states: What the probe of each prefix of the lock set said; empty when nobody asked.
+        states: The state of each prefix of the lock set by a probe; empty without one.
     """
 
     objects: dict[str, S3Object] = field(default_factory=dict)

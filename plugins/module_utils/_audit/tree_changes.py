@@ -4,7 +4,7 @@
 
 """Counts what `restic diff --json` prints between two snapshots. Pure: lines in, counts out.
 
-Every path in it was chosen by a host. Memory is bounded whatever it says: what does not fit is counted together.
+Every path in it was chosen by a host. Memory is bounded for any answer: the rest is counted together.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -5,7 +5,7 @@
 """One line per step where the operator finds it: the system log, and a file if one is named.
 
 The lines are written by a thread of their own: a system log that takes none any more, or a file on a disk that hangs, must
-not hold up whoever has a window to close.
+not hold up a process that has a window to close.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -43,6 +43,6 @@ def use(params: Mapping[str, Any], environment: Optional[MutableMapping[str, str
         if not os.access(authorities, os.R_OK) or os.path.isdir(authorities):
             raise NetworkError(
                 f"The certificates in {authorities} cannot be read on the machine that runs this module: put the file there, "
-                "readable for everybody, or correct ca_file (in the playbooks holdfast_ca_file)."
+                "readable for all users, or correct ca_file (in the playbooks holdfast_ca_file)."
             )
         environment.update(dict.fromkeys(_AUTHORITIES, authorities))

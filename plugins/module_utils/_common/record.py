@@ -92,7 +92,7 @@ def no_record(record_dir: str, bucket: str, prefix: str) -> RecordError:
     name = f"{bucket}/{prefix}".rstrip("/")
     return RecordError(
         f"There is no record of {name} in {record_dir}: run site first, or set record_dir (in the playbooks holdfast_record_dir) "
-        "to the folder that site wrote into. Where there was a record before, look for it: a new one would take whatever is in "
+        "to the folder that site wrote into. Where there was a record before, look for it: a new one would take all that is in "
         "the bucket now for yours."
     )
 

@@ -124,12 +124,12 @@ def change_rules(
             return update, mine.contended
 
     update, contended = _once_closed(once)
-    # Nobody has a window or a fence to write down in a bucket of one host that had no rules of ours.
+    # In a bucket of one host without rules of ours, there can be no window and no fence.
     shared = any(repositories([*update.before, *update.after]))
     if update.written and (shared or repositories(update.before)):
         time.sleep(_LATE_LOOK if contended else _SECOND_LOOK)
         try:
             return LockUpdate(update.before, _once_closed(once)[0].after, True)
         except LockRulesError:
-            pass  # a window that somebody opened since, of rules that are there
+            pass  # another process opened a window since, of rules that are there
     return update

@@ -125,7 +125,7 @@ def plan(
     touched = [*repositories(desired), *changed]
     _check_document(current, touched)
     _check_no_live_window(current, touched, now)
-    # Nobody holds the window of a repository that was touched any more: its lease goes with it.
+    # The window of a repository that was touched has no holder any more: its lease goes with it.
     leases = {rule_id(prefix, WINDOW) for prefix in touched}
     after = [rule for rule in after if rule["id"] not in leases]
     if state != "absent":
@@ -149,7 +149,7 @@ def _with_desired(current: list[Rule], desired: list[Rule]) -> list[Rule]:
 def _only(rules: list[Rule], desired: list[Rule], purge: bool) -> list[Rule]:
     names = {rule["id"] for rule in desired}
     own = {rule_id(prefix, WINDOW) for prefix in repositories(desired)}
-    # Without it, nobody would know that a token is to be enabled again.
+    # Without it, the guard would not know that a token must be enabled again.
     kept = {rule["id"] for rule in rules if is_part(rule, FENCE)}
     others = [rule["id"] for rule in rules if rule["id"] not in names | own | kept]
     if others and not purge:

@@ -4,9 +4,9 @@
 
 """Fences in the lock document of a bucket: which tokens are disabled for the time of maintenance, and until when. Pure.
 
-A fence is a disabled rule, written before the tokens are disabled and removed after they are enabled again. So whoever
+A fence is a disabled rule, written before the tokens are disabled and removed after they are enabled again. So a guard that
 reads the document knows what has to be undone, as with windows. No fence is written into a document in which a window is
-open: only the window's own keeper may write then. No token is behind two fences, so that whoever takes one down may enable
+open: only the window's own keeper may write then. No token is behind two fences, so that a guard that takes one down may enable
 its tokens.
 
 Private to holdfast.restic_r2; may change at any time.

@@ -30,13 +30,13 @@ from .._common.errors import HoldfastError
 from .._r2.s3 import S3, S3Error
 from .rules import Rule, repositories
 
-# Below no prefix that a lock set covers, whatever the prefix of its repository.
+# Below no prefix that a lock set covers, for any prefix of a repository.
 KEY = "holdfast/turn"
 # A write may begin within FRESH seconds. If it gets no answer, it may take effect for some time; only after that may
 # another writer build upon the document.
 TIME_TO_LIVE = 45.0
 FRESH = 15.0
-# R2 takes one write of a key in a second, whoever it comes from: we never write it twice in less.
+# R2 takes one write of a key in a second, from all writers together: we never write it twice in less.
 _APART = 1.1
 
 

@@ -29,7 +29,7 @@ def in_force(prefixes: dict[str, str]) -> bool:
 class LockProbe:
     """Whether the locks of a repository are in force, asked with the host's own keys for as long as R2 takes them.
 
-    A lock holds against everybody alike, so that the node's keys will do where the host's are not known or not taken,
+    A lock holds against all keys alike, so that the node's keys will do where the host's are not known or not taken,
     such as while its token is disabled. `asked_by` tells whose were used last.
 
     Args:

@@ -5,7 +5,7 @@
 """The lock document of a bucket: our rules in it, and its mistakes. Pure.
 
 Rules are dicts exactly as the API returned them. Every function returns new lists and leaves the rules of others,
-with whatever fields they have, as they were read.
+with all their fields, as they were read.
 
 Private to holdfast.restic_r2; may change at any time.
 """

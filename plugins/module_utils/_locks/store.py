@@ -25,7 +25,7 @@ from .._r2.rate_limit import shared_rate_limit
 from .._r2.transport import BLOCK_TIMEOUT, Call, given_up, wait_before_retry
 from .rules import MAX_RULES, LockRulesError, Rule, rules_of, same
 
-# How often a lock document is planned again because somebody else wrote it between our write and our reading it back.
+# How often a lock document is planned again because another writer changed it between our write and our reading it back.
 _LOCK_ATTEMPTS = 6
 
 
@@ -127,7 +127,7 @@ class CloudflareLocks(Cloudflare):
     ) -> list[Rule]:
         """Write the whole lock document once, read it back and return it; `answered` is called in between.
 
-        A PUT is never repeated blindly, because somebody else may have written in between: when its answer is lost,
+        A PUT is never repeated blindly, because another writer may have written in between: when its answer is lost,
         what is read decides. Raises LockConflict when that is not what was written, and the error of the PUT when it
         did not take effect.
         """
@@ -175,7 +175,7 @@ class CloudflareLocks(Cloudflare):
 
         Args:
             bucket: The bucket.
-            change: Makes the new rules of the ones read; called again with what is there when somebody else wrote.
+            change: Makes the new rules of the ones read; called again with the new document when another writer changed it.
             retry_timeout: Seconds that all of it may take, as far as retries go.
             allow_empty: Whether a document without any rule may be written.
             write: False for check mode: nothing is written, after is what would be.

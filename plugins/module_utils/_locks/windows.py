@@ -105,7 +105,7 @@ def open_window(
 ) -> list[Rule]:
     """Disable the rules of these parts and write down who holds the window, and until when.
 
-    Raises LockRulesError unless the lock set is whole and as we write it, and nobody else has a window there.
+    Raises LockRulesError unless the lock set is whole and as we write it, and no other holder has a window there.
     """
     rules, prefix, parts = list(rules), normalise_prefix(prefix), list(parts)
     check_repositories(rules, prefix)
@@ -128,7 +128,7 @@ def open_window(
 def extend_window(rules: Iterable[Rule], prefix: str, holder: str, lease: datetime) -> list[Rule]:
     """Move the lease of our own window to a later instant; an earlier one changes nothing.
 
-    A lease that somebody else has moved out of all bounds is set right.
+    A lease that was moved out of all bounds is set right.
     """
     rules, prefix = list(rules), normalise_prefix(prefix)
     check_repositories(rules, prefix)

@@ -115,7 +115,7 @@ class Cloudflare(Transport):
             try:
                 result = _dict(self.call("GET", "/user/tokens/verify"))
             except Denied:
-                # It is nobody's token, or the account is wrong: only the first answer can tell which.
+                # The token does not exist, or the account is wrong: only the first answer can tell which.
                 raise error from None
         if result.get("status") != "active" or not isinstance(result.get("id"), str):
             raise Denied(f"The API token is not active but {result.get('status')!r}: use another one.")

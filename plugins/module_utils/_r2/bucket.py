@@ -31,7 +31,7 @@ def present(client: Cloudflare, params: Mapping[str, Any], *, write: bool) -> tu
     after = dict(before)
     if not before:
         after = {**client.create_bucket(name, params["location_hint"], storage_class)}
-        # It may have been there after all, with whatever settings.
+        # It may have been there after all, with any settings.
         after["public_access"] = client.public_access(name)
     if storage_class and (after.get("storage_class") or "").lower() != storage_class.lower():
         if write:

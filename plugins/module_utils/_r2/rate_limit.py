@@ -33,7 +33,7 @@ class SharedRateLimit:
     """Lets a call go, or holds it back until the oldest ones are forgotten.
 
     Args:
-        path: The file; its folder must be nobody else's.
+        path: The file; its folder must be this user's alone.
         sleep: How to wait.
         limits: Calls in a period, for normal calls and for those that close a window.
         period: Seconds for which a call counts.

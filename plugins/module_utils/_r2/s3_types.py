@@ -28,7 +28,7 @@ class S3Error(HoldfastError):
         message: The sentence.
         code: The error code of the answer, empty when there was no answer.
         status: The HTTP status of the answer, 0 when there was no answer.
-        text: The text of the answer, and nothing else: names of objects are chosen by whoever writes to the bucket.
+        text: The text of the answer, and nothing else: a writer of the bucket chooses the names of objects.
     """
 
     def __init__(self, message: str, *, code: str = "", status: int = 0, text: str = "") -> None:

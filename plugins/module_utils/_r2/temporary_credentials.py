@@ -54,7 +54,7 @@ def period_of(now: float, valid: int, refresh: int) -> tuple[int, int]:
     """Return begin and end, in seconds since the epoch, for credentials that are made at this moment.
 
     The same moments give the same answer for as long as a refresh lasts, so that making them again changes nothing.
-    Whoever gets them has at least `valid - refresh` seconds left.
+    They are good for at least `valid - refresh` seconds more.
     """
     if not SHORTEST <= valid <= LONGEST:
         raise TemporaryError(

@@ -268,7 +268,7 @@ class Restic:
     def open(self, repository_id: str | None = None) -> str:
         """Open the repository and return its id; refuse one that has another id than expected.
 
-        Comes first: restic itself would try for 15 minutes when the address is wrong or nobody answers.
+        Comes first: restic itself would try for 15 minutes when the address is wrong or does not answer.
         """
         found = self.config()["id"]
         if repository_id and found != repository_id:
@@ -361,7 +361,7 @@ class Restic:
             read_data: Read all data.
             read_data_subset: Read this part of the data.
             lock: Take restic's own lock. It is exclusive, keeps every backup out for as long as the check lasts, and
-                leaves the check to whoever can put an object below locks/.
+                lets every host that can put an object below locks/ prevent the check.
             timeout: Seconds until restic is stopped.
             popen: How to start the process.
         """

@@ -4,7 +4,7 @@
 
 """Which snapshots a policy keeps, in restic's words and with restic's results, but by a time of our choice. Pure.
 
-restic itself goes by the time that a snapshot claims, which whoever made the snapshot chose freely.
+restic itself goes by the time that a snapshot claims, which its maker chose freely.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -72,7 +72,7 @@ class Policy:
         counts: How many of "last", "hourly" … "yearly"; ALL for every one.
         within: Keep everything (key "") or the "hourly" … "yearly" ones within this time of the newest.
         tags: Keep what has all tags of at least one of these lists.
-        grace: Also keep everything that was stored within this time, whatever the rest says. No part of an empty policy.
+        grace: Also keep everything that was stored within this time, beside the rest. No part of an empty policy.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)

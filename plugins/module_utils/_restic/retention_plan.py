@@ -4,7 +4,7 @@
 
 """What becomes of every snapshot of a repository: a policy for each job, holds, and histories that belong to no job. Pure.
 
-A history is that of a job, whatever its paths are. Everything here beyond the policies can only keep more, but for
+A history is that of a job, with any paths. Everything here beyond the policies can only keep more, but for
 `retired_keep`, which is unset by default.
 
 Private to holdfast.restic_r2; may change at any time.
@@ -45,7 +45,7 @@ class Plan:
         jobs: The jobs of the host. Without any, nothing is known of them, and the policy is that of every history.
         policies: What to keep of a job instead, by its name.
         holds: In which jobs nothing is removed for a time, by name; ALL_JOBS for the repository.
-        protected: Beginnings of the ids of snapshots that are kept whatever the rest says.
+        protected: Beginnings of the ids of snapshots that are kept in any case.
         retired_keep: For how long to keep a history of no job after its newest snapshot was stored; None for ever.
     """
 

@@ -229,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception as error:  # noqa: BLE001  (restic would go on asking for a quarter of an hour)
             self._fail(REFUSED, str(view.problem(f"A request of restic was not answered: {type(error).__name__}.")))
         if self._body.left:
-            # What nobody has read would be taken for the next request.
+            # An unread rest would be taken for the next request.
             self.close_connection = True
 
     do_GET = do_HEAD = do_POST = do_DELETE = answer

@@ -83,7 +83,7 @@ class Tokens:
         """Make a token that is not there; the answer holds its value.
 
         When an answer is lost, what is listed decides: a token that was made all the same gets another value, and one
-        that came later is removed, so that nobody has to wonder whose it is.
+        that came later is removed, so that its owner is never in doubt.
         """
         tries = 0
         while True:

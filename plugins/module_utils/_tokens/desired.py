@@ -130,7 +130,7 @@ def planned(before: Token | None, wish: Wish, group_id: str | None = None, statu
     if status:
         token["status"] = status
     elif token.get("status") not in (ACTIVE, DISABLED):
-        token.pop("status", None)  # such as expired, which nobody can set
+        token.pop("status", None)  # such as expired, which cannot be set
     _set(token, "expires_on", _expiry(wish.expires_on, token.get("expires_on")))
     _set(token, "condition", _condition(wish, token.get("condition")))
     return token

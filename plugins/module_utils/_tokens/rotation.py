@@ -4,8 +4,8 @@
 
 """The API token of one host, and its S3 key pair in a file beside the repository's record.
 
-A pair can be learned only once, when the token is made. So a file says first that a token is about to be made; whoever
-dies before the pair is in it leaves a token that nobody uses, which the next run gives another value.
+A pair can be learned only once, when the token is made. So a file says first that a token is about to be made. A run that
+dies before the pair is in it leaves an unused token, which the next run gives another value.
 
 A rotation has a token NAME and one NAME/next at the same time. The pair of the next one takes over when its file replaces
 the other: that one step decides. The names follow, and the token of before, now NAME/former/…, gets an expiry.
@@ -177,7 +177,7 @@ class HostToken:
     def _make(self, wish: Wish, file: KeyFile, listed: list[Token]) -> str | None:
         if self.write:
             file.write(name=full_name(wish.name), account_id=self.cloudflare.account_id)
-        # A token that is there is of a run that died before it could keep the pair, so that nobody has it.
+        # A token that is there is of a run that died before it could keep the pair, which is lost.
         there = find(listed, wish.name) is not None
         done = ensure(self.tokens, wish, "present", roll=there, write=self.write, hide=self.hide, listed=listed)
         self._note(shown(done.before), {**shown(done.after), "new_keys": True})

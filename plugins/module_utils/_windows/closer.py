@@ -231,7 +231,7 @@ class Closer:
     def _unseen(self, rules: list[Rule], mine: MutexScope) -> bool:
         """Whether to write a document without our window all the same: the document that was read may be older.
 
-        Not where somebody else has a window there, who may be closing it now: that would open it again.
+        Not where another holder has a window there, and may be closing it now: that would open it again.
         """
         alone = not self.spec.shared or mine.alone is not None
         return self.lifted and not (self.sent or self.report["closed"]) and not (alone and windows(rules))
@@ -273,7 +273,7 @@ class Closer:
 
     def _s3(self) -> S3:
         if self.s3 is None:
-            # Impatient, because whoever needs an answer here asks again, or does without.
+            # A short timeout, because the callers ask again, or do without.
             self.s3 = self.spec.s3(timeout=5, attempts=2)
         return self.s3
 

@@ -137,7 +137,7 @@ class Control:
         def check() -> None:
             nonlocal deadline
             if elapsed() >= deadline:
-                deadline += seconds  # whoever asks again inside the block has the same time once more
+                deadline += seconds  # a retry inside the block has the same time once more
                 raise TimeoutError(f"no whole answer within {seconds:g} seconds")
 
         with self._checking(check):

@@ -4,7 +4,7 @@
 
 """A fence: the tokens that reach a repository are disabled while it is maintained, so that nothing is open to its hosts.
 
-It is held as a window is, by a keeper in a process of its own, which takes it down whatever happens to its parent. First
+It is held as a window is, by a keeper in a process of its own, which takes it down even if its parent dies. First
 the rule that tells of it is written, then the tokens are disabled, and the other way round at the end.
 
 Private to holdfast.restic_r2; may change at any time.
@@ -136,7 +136,7 @@ class FenceKeeper(Keeper):
             if token.get("status") not in (DISABLED, "expired"):
                 raise HoldfastError(
                     f"The token {token.get('name')!r} ({token.get('id')}) reaches {self.spec.repository} and was made or "
-                    "enabled by somebody else meanwhile; nothing was unlocked, run again."
+                    "enabled by another process meanwhile; nothing was unlocked, run again."
                 )
 
     def _extend(self, cloudflare: LockStore) -> None:
@@ -211,7 +211,7 @@ class FenceKeeper(Keeper):
         self.journal.line(self.report["error"], urgent=True)
 
     def _tokens(self) -> Tokens:
-        # Tokens are Cloudflare's: a store of somebody else would have a fence of its own.
+        # Tokens are Cloudflare's: the store of another provider would have a fence of its own.
         make = self.spec.makers or cast("Callable[..., Cloudflare]", self.spec.cloudflare)
         client = make(sleep=self._pause, monotonic=elapsed, retry_timeout=self.spec.open_timeout)
         client.priority = CLOSING if self.closing else client.priority

@@ -32,7 +32,7 @@ from .settings import spec_of
 # The lease is extended while maintenance goes on; when the node dies, the hosts make no backups for as long.
 _LEASE_SECONDS = 3600.0
 _CAP_SECONDS = 86400.0
-# Between two looks whether somebody else's fence has come down.
+# Between two looks whether the fence of another process has come down.
 _LOOK = 2.0
 AUTO, NEVER = "auto", "never"
 _PERMISSION = "Account API Tokens Write"

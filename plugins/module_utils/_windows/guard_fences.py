@@ -5,7 +5,7 @@
 """The guard's work on fences: it enables the tokens behind a fence whose lease expired.
 
 First the fence is made the guard's own, in the same write that closes windows. Only what is read back then counts: the
-document is closed, and nobody else is at work behind this fence. Then the tokens are enabled, and the rule goes.
+document is closed, and no other process is at work behind this fence. Then the tokens are enabled, and the rule goes.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -41,7 +41,7 @@ def take_over_overdue(cloudflare: LockStore, rules: list[Rule], holder: str, for
     """Return the rules with all overdue fences, with force all fences, given to this holder.
 
     One behind which a window is open is left, because the window would be open to the hosts. Safe to call again, when
-    somebody else wrote meanwhile.
+    another process wrote meanwhile.
     """
     now = cloudflare.server_time()
     taken = {fence["prefix"]: fence for fence in result.fences}
@@ -65,7 +65,7 @@ def enable_behind(
     """
     told = {fence["prefix"]: fence for fence in result.fences}
     mine = [fence for fence in fences(rules) if fence.holder == holder]
-    # What somebody else has taken over meanwhile is theirs.
+    # A fence that another process has taken over meanwhile is no longer ours.
     result.fences = [told[fence.prefix] for fence in mine]
     done = []
     for fence in mine:

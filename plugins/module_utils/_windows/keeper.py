@@ -57,7 +57,7 @@ class Keeper(Closer):
             self.report["ended_by"] = str(ending)
         except HoldfastError as error:
             self.report["ended_by"] = self.report["error"] = str(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, an open window comes first
+        except Exception as error:  # noqa: BLE001 - after any error, an open window comes first
             self.report["ended_by"] = self.report["error"] = f"unexpected {type(error).__name__}: {error}"
         self.control.calm()
         try:
@@ -100,7 +100,7 @@ class Keeper(Closer):
             desired = spec.opened(rules, self.holder, lease, cloudflare.server_time())
             self._look()
             if self.spec.shared and not self.mutex.ours and elapsed() < deadline:
-                continue  # reading took so long that somebody else may be writing by now
+                continue  # reading took so long that another process may be writing by now
             self.journal.line(f"opening {', '.join(spec.prefixes)} until {format_date(lease)}: {spec.reason}")
             if not self.opened_at:
                 self._leased(cloudflare, lease)
@@ -213,7 +213,7 @@ class Keeper(Closer):
             rules = self._read(cloudflare)
             lease = self._lease(cloudflare)
             if self.spec.shared and not self.mutex.ours:
-                raise MutexBusy(self.spec.bucket)  # reading took so long that somebody else may be writing by now
+                raise MutexBusy(self.spec.bucket)  # reading took so long that another process may be writing by now
             self._write(cloudflare, self.spec.extended(rules, self.holder, lease))
         except (CloudflareError, S3Error, MutexBusy) as error:
             self.journal.line(f"the lease could not be extended: {error}", urgent=True)

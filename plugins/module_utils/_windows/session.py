@@ -167,7 +167,7 @@ class WindowSession:
     def _become_keeper(self, command_end: int, status_end: int, only_close: bool) -> None:
         status = 2
         try:
-            # Whatever the parent left behind must not be cleaned up here: its descriptors belong to others by now.
+            # The parent's objects must not be cleaned up here: their descriptors belong to others by now.
             gc.freeze()
             os.setsid()
             syslog.closelog()
@@ -214,7 +214,7 @@ class WindowSession:
 
     def _finish(self, event: dict[str, Any] | None = None) -> None:
         """Hear the keeper out and reap it. When it died without a word, another one closes its window."""
-        # A signal waits, for whoever it ends is asked whether the window is closed.
+        # A signal waits, because the caller must say whether the window is closed.
         with signals_wait():
             self.report = self._last_words(event) or self._closed_by_another()
 

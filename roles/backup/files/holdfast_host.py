@@ -180,10 +180,10 @@ def restic_environment(config: dict[str, Any], folder: str) -> dict[str, str]:
 
 
 class Lock:
-    """Shared by everybody who runs restic, held alone by who removes its stale locks.
+    """Shared by all jobs that run restic, exclusive for the job that removes stale locks.
 
     restic takes a lock of this host for stale when it may not signal the process that made it, as with another user's job.
-    The file is in a folder that only root and the jobs may enter: whoever can open it could hold it for ever.
+    The file is in a folder that only root and the jobs may enter: a user who can open it could hold it for ever.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:

@@ -118,7 +118,7 @@ def pass_on(said: Iterable[bytes], to: int) -> bool:
     empty = False
     for line in said:
         empty = empty or line.startswith(b"processed 0 files,")
-        # Nobody may be listening any more, which is no reason to end a backup.
+        # The reader may be gone, which is no reason to end a backup.
         with contextlib.suppress(OSError):
             os.write(to, line)
     return empty

@@ -348,7 +348,7 @@ def run(words: list[str], path: str) -> int:
     if len(words) == 2 and words[0] in notes:
         return notes[words[0]](settings(path), words[1])
     if len(words) == 2 and words[0] in jobs:
-        # Else programs that are started here would look for their own files in a folder of somebody else.
+        # Else programs that are started here would look for their own files in a folder of another user.
         os.chdir("/")
         return jobs[words[0]](settings(path), words[1], Signals())
     if not words or words[0].startswith("--"):

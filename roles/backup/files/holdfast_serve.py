@@ -51,7 +51,7 @@ def run(request: dict[str, Any], output: int, errors: int, server: socket.socket
 
 
 def outlive(child: subprocess.Popen[bytes], server: socket.socket, answer: int) -> int:
-    """Wait for a child, and end it when nobody waits for it any more."""
+    """Wait for a child, and end it when its client is gone."""
     watch = select.poll()
     watch.register(server, select.POLLIN)
     watch.register(answer, 0)

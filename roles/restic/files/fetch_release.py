@@ -81,7 +81,7 @@ def listed_checksum(sums: bytes, name: str) -> str:
 
 @contextlib.contextmanager
 def alone(directory: pathlib.Path) -> Iterator[None]:
-    """Let nobody else download into a folder meanwhile: Ansible calls this for many hosts at a time."""
+    """Let no other process download into a folder meanwhile: Ansible calls this for many hosts at a time."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     refuse_foreign(directory)
     descriptor = os.open(directory, os.O_RDONLY)
@@ -93,11 +93,11 @@ def alone(directory: pathlib.Path) -> Iterator[None]:
 
 
 def refuse_foreign(path: pathlib.Path) -> None:
-    """Refuse what somebody else could have written."""
+    """Refuse a file that another user could have written."""
     found = path.lstat()
     if found.st_uid not in (0, os.geteuid()) or stat.S_ISLNK(found.st_mode) or found.st_mode & 0o022:
         raise Refused(
-            f"{path} belongs to somebody else or can be written by others: remove it, and set restic_controller_cache to a "
+            f"{path} belongs to another user or can be written by others: remove it, and set restic_controller_cache to a "
             "folder of yours."
         )
 
