@@ -50,7 +50,7 @@ class World:
         self.restic = found
         shutil.rmtree(DEMO, ignore_errors=True)
         (DEMO / "logs").mkdir(parents=True)
-        self.stand_in = StandIn.start(DEMO / "r2", write_seconds=1.0)
+        self.stand_in = StandIn.start(DEMO / "r2")
         self.ansible = Ansible(DEMO / "ansible", {"ANSIBLE_FORKS": "3", "TMPDIR": str(self._folder("tmp"))})
         self.random = random.Random(20261123)
         self.doing: str | Path = "the hosts are being made"

@@ -381,7 +381,6 @@ def test_a_restore_stays_where_it_may_be(ansible: Ansible, fleet: Fleet, tmp_pat
 
 @pytest.mark.proof
 def test_two_hosts_share_a_bucket(ansible: Ansible, fleet: Fleet) -> None:
-    fleet.stand_in.settings(write_seconds=1.0)
     token = fleet.stand_in.create_token("shared", bucket="shared")
     for name in ("web1", "web2"):
         fleet.host(name).update(

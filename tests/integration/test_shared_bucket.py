@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import mutex as _mutex
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.mutex import KEY, Mutex
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
@@ -69,7 +70,7 @@ class Shared:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[StandIn]:
-    with StandIn.start(latency=0.02, write_seconds=1.0) as found:
+    with StandIn.start(latency=0.02) as found:
         yield found
 
 
@@ -106,8 +107,8 @@ def test_nobody_undoes_the_window_of_another(shared: Shared) -> None:
     assert KEY not in shared.stand_in.objects(shared.bucket)
 
 
-def mutex_of(shared: Shared) -> Mutex:
-    client = shared.s3()
+def mutex_of(shared: Shared, **settings: Any) -> Mutex:
+    client = shared.s3(**settings)
     return Mutex(lambda: client, shared.cloudflare.server_time, time.sleep)
 
 
@@ -138,6 +139,45 @@ def test_one_node_writes_the_turn_a_second_apart_and_waits_by_reading(shared: Sh
     since = shared.stand_in.last_request()
     assert not mutex_of(shared).acquire(2.0)
     assert len(puts(shared, since)) == 1
+
+
+def test_a_writer_a_second_after_another_does_not_look_for_late_writes(shared: Shared) -> None:
+    """Two modules, one after the other: the first released the mutex, so nothing of it takes effect late."""
+    first, second = mutex_of(shared), mutex_of(shared, attempts=1)
+    assert first.acquire(60)
+    shared.stand_in.fault(kind="PutObject", path=KEY, status=429, code="TooManyRequests", times=1)
+    first.release()
+    assert second.acquire(60) and not second.contended
+    second.release()
+
+
+def test_the_mutex_of_a_window_that_closes_soon_is_acquired_once(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else could write its object within a second anyway, and closing waits for no mutex."""
+    # A busy machine may need more than a second from opening to closing.
+    monkeypatch.setattr(_mutex, "SECOND", 8.0)
+    since = shared.stand_in.last_request()
+    with WindowSession(shared.spec("web1/")) as window:
+        pass
+    assert window.report["in_force"]
+    puts = [one for one in shared.stand_in.requests(since) if one["method"] == "PUT"]
+    found = [
+        "mutex" if one["key"] == KEY else "rules"
+        for one in puts
+        if one["key"] == KEY or one["path"].endswith(f"{shared.bucket}/lock")
+    ]
+    # Opening and closing, then the second look.
+    assert found == ["mutex", "rules", "rules", "mutex"]
+
+
+def test_a_writer_that_finds_no_object_can_have_the_mutex(shared: Shared) -> None:
+    """The object is not deleted before it can be written again, so that nobody is refused for that."""
+    since, mutex = shared.stand_in.last_request(), mutex_of(shared)
+    assert mutex.acquire(60)
+    mutex.release()
+    assert mutex_of(shared).acquire(60)
+    assert [status for _time, status in puts(shared, since)] == [200, 200]
 
 
 def test_a_key_that_is_written_too_often_is_a_turn_that_is_taken(shared: Shared) -> None:

@@ -29,8 +29,7 @@ class Settings:
         bare_lock_document: Whether the lock document of a bucket that never had rules lacks even the empty list
             (a report says so; wrangler cannot cope with it).
         create_upload_refused: Whether a multipart upload onto a locked key is already refused when it begins.
-        write_seconds: Seconds in which the same key can be written once; more are refused with 429. R2 has 1, and it is 0 here
-            where a test says nothing, because most tests write what they need as fast as they can.
+        write_seconds: Seconds in which the same key can be written once; more are refused with 429.
         clock_offset: Seconds by which the server's clock differs from the machine's.
         max_skew: Seconds by which a signature's time may differ from the server's.
     """
@@ -48,7 +47,7 @@ class Settings:
     missing_key_if_match: int = 412
     bare_lock_document: bool = False
     create_upload_refused: bool = False
-    write_seconds: float = 0.0
+    write_seconds: float = 1.0
     clock_offset: float = 0.0
     max_skew: float = 900.0
 

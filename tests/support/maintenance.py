@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import PARTS, lock_set, rule_id
 
 from tests.stand_in.client import StandIn
+from tests.stand_in.fixtures import HURRIED
 from tests.support.repositories import Bed
 from tests.support.running import Ansible
 
@@ -112,7 +113,7 @@ def make_site(stand_in: StandIn, ansible: Ansible, restic_path: str, home: Path,
 def site_template(restic_path: str, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A site whose stand-in has ended: its folder is there to be copied."""
     home = tmp_path_factory.mktemp("site")
-    with StandIn.start(data=home / "data") as stand_in:
+    with StandIn.start(data=home / "data", **HURRIED) as stand_in:
         made = make_site(stand_in, Ansible(home / "ansible"), restic_path, home, 4)
         assert made.audit(baseline="update")["changed"]
     made.files.rename(home / "pristine")
@@ -129,7 +130,7 @@ def site(site_template: Site, ansible: Ansible, tmp_path: Path) -> Iterator[Site
     shutil.rmtree(site_template.files, ignore_errors=True)
     shutil.copytree(made.home / "pristine", site_template.files)
     account_id, api_token = made.stand_in.account_id, made.stand_in.api_token
-    with StandIn.start(data=tmp_path / "data", account_id=account_id, api_token=api_token) as stand_in:
+    with StandIn.start(data=tmp_path / "data", account_id=account_id, api_token=api_token, **HURRIED) as stand_in:
         bed = Bed(stand_in, ansible, made.restic_path, tmp_path, PREFIX, made.bucket)
         stand_in.clear_log()
         yield Site(bed, site_template.files, list(site_template.ids))

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import listing as _listing
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.listing import Listing, ListingError, pattern
@@ -65,3 +67,39 @@ def test_too_many_entries_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_listing, "MOST_ENTRIES", 2)
     with pytest.raises(ListingError, match="more than 2 entries"):
         listing("file /a", "file /b", "file /c")
+
+
+MEBIBYTE = 1 << 20
+MANY = 30_000
+
+
+@pytest.mark.parametrize("unclear", ["", "\ufffd"], ids=["clear", "unclear"])
+def test_memory_does_not_grow_with_the_names_in_a_folder(unclear: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many in one folder, each of a name of its own, as of mail or of sessions."""
+    monkeypatch.setattr(_listing, "MOST_REMEMBERED", 1000)
+    found = Listing(room=1000)
+    found.add({"type": "dir", "path": "/new", "name": "new"})
+    tracemalloc.start()
+    try:
+        for number in range(MANY):
+            name = f"{number:07}.M{unclear}"
+            found.add({"type": "file", "path": f"/new/{name}", "name": name})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.left_out == []
+    assert peak < MEBIBYTE
+
+
+def test_beyond_what_is_remembered_only_what_could_harm_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_listing, "MOST_REMEMBERED", 2)
+    assert told("file /b", "file /a", "file /c", "dir /d") == {}
+    # Whether it came before is not known any more; nothing that restic wrote comes in this order.
+    assert told("file /a", "file /b", "symlink /c", "file /d", "dir /c") == {"/c": "twice"}
+    assert told("file /a", "file /b", "file /d", "dir /c") == {"/c": "twice"}
+    assert told("file /a", "file /b", "file /\ufffd", "dir /\ufffd") == {}
+    assert told("file /a", "file /b", "dir /\ufffd", "symlink /\ufffd") == {"/\ufffd": "twice"}
+    assert told("symlink /\ufffd", "file /b", "file /c", "dir /\ufffd") == {"/\ufffd": "twice"}
+    # A folder that is done makes room for the next.
+    assert told("dir /a", "file /a/b", "dir /c", "file /c/b", "file /c/a", "dir /d") == {"/c/a": "twice"}
+    assert told("dir /a", "file /a/b", "file /c") == {}

@@ -21,6 +21,8 @@ from .._common.errors import HoldfastError
 
 CAPABILITY = "security.capability"
 PROPOSED = "/var/lib/holdfast/restores"
+# How many folders are open at a time, one in the other; a process may open about a thousand files.
+_OPEN_FOLDERS = 32
 
 
 class TargetError(HoldfastError):
@@ -123,15 +125,23 @@ def _filled(path: str) -> bool:
 
 
 def entries(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Everything below a folder, however deep, through no link."""
-    folders = [folder]
-    while folders:
-        with os.scandir(folders.pop()) as found:
-            for entry in found:
-                status = entry.stat(follow_symlinks=False)
-                if stat.S_ISDIR(status.st_mode):
-                    folders.append(entry.path)
-                yield entry.path, status
+    """Everything below a folder, however deep, through no link; however many folders there are in one."""
+    deeper: list[str] = [folder]
+    while deeper:
+        yield from _entries(deeper.pop(), deeper, _OPEN_FOLDERS)
+
+
+def _entries(folder: str, deeper: list[str], levels: int) -> Iterator[tuple[str, os.stat_result]]:
+    """What is in a folder, so many levels deep; the folders below that are added to the list."""
+    with os.scandir(folder) as found:
+        for entry in found:
+            status = entry.stat(follow_symlinks=False)
+            yield entry.path, status
+            if stat.S_ISDIR(status.st_mode):
+                if levels:
+                    yield from _entries(entry.path, deeper, levels - 1)
+                else:
+                    deeper.append(entry.path)
 
 
 def disarm(target: str, most: int) -> list[LeftOut]:

@@ -4,8 +4,9 @@
 
 """Judges the listing of a snapshot before it is restored: entries that restic never writes, and devices, are left out. Pure.
 
-A host writes its snapshots itself, and restic restores them without asking whether a name comes twice in a folder. No more
-is kept in memory than the names in the folders that are open. Also runs on backed-up hosts.
+A host writes its snapshots itself, and restic restores them without asking whether a name comes twice in a folder. So many
+names of the folders that are open are remembered; in a folder with more, a name counts as new only where it comes later in
+the order of names than all before it, as in every folder that restic wrote. Also runs on backed-up hosts.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -21,6 +22,8 @@ from .._common.errors import HoldfastError
 # Far more than a backup has, than a person wants to read, or fits among the arguments of a command.
 MOST_ENTRIES = 100_000_000
 MOST_LEFT_OUT = 1000
+# Names of up to 255 bytes, some 15 MiB at worst.
+MOST_REMEMBERED = 30_000
 LONGEST_SHOWN = 1000
 _MOST_PATTERNS = 512 * 1024
 # What Linux allows, in bytes.
@@ -57,27 +60,41 @@ class _Folder:
     """A folder whose entries are being listed.
 
     Attributes:
-        names: Those that came so far.
-        unclear: The kinds of entries whose names cannot be told apart here.
         left_out: Whether nothing below it is restored anyway.
+        names: Those that came so far and are remembered.
+        unclear: Names that cannot be told apart here, of anything but links.
+        unclear_links: Such names of links.
+        last: The name that came last in the order in which restic lists them.
+        all_remembered: Whether every name that came is remembered.
+        remembered: How many are.
     """
 
     path: str
     left_out: bool = False
     names: set[str] = field(default_factory=set)
-    unclear: dict[str, set[str]] = field(default_factory=dict)
+    unclear: set[str] = field(default_factory=set)
+    unclear_links: set[str] = field(default_factory=set)
+    last: str = ""
+    all_remembered: bool = True
+    remembered: int = 0
 
-    def comes_twice(self, name: str, kind: str) -> bool:
-        """Whether an entry of this name was there, or could have been."""
+    def comes_twice(self, name: str, kind: str, *, room: bool) -> bool:
+        """Whether an entry of this name was there, or could have been; it is remembered when there is room."""
+        self.all_remembered = self.all_remembered and room
         if _UNCLEAR in name:
-            kinds = self.unclear.setdefault(name, set())
-            known = bool(kinds)
-            kinds.add(kind)
             # Files and folders of one name do no harm; only a link leads elsewhere.
-            return known and "symlink" in kinds
-        known = name in self.names
-        self.names.add(name)
-        return known
+            link = kind == "symlink"
+            twice = name in self.unclear_links or (link and (name in self.unclear or not self.all_remembered))
+            seen = self.unclear_links if link else self.unclear
+        else:
+            # The order of code points is that of the bytes of UTF-8, in which restic writes and lists a folder.
+            twice = name <= self.last and (name in self.names or not self.all_remembered)
+            self.last = max(self.last, name)
+            seen = self.names
+        if room:
+            seen.add(name)
+            self.remembered += 1
+        return twice
 
 
 class Listing:
@@ -98,6 +115,7 @@ class Listing:
         self._patterns: dict[str, None] = {}
         self._room_for_patterns = _MOST_PATTERNS
         self._folders = [_Folder("/")]
+        self._remembered = 0
 
     @property
     def patterns(self) -> list[str]:
@@ -132,6 +150,7 @@ class Listing:
         """The folder whose entries come now; those below it have no more."""
         for number in range(len(self._folders) - 1, -1, -1):
             if self._folders[number].path == path:
+                self._remembered -= sum(folder.remembered for folder in self._folders[number + 1 :])
                 del self._folders[number + 1 :]
                 return self._folders[number]
         return None
@@ -142,7 +161,7 @@ class Listing:
             self._leave_out(path, LONG, pattern(folder.path, name))
         elif "\0" in name:
             self._leave_out(path, NAME, pattern(path))
-        elif folder.comes_twice(name, kind):
+        elif self._comes_twice(folder, name, kind):
             self._leave_out(path, TWICE, pattern(path))
         elif kind in _DEVICES and not self._devices:
             self._leave_out(path, DEVICE, pattern(path))
@@ -151,6 +170,11 @@ class Listing:
         else:
             return False
         return True
+
+    def _comes_twice(self, folder: _Folder, name: str, kind: str) -> bool:
+        room = self._remembered < MOST_REMEMBERED
+        self._remembered += room
+        return folder.comes_twice(name, kind, room=room)
 
     def _leave_out(self, path: str, why: str, excluded: str = "") -> None:
         if excluded in self._patterns:

@@ -27,7 +27,7 @@ from types import TracebackType
 
 from .._common.clock import elapsed, unlimited
 from .._common.errors import HoldfastError
-from .._r2.s3 import S3, S3Error
+from .._r2.s3 import S3, S3Error, S3Object
 from .rules import Rule, repositories
 
 # Below no prefix that a lock set covers, for any prefix of a repository.
@@ -37,7 +37,11 @@ KEY = "holdfast/turn"
 TIME_TO_LIVE = 45.0
 FRESH = 15.0
 # R2 takes one write of a key in a second, from all writers together: we never write it twice in less.
+SECOND = 1.0
 _APART = 1.1
+# Seconds between two looks at another writer's object, for those who go first and for all others.
+_OFTEN = (0.05, 0.15)
+_SELDOM = (0.2, 0.5)
 
 
 class MutexBusy(HoldfastError):
@@ -67,7 +71,8 @@ class Mutex:
         self._taken = 0.0
         # Whether another writer had it: one of its writes may take effect only later.
         self.contended = False
-        self._throttled = False
+        # How many tries in a row were refused because the key was written less than a second ago.
+        self._throttled = 0
         self._written: float | None = None
         # Whether another writer's object was there at the last look: then we only read until it is gone.
         self._seen = False
@@ -80,13 +85,22 @@ class Mutex:
         """Whether we have the mutex, for long enough to begin a write."""
         return self._etag is not None and elapsed() - self._taken < FRESH
 
-    def acquire(self, timeout: float) -> bool:
-        """Wait for the mutex, at most so many seconds; returns whether we have it."""
+    @property
+    def free_from(self) -> float:
+        """When another writer could have the mutex at the earliest, of elapsed(): R2 takes no other write of its object."""
+        return self._taken + SECOND
+
+    def acquire(self, timeout: float, *, first: bool = False) -> bool:
+        """Wait for the mutex; returns whether we have it.
+
+        Args:
+            timeout: Seconds to wait at most.
+            first: Ask more often than other writers do: what closes a window goes before what opens one.
+        """
         deadline = elapsed() + timeout
         while not self.ours:
-            self._throttled = False
             self._etag = self._try()
-            pause = random.uniform(0.1, 0.4) + (_APART if self._throttled else 0.0)
+            pause = random.uniform(*(_OFTEN if first else _SELDOM))
             if self._etag is None:
                 if elapsed() + pause >= deadline:
                     return False
@@ -98,7 +112,13 @@ class Mutex:
         self._kept_until = elapsed() + TIME_TO_LIVE
 
     def release(self) -> None:
-        """Delete the object. It is left to expire if another writer may own it by now, or if it cannot be deleted."""
+        """Delete the object. It is left to expire if another writer may own it by now, or if it cannot be deleted.
+
+        Not before the next writer could create it: a writer that finds no object can have the mutex.
+        """
+        early = self.free_from - elapsed()
+        if self.ours and early > 0 and elapsed() >= self._kept_until:
+            self._pause(early)
         etag, fresh = self._etag, self.ours
         self._etag = None
         if not fresh or elapsed() < self._kept_until:
@@ -116,27 +136,40 @@ class Mutex:
                 self._pause(pause)
 
     def _try(self) -> str | None:
-        """One try. When R2 says that the key is written too often, another writer is there, and we have no mutex."""
+        """One try. When R2 says that the key is written too often, we have no mutex.
+
+        Once, another writer may have released it a moment ago. Again, a second later, another writer was faster.
+        """
         try:
-            return self._put()
+            etag = self._put()
         except S3Error as error:
             if not error.too_often:
                 raise
-            self.contended = self._throttled = True
+            self._throttled += 1
+            self.contended = self.contended or self._throttled > 1
+            self._look()
             return None
+        self._throttled = 0
+        return etag
 
     def _put(self) -> str | None:
         if not self._seen:
             etag = self._write()
             if etag is not None:
                 return etag
+        found = self._look()
+        if found is None:
+            # It was there when we wrote or looked last.
+            self.contended = True
+        return None if self._seen or found is None else self._write(found.etag)
+
+    def _look(self) -> S3Object | None:
+        """The object, if there is one; and notes whether another writer has the mutex by it."""
         found = self._s3().head(KEY)
         mine = found is not None and found.etag in self._marks
-        self.contended = self.contended or not mine
+        self.contended = self.contended or (found is not None and not mine)
         self._seen = found is not None and not mine and not self._old(found.last_modified)
-        if self._seen or found is None:
-            return None
-        return self._write(found.etag)
+        return found
 
     def _write(self, etag: str | None = None) -> str | None:
         """Write the object, if there is none or that one; a second after we have tried that last."""
@@ -164,6 +197,7 @@ class MutexScope:
         timeout: Seconds to wait for it.
         insist: Raise MutexBusy when another writer keeps it. Otherwise go on without: a write that locks must not wait long.
         limited: Bounds the seconds that all requests for it may take.
+        keep: Leave it to the caller to release the mutex.
 
     Set unanswered when a write had no answer: then the mutex stays until that write either took effect or never will.
     """
@@ -176,8 +210,10 @@ class MutexScope:
         *,
         insist: bool,
         limited: Callable[[float], AbstractContextManager[None]] = unlimited,
+        keep: bool = False,
     ) -> None:
         self.bucket = bucket
+        self.keep = keep
         self.timeout = timeout
         self.insist = insist
         self.alone: Exception | None = None
@@ -196,8 +232,9 @@ class MutexScope:
         if self._mutex is not None:
             if self.unanswered or (self._writes and error is not None):
                 self._mutex.keep_until_stale()
-            with suppress(OSError), self._limited(2 * self.timeout):
-                self._mutex.release()
+            if not self.keep:
+                with suppress(OSError), self._limited(2 * self.timeout):
+                    self._mutex.release()
 
     def ready(self, rules: Iterable[Rule]) -> bool:
         """Whether the document may be written as it was read. If not, it has to be read again."""
@@ -223,7 +260,7 @@ class MutexScope:
         try:
             self._mutex = self._mutex or self._make()
             with self._limited(2 * self.timeout):
-                if self._mutex.acquire(self.timeout):
+                if self._mutex.acquire(self.timeout, first=not self.insist):
                     return
         except (HoldfastError, OSError) as error:
             problem = error

@@ -15,6 +15,7 @@ import json
 import math
 import os
 import time
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -157,6 +158,8 @@ class Closer:
             except Exception as error:  # noqa: BLE001 - not even a bug may end this before the timeout does
                 self.control.calm()
                 problem = error
+            finally:
+                self._let_others_write()
             stubborn = isinstance(problem, _STUBBORN) or getattr(problem, "status", 0) in (401, 403)
             refused = refused + pause if stubborn else 0.0
             if awake() + pause >= end or refused >= _REFUSED_TIMEOUT:
@@ -164,6 +167,11 @@ class Closer:
             self.journal.line(f"not closed yet: {problem}", urgent=True)
             time.sleep(pause)
             pause = min(pause * 2, 15.0)
+
+    def _let_others_write(self) -> None:
+        """Release the mutex; no earlier than now, as that may wait, and neither proof nor report shall wait for it."""
+        with suppress(Exception), self.control.limited(2 * _MUTEX_TIMEOUT):
+            self.mutex.release()
 
     def _locked(self, cloudflare: LockStore) -> None:
         """Take it down that all is locked; again after every look."""
@@ -176,8 +184,9 @@ class Closer:
     def _enable(self, cloudflare: LockStore, retry_timeout: float) -> None:
         spec = self.spec
         # Closing goes on without the mutex: a host that keeps the mutex from us must not keep the window open.
+        limited = self.control.limited
         with MutexScope(
-            spec.bucket, lambda: self.mutex, _MUTEX_TIMEOUT, insist=False, limited=self.control.limited
+            spec.bucket, lambda: self.mutex, _MUTEX_TIMEOUT, insist=False, limited=limited, keep=True
         ) as mine:
             mine.alone = self.alone
             known, lost, began = self._known(), cloudflare.lost_answers, elapsed()

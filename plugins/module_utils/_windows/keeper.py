@@ -51,7 +51,7 @@ class Keeper(Closer):
                 self._open(cloudflare)
                 if not self.begun:
                     self._tell("opened")
-                    self._release_mutex()
+                    self.look = None  # proving took its time
                 self._watch(cloudflare)
         except Ending as ending:
             self.report["ended_by"] = str(ending)
@@ -180,11 +180,11 @@ class Keeper(Closer):
         cloudflare.retry_timeout = min(self.spec.open_timeout, self.spec.lease_seconds / 4)
         extend_at = self._next_extension(cap)
         while True:
-            look_ends = self.look[1] + LOOK_SECONDS if self.look else math.inf
-            reason = self.control.wait(min(extend_at, cap, self.lease_until, look_ends) - elapsed()) or self._due()
+            kept_until = self._kept_until()
+            reason = self.control.wait(min(extend_at, cap, self.lease_until, kept_until) - elapsed()) or self._due()
             if reason:
                 raise Ending(reason)
-            if elapsed() >= look_ends:
+            if elapsed() >= kept_until:
                 self._release_mutex()
             if elapsed() >= extend_at:
                 self._extend(cloudflare)
@@ -233,6 +233,12 @@ class Keeper(Closer):
         """Let others write: the document that was read is old from then on."""
         self.look = None
         self.mutex.release()
+
+    def _kept_until(self) -> float:
+        """Until when no writer loses by it that we keep the mutex and the last look: closing waits for neither."""
+        ends = [self.look[1] + LOOK_SECONDS] if self.look else []
+        ends += [self.mutex.free_from] if self.mutex.ours else []
+        return min(ends, default=math.inf)
 
     def _look(self) -> None:
         self._pause(0)
