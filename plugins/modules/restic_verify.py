@@ -176,18 +176,6 @@ jobs:
     oldest:
       description: When the oldest of them was uploaded. V(null) when there is none.
       type: str
-      sample: '2026-01-23T03:10:00Z'
-    days:
-      description: On how many days snapshots were uploaded.
-      type: int
-      sample: 24
-    calendar:
-      description: On which of the last 366 days, in hexadecimal digits. The bit of value 2^N is for N days ago, by UTC.
-      type: str
-      sample: '7f'
-    oldest:
-      description: When the oldest of them was uploaded. V(null) when there is none.
-      type: str
       sample: '2026-08-30T03:10:00Z'
     days:
       description: On how many days the snapshots were uploaded.
@@ -195,8 +183,8 @@ jobs:
       sample: 22
     calendar:
       description:
-        - These days in hexadecimal digits. The bit of value 2^N is set when a snapshot was uploaded N days ago, for the last 400
-          days.
+        - These days in hexadecimal digits. The bit of value 2^N is set when a snapshot was uploaded N days ago by UTC, for the
+          last 366 days.
       type: str
       sample: 8040201f
 retired:

@@ -106,6 +106,23 @@ def test_a_fragment_documents_exactly_the_options_that_modules_take(name: str) -
             assert f"E({variable})" in " ".join(documented["description"]), option
 
 
+class OncePerKey(yaml.SafeLoader):
+    """Refuses a mapping that has a key twice, of which YAML keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _value in node.value]
+        assert len(keys) == len(set(keys)), f"twice in line {node.start_mark.line}: {sorted(keys)}"
+        return super().construct_mapping(node, deep)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_is_documented_twice_in_one_module(module: str) -> None:
+    tree = ast.parse((ROOT / "plugins" / "modules" / f"{module}.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in ("DOCUMENTATION", "RETURN"):
+            yaml.load(ast.literal_eval(node.value), Loader=OncePerKey)
+
+
 def test_no_two_modules_describe_an_option_in_the_same_words() -> None:
     """What several modules have stands in plugins/doc_fragments, once."""
     described: dict[tuple[str, str], list[str]] = {}
