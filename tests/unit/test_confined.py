@@ -10,13 +10,16 @@ import json
 import os
 import re
 import shutil
+import socketserver
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import confined_network
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Repository, Restic
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.confinement import (
     Confined,
@@ -86,6 +89,56 @@ def test_nothing_but_the_server_is_reached(tmp_path: Path, shared_stand_in: Stan
         found = tried(tmp_path, f"http://127.0.0.1:{server.port}", server.port, other.port)
         assert found["here"].startswith("HTTP/1.1 ") and found["other"] == "ConnectionRefusedError"
         assert len(server.passed) == 1 and other.passed == []
+
+
+class Counted(socketserver.ThreadingTCPServer):
+    """Answers each connection by a letter and holds it; the most that there were at a time."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Held)
+        self.lock, self.open, self.most = threading.Lock(), 0, 0
+
+    def count(self, step: int) -> None:
+        with self.lock:
+            self.open += step
+            self.most = max(self.most, self.open)
+
+
+class Held(socketserver.BaseRequestHandler):
+    server: Counted
+
+    def handle(self) -> None:
+        self.server.count(1)
+        self.request.sendall(b"x")
+        self.request.recv(1)
+        self.server.count(-1)
+
+
+MANY = """import socket, sys
+there = [socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=60) for _number in range(12)]
+for one in there:
+    assert one.recv(1) == b"x"
+    one.close()
+"""
+
+
+def test_connections_are_bounded_and_all_are_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confined_network, "MOST_CONNECTIONS", 4)
+    many = tmp_path / "many.py"
+    many.write_text(MANY, encoding="utf-8")
+    path = program(tmp_path / "restic", f"exec '{sys.executable}' '{many}' \"$@\"")
+    with Counted() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
+        restic = Restic(
+            Repository(f"http://127.0.0.1:{port}", "backup", "", "id", "secret", None, "password"), path=path
+        )
+        done = Confined(restic, [str(tmp_path)], special=False).run([str(port)])
+        server.shutdown()
+    assert done.exit_code == 0, done.stderr
+    assert server.most == 4
 
 
 def test_a_server_elsewhere_is_reached_by_tunnels_to_it_alone(

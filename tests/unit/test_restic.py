@@ -238,3 +238,15 @@ list) echo {"0" * 64}; echo {ID};;
 key) echo '[{{"current":false,"id":"00000000"}},{{"current":true,"id":"{ID[:8]}"}}]';;
 esac"""
     assert restic(tmp_path, script).current_key_id() == ID
+
+
+PROXY = "http://proxy.example.com:3128"
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"])
+def test_a_view_is_not_looked_for_through_a_proxy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy of the node would be asked for a socket of this machine's."""
+    monkeypatch.setenv(name, PROXY)
+    restic = Restic(Repository("https://s3.example.com", "backup", "", "id", "secret", None, "password"))
+    assert restic.environment()[name] == PROXY
+    assert name not in restic.through("/run/view").environment()

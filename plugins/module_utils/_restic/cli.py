@@ -229,7 +229,11 @@ class Restic:
         elif code == LOCKED:
             message = f"Repository {name} is locked by another restic: {self._reason(completed)}. Run it again later."
         elif code == WRONG_PASSWORD:
-            message = f"The password of repository {name} is wrong: it opens no key that restic tried."
+            # What keeps restic from trying a key, such as too little memory beside others of its kind, has this end, too.
+            message = (
+                f"The password of repository {name} is wrong, or restic could not try the key, as when memory is short: it opens "
+                "no key that restic tried. Where the password is right, run fewer at a time, or give them more memory."
+            )
         else:
             message = f"restic {command} on {name} failed with exit status {code}: {self._reason(completed)}."
         return ResticError(message, exit_code=code)

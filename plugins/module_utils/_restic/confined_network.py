@@ -34,6 +34,8 @@ NEWNET = 0x40000000
 _SET_FLAGS, _SET_ADDRESS, _UP = 0x8914, 0x8916, 1
 _TIMEOUT = 60.0
 _LONGEST_HEAD = 1 << 13
+# restic has about ten. Of more, the process in the namespace waits for its own, and this one does not run out of threads.
+MOST_CONNECTIONS = 64
 
 
 class Gateway:
@@ -57,6 +59,7 @@ class Gateway:
             )
         self._inside, self._outside = socket.socketpair()
         self._listener: Optional[socket.socket] = None
+        self._free = threading.Semaphore(MOST_CONNECTIONS)
         # In the namespace every port is free.
         self._entry = self._port if self._address else 3128
 
@@ -96,6 +99,7 @@ class Gateway:
 
     def _serve(self, listener: socket.socket) -> None:
         while True:
+            self._free.acquire()
             try:
                 inner, _address = listener.accept()
             except OSError:
@@ -103,6 +107,12 @@ class Gateway:
             threading.Thread(target=self._pass, args=(inner,), daemon=True).start()
 
     def _pass(self, inner: socket.socket) -> None:
+        try:
+            self._connect(inner)
+        finally:
+            self._free.release()
+
+    def _connect(self, inner: socket.socket) -> None:
         with inner, contextlib.suppress(OSError, ValueError):
             if not self._address:
                 asked = _head(inner).split(b" ", 2)
