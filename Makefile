@@ -35,7 +35,7 @@ help:  ## this list
 # --- What most people want ------------------------------------------------------------------------------------------
 
 .PHONY: demo test proof quick bench hosts awx browser
-demo: env restic  ## the whole story against a local stand-in: provision, attack, prune, kill, restore (no account needed)
+demo: env restic  ## the whole story against a local stand-in: provision, attack, prune, kill, encrypt, restore (no account needed)
 	@$(PYTHON) -m demo
 
 RUN_PARTS = python=$$(tools/python.sh 3.11 || tools/python.sh 3.12 || tools/python.sh 3.13) && exec "$$python" tools/parts.py

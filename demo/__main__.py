@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The whole story against a local stand-in for R2: provision, back up, attack, maintain, kill, restore, look again.
+"""The whole story against a local stand-in for R2: provision, back up, attack, maintain, kill, encrypt, restore, look again.
 
 Run it as `make demo`. It leaves nothing outside .demo/ and ends with a status other than 0 when a promise is broken.
 """
@@ -162,18 +162,42 @@ def deleting(prefixes: set[str]) -> bool:
     return any(prefix.endswith(("/data/", "/index/")) for prefix in prefixes)
 
 
-def restore(world: World) -> None:
+def encrypt(world: World) -> tuple[dict[str, bytes], str]:
+    """The files as they were, and the snapshot that still has them."""
+    original = world.files(world.root(VICTIM) / "srv")
+    say(
+        f"ransomware again: it encrypts the {world.encrypt_files(VICTIM)} files of {VICTIM}, and the next backup is made"
+    )
+    world.back_up(VICTIM)
+    run = world.run("verify", "verify-encrypted.log", "-l", VICTIM, alarms=True)
+    signals = [one for result in run.of() for one in result.result.get("signals") or ()]
+    seen = [one for one in signals if one["code"] == "looks_encrypted"]
+    require(bool(seen), "verify did not notice that files were encrypted.")
+    good = str(seen[0]["last_good"])
+    say(f"       verify fails: {seen[0]['evidence'].partition(' (')[0]}")
+    say(f"       the last good snapshot is {good[:8]}, stored {seen[0]['last_good_stored']}")
+    run = world.run("maintenance", "maintenance-held.log", "-l", VICTIM)
+    pruned = [result.result for result in run.of() if "removed" in result.result and "kept" in result.result]
+    kept = {one["id"] for result in pruned for one in result["kept"]}
+    require(good in kept and not any(result["removed"] for result in pruned), "Maintenance did not hold what is good.")
+    summary["encrypted"] = {"signals": sorted({one["code"] for one in signals}), "held": len(kept)}
+    say(f"       maintenance is green, and holds all {len(kept)} snapshots until somebody accepts that")
+    return original, good
+
+
+def restore(world: World, original: dict[str, bytes], snapshot: str) -> None:
     name = VICTIM
     target = DEMO / "restored"
-    say(f"restore of the newest snapshot of {name}")
+    say(f"restore of the last good snapshot of {name}")
     variables = {
         "holdfast_restore_host": name,
+        "holdfast_restore_snapshot": snapshot,
         "holdfast_restore_target": str(target),
         "holdfast_restore_roots": [str(DEMO)],
     }
     world.run("restore", "restore.log", "-e", json.dumps(variables))
     source = world.root(name) / "srv"
-    original, restored = world.files(source), world.files(target / source.relative_to("/"))
+    restored = world.files(target / source.relative_to("/"))
     names = original.keys() | restored.keys()
     different = [path for path in names if original.get(path) != restored.get(path)]
     summary["restore"] = {"files": len(names), "different": len(different)}
@@ -201,6 +225,7 @@ def print_summary() -> None:
             f"{len(windows)}, {sum(seconds):.1f} s in all, the longest {max(seconds, default=0):.1f} s",
         ),
         ("locked again after kill -9", f"{summary.get('kill', {}).get('relocked_after_seconds', '-')} s"),
+        ("looks like ransomware", ", ".join(summary.get("encrypted", {}).get("signals", ["-"]))),
         (
             "files restored / different",
             "{files} / {different}".format(**summary.get("restore", {"files": "-", "different": "-"})),
@@ -221,7 +246,7 @@ def main() -> int:
             maintain(world)
             back_up(world, range(5, 8))
             kill_maintenance(world)
-            restore(world)
+            restore(world, *encrypt(world))
             look_again(world)
     except Broken as error:
         failure = str(error)

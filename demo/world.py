@@ -27,7 +27,11 @@ from tests.support.running import ROOT, Ansible, Run, read_record
 DEMO = ROOT / ".demo"
 INVENTORY = ROOT / "demo" / "inventory.yml"
 # Real files: parts of Python's standard library, different ones on each host.
-HOSTS = {"web1": ("email", "http", "json"), "web2": ("asyncio", "logging"), "db1": ("sqlite3", "xml", "unittest")}
+HOSTS = {
+    "web1": ("email", "encodings", "http", "json"),
+    "web2": ("asyncio", "logging"),
+    "db1": ("sqlite3", "xml", "unittest"),
+}
 # How long one playbook may take, in seconds.
 TIMEOUT = 600
 
@@ -119,6 +123,14 @@ class World:
         self._write(srv / "uploads" / f"{day}.bin", 300_000)
         (srv / "uploads" / f"{day - 2}.bin").unlink(missing_ok=True)
 
+    def encrypt_files(self, name: str) -> int:
+        """What ransomware does to a host: every file has other content and another name; how many there were."""
+        paths = [path for path in (self.root(name) / "srv").rglob("*") if path.is_file() and not path.is_symlink()]
+        for path in paths:
+            path.write_bytes(self.random.randbytes(path.stat().st_size))
+            path.rename(path.with_name(f"{path.name}.locked"))
+        return len(paths)
+
     @staticmethod
     def files(folder: Path) -> dict[str, bytes]:
         """Every file below a folder with its content; a link counts with where it leads."""
@@ -151,8 +163,8 @@ class World:
                 start_new_session=True, stdout=output,
             )  # fmt: skip
 
-    def run(self, playbook: str, log_name: str, *arguments: str) -> Run:
-        """Run a playbook to its end."""
+    def run(self, playbook: str, log_name: str, *arguments: str, alarms: bool = False) -> Run:
+        """Run a playbook to its end; one that alarms has to fail."""
         log = DEMO / "logs" / log_name
         process, record = self.start(playbook, log, *arguments)
         try:
@@ -162,7 +174,7 @@ class World:
             if isinstance(error, subprocess.TimeoutExpired):
                 raise Broken(f"The playbook {playbook} hangs; see {log.relative_to(ROOT)}.") from error
             raise
-        if process.returncode != 0:
+        if (process.returncode != 0) != alarms:
             raise Broken(f"The playbook {playbook} ended with {process.returncode}; see {log.relative_to(ROOT)}.")
         return Run(process.returncode, log.read_text(encoding="utf-8"), *read_record(record))
 
