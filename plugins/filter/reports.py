@@ -14,7 +14,7 @@ from ansible.errors import AnsibleFilterError
 
 from ..module_utils._common.untrusted import shown
 from ..module_utils._r2.places import default_bucket, s3_address
-from ..plugin_utils import _account, _homes, _job_units, _jobs, _journal, _proofs, _reports
+from ..plugin_utils import _account, _homes, _job_units, _jobs, _journal, _messages, _proofs, _reports
 
 # What kernels call architectures, and what restic's releases call them.
 ARCHITECTURES = {
@@ -77,6 +77,7 @@ class FilterModule:
             "report_table": _reports.report_table,
             "restore_report": _reports.restore_report,
             "restore_table": _reports.restore_table,
+            "run_message": _messages.run_message,
             "site_next": _reports.site_next,
             "site_report": _reports.site_report,
             "snapshot_table": _reports.snapshot_table,

@@ -29,7 +29,13 @@ _PLACE = ("node", "node_python", "record_dir", "metrics_file")
 
 
 def journal_calls(
-    hostvars: Mapping[str, Any], hosts: Iterable[str], run: str, by: str = "", write: bool = True
+    hostvars: Mapping[str, Any],
+    hosts: Iterable[str],
+    run: str,
+    by: str = "",
+    write: bool = True,
+    before: Iterable[Call] = (),
+    run_id: str = "",
 ) -> list[Call]:
     """Which entries are written where: one call of the module for each node and folder.
 
@@ -39,19 +45,25 @@ def journal_calls(
         run: Its kind.
         by: Who started it, where that is not the user of this process.
         write: Whether there is anything to write; not in check mode.
+        before: The calls of the batch before this one; its hosts, and those before it, are not written down again.
+        run_id: The id of the run, where it has one.
     """
     calls: dict[tuple[str, ...], Call] = {}
-    common = {"run": run, "id": str(uuid.uuid4()), "by": by or user()}
+    earlier = list(before)
+    done = {host for call in earlier for host in call["done"]}
+    common = {"run": run, "id": earlier[0]["id"] if earlier else run_id or str(uuid.uuid4()), "by": by or user()}
     for host in hosts:
         noted = hostvars[host].get(_NOTES) or {}
-        if not noted.get("record_dir"):
+        if host in done or not noted.get("record_dir"):
             continue
+        done.add(host)
         place = {name: str(noted.get(name) or "") for name in _PLACE}
         call = calls.setdefault(tuple(place.values()), {**place, "check": False, "entries": []})
         call["check"] = call["check"] or bool(noted.get("check_journal"))
         if write:
             call["entries"].append({**common, "host": host, **_about(noted), **entry_of(run, hostvars[host])})
-    return list(calls.values())
+    told = {"id": common["id"], "done": sorted(done)}
+    return [{**call, **told} for call in calls.values()]
 
 
 def journal_notes(checked: Result, written: Result, record_dir: str) -> list[str]:
@@ -137,10 +149,7 @@ def maintained(variables: Mapping[str, Any]) -> Entry:
     pruned = _result(variables, "repository_pruned")
     if "windows" not in pruned:
         return {"findings": _not_seen(variables, "not_maintained")}
-    windows = [
-        {**window, "parts": [str(one).rstrip("/").rpartition("/")[2] for one in window.get("prefixes") or ()]}
-        for window in pruned["windows"]
-    ]
+    windows = [{**window, "parts": _parts(window)} for window in pruned["windows"]]
     entry: Entry = {
         "at": pruned.get("time"),
         "windows": windows,
@@ -190,14 +199,44 @@ def _failure(code: str, result: Result) -> Entry:
 def checked(variables: Mapping[str, Any]) -> Entry:
     """What restic_read_through returned."""
     read = _result(variables, "repository_read")
-    if "oldest" not in read:
-        return {}
     figures = {name: read.get(name) for name in ("share", "bytes", "seconds")}
-    return {"at": read.get("time"), "read": {**figures, "through": read["oldest"] if read.get("complete") else None}}
+    entry: Entry = {"at": read.get("time"), "findings": []}
+    if "damaged" in read:
+        entry["read"] = {**figures, "through": read.get("oldest") if read.get("complete") else None}
+    if not report_of(variables).get("done"):
+        entry["findings"] = _not_seen(variables, "damaged" if read.get("damaged") else "not_checked")
+    return entry
+
+
+def unlocked(variables: Mapping[str, Any]) -> Entry:
+    """The window that r2_bucket_unlock has left open."""
+    window, settings = _result(variables, "__repository_window").get("window"), _result(variables, "__repository_set")
+    if not window:
+        return {}
+    reason = {"reason": settings.get("unlock_reason"), "state": "live"}
+    return {"at": window["opened"], "open": {**window, "parts": _parts(window), **reason}}
+
+
+def recovered(variables: Mapping[str, Any]) -> Entry:
+    """The step, what was proved by freeze, and the window of remove."""
+    entry: Entry = {"step": _result(variables, "__repository_set").get("recover")}
+    frozen, removed = _result(variables, "__repository_frozen"), _result(variables, "repository_cleaned")
+    if "prefixes" in frozen:
+        proved = bool(frozen.get("locked"))
+        entry["locks"] = {"proved": proved, "by": frozen.get("probed_with"), "prefixes": frozen["prefixes"]}
+    if removed.get("windows"):
+        entry["windows"] = [{**window, "parts": _parts(window)} for window in removed["windows"]]
+    return entry
+
+
+def _parts(window: Result) -> list[str]:
+    return [str(one).rstrip("/").rpartition("/")[2] for one in window.get("prefixes") or ()]
 
 
 _MAKERS: dict[str, Callable[[Mapping[str, Any]], Entry]] = {
     "verify": verified,
     "maintenance": maintained,
     "check": checked,
+    "unlock": unlocked,
+    "recover": recovered,
 }

@@ -41,3 +41,11 @@ def file_mode(text: str) -> None:
         raise ValueError(
             f"is {shown(text, 80)!r}, which are no permissions of a file: write octal digits in quotes, as in '0640'"
         )
+
+
+def address(text: str) -> None:
+    """An address of Apprise. It holds a password, and is not shown."""
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://\S", text):
+        raise ValueError(
+            "has an entry that is no address: write it as Apprise reads it, as in mailtos://USER:PASSWORD@HOST?to=NAME"
+        )

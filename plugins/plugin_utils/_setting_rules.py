@@ -26,7 +26,7 @@ from ..module_utils._restic.jobs import TAG
 from ..module_utils._restic.retention import COUNTED, parse_duration
 from ..module_utils._restic.retention_plan import hold_from, protected_from
 from ._calendar import is_event, nearest
-from ._report_rules import file_mode, metrics_file, period
+from ._report_rules import address, file_mode, metrics_file, period
 
 # systemd.time(7). "M" is a month, "m" a minute.
 UNITS = (
@@ -360,7 +360,7 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(length_to_keep, "repository_retired_keep"),
     **_of(snapshot_id, "repository_protected_snapshots"),
     **_of(days, "repository_read_within"),
-    **_of(metrics_file, "repository_metrics_file", "guard_metrics_file"),
+    **_of(address, "repository_notify"), **_of(metrics_file, "repository_metrics_file", "guard_metrics_file"),
     **_of(between(0, 1), *(f"repository_signals.{name}" for name in Limits.__dataclass_fields__)),
     **_of(between(10, 86400), "repository_signals.seconds"),
     **_of(folder_of_node, "repository_record_dir", "repository_cache_dir", "repository_scratch_dir", "report_dir",
@@ -383,7 +383,7 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(bucket, "repository_bucket", "backup_bucket", "guard_buckets", "holdfast_buckets"),
     **_of(account, "repository_account_id", "guard_account_id", "holdfast_account_id"),
     **_of(url, "repository_api_url", "repository_s3_endpoint", "backup_s3_endpoint", "guard_api_url", "guard_s3_endpoint",
-          "holdfast_api_url", "holdfast_s3_endpoint", "credentials_heartbeat_url", "restic_release_url"),
+          "holdfast_api_url", "holdfast_s3_endpoint", "credentials_heartbeat_url", "repository_heartbeat", "restic_release_url"),
     **_of(proxy, "repository_proxy", "backup_proxy", "guard_proxy", "restic_proxy", "holdfast_proxy"),
     **_of(authorities, "repository_ca_file", "backup_ca_file", "guard_ca_file", "restic_ca_file", "holdfast_ca_file"),
     **_of(password, "repository_password", "credentials_password"),

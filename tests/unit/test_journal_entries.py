@@ -20,10 +20,18 @@ PLACE = {
     "bucket": "backup-web1",
     "prefix": "",
 }
+JOB = {
+    "name": "data",
+    "max_age": 26.0,
+    "snapshots": 4,
+    "newest": "2026-11-27T03:00:00Z",
+    "age_hours": 5.0,
+    "bytes": 500,
+}
 LOCKED = dict.fromkeys(("config", "data/", "index/", "keys/", "snapshots/"), "locked")
 VERIFIED: dict[str, Any] = {
     "findings": [], "codes": [], "window": None, "prefixes": LOCKED, "probed_with": "host", "public": False, "snapshots": 4,
-    "newest": "2026-11-27T03:00:00Z", "age_hours": 5.0, "time": "2026-11-27T08:00:00Z",
+    "newest": "2026-11-27T03:00:00Z", "age_hours": 5.0, "time": "2026-11-27T08:00:00Z", "jobs": [JOB],
 }  # fmt: skip
 AUDITED = {"findings": [], "baseline": {"snapshots": 4, "indexes": 1, "packs": 7, "bytes": 1000}}
 WINDOW = {
@@ -52,7 +60,9 @@ def test_what_verify_saw_is_written_down() -> None:
     assert entry == {
         "run": "verify", "by": "ann", "host": "web1", "bucket": "backup-web1", "prefix": "", "result": "ok", "text": "well",
         "at": "2026-11-27T08:00:00Z", "locks": {"proved": True, "by": "host", "prefixes": LOCKED}, "open": {}, "snapshots": 4,
-        "newest": "2026-11-27T03:00:00Z", "jobs": [], "bytes": 1000, "packs": 7, "findings": [],
+        "newest": "2026-11-27T03:00:00Z",
+        "jobs": [{**{name: value for name, value in JOB.items() if name != "age_hours"}, "state": "ok"}],
+        "bytes": 1000, "packs": 7, "findings": [],
     }  # fmt: skip
 
 
@@ -142,3 +152,75 @@ def test_what_is_wrong_with_a_journal_is_told() -> None:
         "Journal in /records: line 2 is wrong.",
         "Journal in /records: The maintenance node could not be reached; the journal was not written.",
     ]
+
+
+def test_a_window_by_hand_counts_until_it_is_closed_or_its_lease_at_most() -> None:
+    window = {"prefixes": ["web1/keys/"], "opened": "2026-11-27T08:00:00Z", "lease": "2026-11-27T08:15:00Z"}
+    opened = only(
+        "unlock",
+        repository_report=FINE,
+        __repository_window={"window": window},
+        __repository_set={"unlock_reason": "An old key"},
+    )
+    assert opened["open"] == {
+        "parts": ["keys"], "opened": "2026-11-27T08:00:00Z", "lease": "2026-11-27T08:15:00Z", "state": "live",
+        "reason": "An old key",
+    }  # fmt: skip
+    look = only("verify", repository_report=FINE, repository_verified=VERIFIED)
+    for seen, seconds in (("2026-11-27T08:05:00Z", 300), ("2026-11-28T08:00:00Z", 900)):
+        state = empty()
+        take(state, {"written": "2026-11-27T08:00:05Z", **opened})
+        take(state, {"written": seen, **look, "at": seen})
+        known = state["repositories"]["backup-web1"]
+        assert (known["open"], known["seconds_unlocked"], known["windows"][0]["reason"]) == (
+            None,
+            seconds,
+            "An old key",
+        )
+
+
+def test_what_check_finds_stays_until_the_next_check() -> None:
+    state = empty()
+    damaged = {
+        "damaged": ["ab"],
+        "share": 0.5,
+        "bytes": 10,
+        "seconds": 2.0,
+        "oldest": "2026-11-01T00:00:00Z",
+        "complete": False,
+    }
+    ill = only("check", repository_report=ILL, repository_read={**damaged, "time": "2026-11-27T01:00:00Z"})
+    take(state, {"written": "2026-11-27T01:00:00Z", **ill})
+    take(
+        state,
+        {"written": "2026-11-27T08:00:00Z", **only("verify", repository_report=FINE, repository_verified=VERIFIED)},
+    )
+    known = state["repositories"]["backup-web1"]
+    assert [(one["run"], one["code"]) for one in known["findings"]] == [("check", "damaged")]
+    assert known["read"] == {"share": 0.5, "bytes": 10, "seconds": 2.0, "at": "2026-11-27T01:00:00Z"}
+    well = only("check", repository_report=FINE, repository_read={**damaged, "damaged": [], "complete": True})
+    take(state, {"written": "2026-11-28T01:00:00Z", **well})
+    assert known["findings"] == [] and known["read"]["through"] == "2026-11-01T00:00:00Z"
+
+
+def test_a_step_of_recover_is_written_down_with_what_it_proved() -> None:
+    frozen = {"locked": True, "prefixes": LOCKED, "probed_with": "node"}
+    entry = only("recover", repository_report=FINE, __repository_set={"recover": "freeze"}, __repository_frozen=frozen)
+    assert (entry["step"], entry["locks"]["proved"]) == ("freeze", True)
+    entry = only(
+        "recover",
+        repository_report=FINE,
+        __repository_set={"recover": "remove"},
+        repository_cleaned={"windows": [WINDOW]},
+    )
+    assert entry["windows"][0]["seconds"] == 0.8
+
+
+def test_no_batch_writes_down_the_hosts_of_another() -> None:
+    hostvars: dict[str, Any] = {"web1": {"__repository_place": PLACE, "repository_report": FINE}, "web2": {}}
+    first = made.journal_calls(hostvars, hostvars, "site")
+    hostvars["web2"] = {"__repository_place": PLACE}
+    second = made.journal_calls(hostvars, hostvars, "site", before=first)
+    assert [[one["host"] for one in call["entries"]] for call in (*first, *second)] == [["web1"], ["web2"]]
+    assert second[0]["entries"][0]["result"] == "failed"
+    assert {one["id"] for call in (*first, *second) for one in call["entries"]} == {first[0]["id"]}

@@ -26,6 +26,8 @@ MOST_WINDOWS, DAYS = 20, 92
 _QUIET = timedelta(days=1)
 # Runs that look at the whole repository, so that what they find takes the place of what was found before.
 _LOOKS = ("verify", "maintenance")
+# What a run finds takes the place of what one of the same group found before.
+_GROUPS = {"verify": "look", "maintenance": "look", "check": "check", "drill": "drill"}
 _FIGURES = ("snapshots", "newest", "bytes", "packs")
 
 
@@ -124,6 +126,12 @@ def _locks(known: dict[str, Any], line: Line, at: str) -> None:
 
 def _windows(known: dict[str, Any], line: Line, at: str) -> None:
     done = [{"at": at, "run": line.get("run"), **window} for window in line.get("windows") or ()]
+    # A window without a length was opened by somebody else: it was open at most from when it was seen until now, or its lease.
+    if known["open"] and "open" in line and not line["open"] and not done:
+        done = [{"at": at, "run": line.get("run"), **known["open"], "ended_by": "seen closed"}]
+    for window in done:
+        if "seconds" not in window and known["open"]:
+            window["seconds"] = _longest(known["open"], at)
     known["windows"] = (known["windows"] + done)[-MOST_WINDOWS:]
     known["seconds_unlocked"] = round(known["seconds_unlocked"] + sum(one.get("seconds", 0) for one in done), 3)
     if line.get("open"):
@@ -132,6 +140,14 @@ def _windows(known: dict[str, Any], line: Line, at: str) -> None:
     elif "open" in line or done or (line.get("locks") or {}).get("proved"):
         # What was open is closed: a window was just closed, the rules say that none is open, or all was proved to be locked.
         known["open"] = None
+
+
+def _longest(window: Mapping[str, Any], at: str) -> float:
+    """For how long a window can have been open that was not seen to be closed."""
+    since, ended, lease = (parse_date(text) for text in (window.get("since"), at, window.get("lease")))
+    if since is None or ended is None:
+        return 0.0
+    return max(0.0, (min(ended, lease or ended) - since).total_seconds())
 
 
 def _parts(known: dict[str, Any], line: Line, at: str) -> None:
@@ -143,9 +159,13 @@ def _parts(known: dict[str, Any], line: Line, at: str) -> None:
         before = known["drills"].get(drill.get("job", ""), {})
         ok_at = at if drill.get("result") == "ok" else before.get("ok_at")
         known["drills"][drill.get("job", "")] = {**drill, "at": at, "ok_at": ok_at}
-    for name in ("signals", "holds", "findings"):
-        if name in line and (name != "findings" or line.get("run") in _LOOKS):
+    for name in ("signals", "holds"):
+        if name in line:
             known[name] = list(line[name])
+    if line.get("run") in _GROUPS and "findings" in line:
+        group = _GROUPS[line["run"]]
+        own = [{**finding, "run": line["run"]} for finding in line["findings"]]
+        known["findings"] = [one for one in known["findings"] if _GROUPS.get(one.get("run")) != group] + own
 
 
 def _stands(known: dict[str, Any], run: str, ok: bool, text: str, at: str) -> None:

@@ -1,0 +1,58 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The message about a run, made of its table and of the entries of its journal. Pure.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..module_utils._common.untrusted import shown
+
+# How many lines of the table a message has; those that are not well come first.
+MOST_LINES = 200
+LINE_LIMIT = 500
+
+
+def run_message(table: Iterable[str], run: str, calls: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Title and body, whether the run was well, and whether people should be told however it ended.
+
+    Args:
+        table: The lines of the table, the first of them its head.
+        run: The kind of run.
+        calls: What was written into journals.
+    """
+    calls = list(calls)
+    head, *rows = (shown(line, LINE_LIMIT) for line in table)
+    states = [[*row.split(maxsplit=2), "", ""][1] for row in rows]
+    failed = [row for row, state in zip(rows, states) if state == "FAILED"]
+    wrong = [row for row, state in zip(rows, states) if state == "note" and " Journal in " in row]
+    hosts = [state for state in states if state in ("ok", "FAILED")]
+    signals = sorted({str(entry["host"]) for call in calls for entry in call["entries"] if _signals(entry)})
+    title = (
+        f"holdfast {run}: {len(failed)} of {len(hosts)} failed" if failed else f"holdfast {run}: all {len(hosts)} well"
+    )
+    if wrong:
+        title += ", the journal is not well"
+    if signals:
+        title += f", signs of an attack on {', '.join(signals[:5])}{' and others' if len(signals) > 5 else ''}"
+    ordered = failed + wrong + [row for row in rows if row not in failed and row not in wrong]
+    more = [f"{len(ordered) - MOST_LINES} more lines"] if len(ordered) > MOST_LINES else []
+    return {
+        "title": shown(title, LINE_LIMIT),
+        "body": "\n".join([head, *ordered[:MOST_LINES], *more]),
+        "state": "failed" if failed or wrong else "ok",
+        "urgent": bool(failed or wrong or signals),
+        "id": calls[0]["id"] if calls else "",
+    }
+
+
+def _signals(entry: Mapping[str, Any]) -> bool:
+    return bool(entry.get("signals")) or any(
+        one.get("code") == "looks_encrypted" for one in entry.get("findings") or ()
+    )

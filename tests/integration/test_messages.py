@@ -1,0 +1,172 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Messages and heartbeats, sent to real receivers on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports import messages
+
+from tests.integration.test_journal_of_runs import REPORT, end_of_run
+from tests.support.running import Ansible
+
+SECRET = "secret-5d1e"
+ILL = {**REPORT, "done": False, "text": "The locks are not in force."}
+
+
+class Mailbox:
+    """Keeps the mails that a server gets."""
+
+    def __init__(self) -> None:
+        self.mails: list[str] = []
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
+        self.mails.append(envelope.content.decode())
+        return "250 OK"
+
+
+class Http:
+    """A server that keeps what it is asked for: the kind of ntfy and of healthchecks."""
+
+    def __init__(self) -> None:
+        heard = self.heard = list[tuple[str, str]]()
+        self.status = 200
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+                heard.append((self.path, body))
+                self.send_response(outer.status)
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Stay silent."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture(name="mailbox")
+def fixture_mailbox() -> Iterator[tuple[Mailbox, str]]:
+    box = Mailbox()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    controller = Controller(box, hostname="127.0.0.1", port=port)
+    controller.start()
+    yield box, f"mailto://127.0.0.1:{port}?from=holdfast@example.com&to=ops@example.com&name={SECRET}"
+    controller.stop()
+
+
+@pytest.fixture(name="http")
+def fixture_http() -> Iterator[Http]:
+    server = Http()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+
+
+def message(ansible: Ansible, folder: Path, **arguments: Any) -> dict[str, Any]:
+    own = {"record_dir": str(folder), "run": "verify", "title": "holdfast verify: 1 of 2 failed", "body": "web1 FAILED"}
+    return ansible.module("message", **{"state": "failed", **own, **arguments})
+
+
+def test_mail_and_ntfy_get_the_message(
+    ansible: Ansible, tmp_path: Path, mailbox: tuple[Mailbox, str], http: Http
+) -> None:
+    box, address = mailbox
+    result = message(ansible, tmp_path, urls=[address, f"ntfy://{SECRET}:x@127.0.0.1:{http.port}/backups"])
+    assert (result["sent"], result["kept"], result["problems"]) == (2, 0, []), result
+    (mail,) = box.mails
+    assert "1_of_2_failed" in mail.replace(" ", "_") and "web1 FAILED" in mail
+    ((path, body),) = http.heard
+    told = json.loads(body)
+    assert (path, told["topic"], told["message"]) == ("/", "backups", "web1 FAILED")
+    assert SECRET not in json.dumps(result)
+
+
+def test_what_could_not_be_sent_is_kept_and_sent_later_and_once(ansible: Ansible, tmp_path: Path, http: Http) -> None:
+    with_one_dead = [f"ntfy://{SECRET}:x@127.0.0.1:9/backups", f"ntfy://127.0.0.1:{http.port}/backups"]
+    result = message(ansible, tmp_path, urls=with_one_dead)
+    assert (result["sent"], result["kept"]) == (1, 1)
+    assert result["problems"] == [
+        "Entry 1 of holdfast_notify (ntfy) did not take a message; it is kept for the next run."
+    ]
+    kept = tmp_path / "unsent.json"
+    assert SECRET not in kept.read_text() and kept.stat().st_mode & 0o077 == 0
+
+    # The address works again at the next run, which has nothing to tell itself.
+    http.status = 500
+    assert message(ansible, tmp_path, urls=with_one_dead, state="ok", send=False)["kept"] == 1
+    http.status = 200
+    again = message(ansible, tmp_path, urls=with_one_dead, state="ok", send=False)
+    assert (again["sent"], again["kept"], len(http.heard)) == (0, 1, 1)
+    kept.write_text(kept.read_text().replace('"title": "', '"title": "again '))
+    moved = json.loads(kept.read_text())
+    moved[0]["to"] = [digest(with_one_dead[1])]
+    kept.write_text(json.dumps(moved))
+    assert message(ansible, tmp_path, urls=with_one_dead, state="ok", send=False)["sent"] == 1
+    assert json.loads(http.heard[1][1])["title"].startswith("Late, from ") and json.loads(kept.read_text()) == []
+
+
+def digest(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+def test_a_heartbeat_tells_start_success_and_failure(ansible: Ansible, tmp_path: Path, http: Http) -> None:
+    heartbeat = f"http://127.0.0.1:{http.port}/{SECRET}/node-RUN"
+    started = message(ansible, tmp_path, state="start", heartbeat=heartbeat)
+    for state in ("ok", "failed"):
+        message(ansible, tmp_path, state=state, heartbeat=heartbeat, run_id=started["run_id"])
+    rid = f"?rid={started['run_id']}"
+    paths = [path.removeprefix(f"/{SECRET}/node-verify") for path, _body in http.heard]
+    assert paths == [f"/start{rid}", rid, f"/fail{rid}"]
+    assert http.heard[2][1] == "web1 FAILED"
+    dead = message(ansible, tmp_path, heartbeat=f"http://127.0.0.1:9/{SECRET}")
+    assert dead["problems"] == ["The heartbeat (http) could not be sent: URLError."]
+
+
+@pytest.mark.parametrize("url", [f"no-such-service://{SECRET}", f"mailto://{SECRET}@"])
+def test_an_address_that_cannot_be_used_is_refused_and_not_shown(ansible: Ansible, tmp_path: Path, url: str) -> None:
+    result = message(ansible, tmp_path, state="start", urls=[url])
+    assert result["failed"] and "Entry 1 of holdfast_notify" in result["msg"] and SECRET not in json.dumps(result)
+
+
+def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "apprise", None)
+    messages.refuse_unusable([])
+    with pytest.raises(messages.MessageError, match="has no library Apprise: install it"):
+        messages.refuse_unusable(["ntfy://x/y"])
+
+
+def test_a_run_tells_once_with_its_table_and_keeps_its_result(ansible: Ansible, tmp_path: Path, http: Http) -> None:
+    told = {
+        "holdfast_notify": [f"ntfy://{SECRET}:x@127.0.0.1:{http.port}/backups", f"ntfy://{SECRET}:x@127.0.0.1:9/dead"],
+        "holdfast_heartbeat": f"http://127.0.0.1:{http.port}/{SECRET}/RUN",
+    }
+    run = end_of_run(ansible, tmp_path / "records", "-vvv", report=ILL, **told)
+    assert run.exit_code == 2 and SECRET not in run.output, run.output
+    (_path, sent), (path, tail) = http.heard
+    assert json.loads(sent)["title"] == "holdfast verify: 2 of 2 failed"
+    assert json.loads(sent)["message"].count("FAILED") == 2 and tail.count("FAILED") == 2
+    assert path.startswith(f"/{SECRET}/verify/fail?rid=")
+    assert "Entry 2 of holdfast_notify (ntfy) did not take a message" in run.output
+
+    # A run that is well says nothing, unless that is wanted; what waits does not fail it.
+    run = end_of_run(ansible, tmp_path / "records", **told)
+    assert run.exit_code == 0, run.output
+    assert [path.partition("?")[0] for path, _body in http.heard[2:]] == [f"/{SECRET}/verify"]
