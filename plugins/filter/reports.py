@@ -69,6 +69,7 @@ class FilterModule:
             "s3_endpoint": s3_address,
             "jobs_on_host": _jobs.jobs_on_host,
             "jobs_to_judge": _jobs.jobs_to_judge,
+            "guard_message": _messages.guard_message,
             "jobs_to_restore": _jobs.jobs_to_restore,
             "maintenance_report": _reports.maintenance_report,
             "maintenance_records": _reports.maintenance_records,

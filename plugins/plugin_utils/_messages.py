@@ -52,6 +52,21 @@ def run_message(table: Iterable[str], run: str, calls: Iterable[Mapping[str, Any
     }
 
 
+def guard_message(relocked: Mapping[str, Any]) -> dict[str, Any]:
+    """The same about a run of the guard, by the result of r2_bucket_relock."""
+    failed, closed = bool(relocked.get("failed")), int(relocked.get("closed") or 0)
+    fences = sum(len(one.get("fences") or ()) for one in relocked.get("buckets") or ())
+    title = f"{closed} windows closed, {fences} fences taken down"
+    lines = [str(relocked.get("msg") or "")] if failed else []
+    lines += [str(one["line"]) for one in relocked.get("buckets") or ()][:MOST_LINES]
+    return {
+        "title": f"holdfast guard: {'failed, ' if failed else ''}{title}",
+        "body": "\n".join(shown(line, LINE_LIMIT) for line in lines),
+        "state": "failed" if failed else "ok",
+        "urgent": failed or closed + fences > 0,
+    }
+
+
 def _signals(entry: Mapping[str, Any]) -> bool:
     return bool(entry.get("signals")) or any(
         one.get("code") == "looks_encrypted" for one in entry.get("findings") or ()

@@ -20,6 +20,7 @@ from aiosmtpd.controller import Controller
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports import messages
 
 from tests.integration.test_journal_of_runs import REPORT, end_of_run
+from tests.stand_in.client import StandIn
 from tests.support.running import Ansible
 
 SECRET = "secret-5d1e"
@@ -170,3 +171,21 @@ def test_a_run_tells_once_with_its_table_and_keeps_its_result(ansible: Ansible, 
     run = end_of_run(ansible, tmp_path / "records", **told)
     assert run.exit_code == 0, run.output
     assert [path.partition("?")[0] for path, _body in http.heard[2:]] == [f"/{SECRET}/verify"]
+
+
+def test_the_guard_tells_what_it_closed_and_why_it_failed(
+    ansible: Ansible, tmp_path: Path, http: Http, stand_in: StandIn
+) -> None:
+    settings = {
+        "holdfast_account_id": stand_in.account_id, "holdfast_api_token": "wrong", "holdfast_api_url": stand_in.api_url,
+        "holdfast_record_dir": str(tmp_path / "guard"), "holdfast_jurisdictions": ["default"],
+        "holdfast_notify": [f"ntfy://{SECRET}:x@127.0.0.1:{http.port}/backups"],
+        "holdfast_heartbeat": f"http://127.0.0.1:{http.port}/{SECRET}/RUN",
+    }  # fmt: skip
+    run = ansible.playbook(
+        "holdfast.restic_r2.relock", {"all": {"hosts": {"localhost": {}}}}, "-vvv", variables=settings
+    )
+    assert run.exit_code == 2 and SECRET not in run.output, run.output
+    (_path, sent), (path, _body) = http.heard
+    assert json.loads(sent)["title"] == "holdfast guard: failed, 0 windows closed, 0 fences taken down"
+    assert path.startswith(f"/{SECRET}/guard/fail?rid=")
