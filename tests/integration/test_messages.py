@@ -189,3 +189,19 @@ def test_the_guard_tells_what_it_closed_and_why_it_failed(
     (_path, sent), (path, _body) = http.heard
     assert json.loads(sent)["title"] == "holdfast guard: failed, 0 windows closed, 0 fences taken down"
     assert path.startswith(f"/{SECRET}/guard/fail?rid=")
+
+
+def test_a_run_that_could_not_tell_is_refused_before_anybody_is_contacted(
+    ansible: Ansible, tmp_path: Path, stand_in: StandIn
+) -> None:
+    common = {
+        "holdfast_account_id": stand_in.account_id, "holdfast_api_token": stand_in.api_token,
+        "holdfast_api_url": stand_in.api_url, "holdfast_s3_endpoint": stand_in.s3_endpoint, "holdfast_password": "a password",
+        "holdfast_record_dir": str(tmp_path / "records"), "holdfast_notify": [f"no-such-service://{SECRET}"],
+    }  # fmt: skip
+    inventory = {"holdfast": {"hosts": {"web1": {}, "web2": {}}, "vars": common}}
+    run = ansible.playbook("holdfast.restic_r2.verify", inventory)
+    assert run.exit_code == 2 and "is no address that Apprise knows" in run.output and SECRET not in run.output, (
+        run.output
+    )
+    assert stand_in.requests(0) == [] and not (tmp_path / "records").exists()
