@@ -10,6 +10,8 @@ module: r2_temporary_credentials
 short_description: Sign temporary S3 credentials for one host
 version_added: 0.1.0
 description:
+  - This module is experimental, as the C(refresh) playbook that uses it. R2's service was never asked with such credentials, see
+    C(docs/live-r2.md). Give hosts API tokens (M(holdfast.restic_r2.r2_host_token)) where you can.
   - An account can have 500 API tokens. Where there are more hosts, each can have credentials that end by themselves, signed
     with the secret of one parent token. They reach the objects of one bucket, or of one prefix in it, which a token cannot
     be limited to.
