@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.stand_in.client import StandIn
+from tests.support.fleet import Fleet
 from tests.support.maintenance import Site
 from tests.support.repositories import Bed
 from tests.support.running import Ansible
@@ -177,3 +178,43 @@ def test_options_that_make_no_sense_are_refused_before_anything_is_asked(
     failed = bed.module("restic_prune", keep_last=1, **arguments)
     assert failed["failed"] and told in failed["msg"]
     assert stand_in.requests(since) == []
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(900)
+def test_the_playbooks_hand_on_what_jobs_and_hosts_set(
+    stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path
+) -> None:
+    fleet = Fleet(tmp_path / "fleet", stand_in, restic_path)
+    home = fleet.home("web1")
+    files = {"name": "data", "paths": [f"{home}/data"], "retention": {"keep_last": 2}}
+    fleet.common.update(backup_jobs=[files, {"name": "dump", "command": ["date"]}], holdfast_retention={"keep_last": 1})
+
+    def line(name: str) -> str:
+        run = ansible.playbook(f"holdfast.restic_r2.{name}", fleet.inventory)
+        rows = run.of(task="Show the table")[-1].result["msg"] if run.of(task="Show the table") else [run.output]
+        return next((row for row in rows if row.startswith("web1")), run.output)
+
+    assert ansible.playbook("holdfast.restic_r2.site", fleet.inventory).exit_code == 0
+    (on_host,) = [path for path in home.rglob("*.json") if '"dump"' in path.read_text(encoding="utf-8")]
+    assert "keep_last" not in on_host.read_text(encoding="utf-8")
+    for job in ("data", "data", "data"):
+        assert fleet.backup("web1", "--backup", job).returncode == 0
+    assert "FAILED" in (told := line("verify")) and "Job dump has no snapshot." in told
+    for _time in range(3):
+        assert fleet.backup("web1", "--backup", "dump").returncode == 0
+    fleet.common["holdfast_hold"] = {"until": "2099-12-31", "reason": "we investigate"}
+    held = line("maintenance")
+    assert (
+        "removed 0 of 6 snapshots" in held and "until 2100-01-01T00:00:00Z: we investigate" in held and " ok " in held
+    )
+    del fleet.common["holdfast_hold"]
+    # Two of the files, the last dump.
+    assert "removed 3 of 6 snapshots" in line("maintenance")
+    fleet.common["backup_jobs"][1]["name"] = "renamed"
+    assert fleet.backup("web1", "--backup", "dump").returncode == 0
+    fleet.common["holdfast_max_age"] = 1
+    fleet.common["backup_jobs"][1:] = []
+    assert "Kept, and of no job of this host: dump of web1 (2 snapshots" in line("verify")
+    fleet.common["holdfast_protected_snapshots"] = ["0123abcd"]
+    assert "no snapshot 0123abcd" in line("maintenance")
