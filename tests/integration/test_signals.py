@@ -172,3 +172,32 @@ def test_what_is_remembered_is_not_guessed(site: Site, files: Files) -> None:
 def test_thresholds_are_shares(site: Site) -> None:
     refused = site.prune(signals={"share": 2})
     assert refused["failed"] and "share in signals is 2.0; it must be a share" in refused["msg"]
+
+
+@pytest.mark.sample(of="stories")
+def test_the_playbook_accepts_in_the_name_of_a_person(site: Site, files: Files) -> None:
+    files.encrypt()
+    files.back_up()
+    (signal,) = site.audit(baseline="update")["signals"]
+    bed = site.bed
+    variables = {
+        "holdfast_node": "localhost",
+        "holdfast_account_id": bed.stand_in.account_id,
+        "holdfast_api_token": bed.stand_in.api_token,
+        "holdfast_bucket": bed.bucket,
+        "holdfast_prefix": PREFIX,
+        "holdfast_password": bed.options["password"],
+        "holdfast_record_dir": str(bed.record_dir),
+    }
+    inventory = {"holdfast": {"hosts": {"web1": {"ansible_host": "192.0.2.1"}}, "vars": variables}}
+
+    def accepted(**more: Any) -> Any:
+        wanted = {"holdfast_recover": "accept", "holdfast_accept_findings": [signal["id"]], **more}
+        return bed.ansible.playbook("holdfast.restic_r2.recover", inventory, variables=wanted)
+
+    refused = accepted(holdfast_accept_by="Ada")
+    assert refused.exit_code != 0 and "accept also needs" in refused.output
+    done = accepted(holdfast_accept_by="Ada", holdfast_accept_reason="made anew")
+    assert done.exit_code == 0, done.output
+    assert done.of(task="Tell what is accepted")[0].result["msg"] == {"accepted": [signal["id"]], "left": []}
+    assert site.audit()["signals"] == []

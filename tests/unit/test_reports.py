@@ -192,6 +192,27 @@ def test_a_maintenance_in_one_line(result: dict[str, Any], check: bool, report: 
     assert reports.maintenance_report(result, check) == report
 
 
+SEEN = {"id": "4f0c2a9d1b77", "code": "looks_encrypted", "stored": "2026-11-24T03:10:00Z"}
+FOUND = {
+    "code": "looks_encrypted",
+    "severity": "warn",
+    "what_to_do": "",
+    "evidence": f"90 % of {EVIL}; last before it: 0123abcd.",
+}
+
+
+def test_what_looks_like_ransomware_fails_verify_and_is_told_by_maintenance() -> None:
+    well = {"findings": [], "snapshots": 4, "age_hours": 3.5, "jobs": [{"name": "files", "age_hours": 3.5}]}
+    seen = reports.verify_report(well, {"findings": [FOUND], "signals": [SEEN]}, "b")
+    assert not seen["done"] and seen["text"].endswith("last before it: 0123abcd.") and harmless(seen)
+    later = {**SEEN, "id": "91c3e7d05f2a", "stored": "2026-11-25T03:10:00Z"}
+    held = reports.maintenance_report({"removed": [], "kept": [1], "findings": [FOUND], "signals": [later, SEEN]})
+    assert held["done"] and held["text"].endswith(
+        "; held: nothing stored before 2026-11-25T03:10:00Z is removed until somebody accepts looks_encrypted 4f0c2a9d1b77, "
+        "looks_encrypted 91c3e7d05f2a (recover, step judge)"
+    )
+
+
 def test_a_look_in_one_line() -> None:
     well = {"findings": [], "snapshots": 4, "age_hours": 3.5, "jobs": [{"name": "files", "age_hours": 3.5}]}
     assert reports.verify_report(well, {}, "b") == {
