@@ -210,6 +210,7 @@ closed:
 """
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -221,6 +222,7 @@ from ..module_utils._common.untrusted import shown_all
 from ..module_utils._locks.change import mutex_factory
 from ..module_utils._locks.rules import normalise
 from ..module_utils._locks.store import LockStore, cloudflare_client, time_told
+from ..module_utils._r2.rate_limit import shared_rate_limit
 from ..module_utils._reports.guard_entries import guard_entries
 from ..module_utils._reports.journal import RunJournal
 from ..module_utils._reports.metrics import write_metrics
@@ -260,6 +262,12 @@ def guarded(module: AnsibleModule) -> tuple[list[BucketResult], dict[str, Any]]:
     )
     looked_at = [name for name in names if name not in unseen]
     return results, {"looked_at": looked_at, "not_looked_at": shown_all(unseen), "time": time_told(clients[0])}
+
+
+def calls_left(params: Mapping[str, Any]) -> int | None:
+    """How many calls of the API this machine may still make, as far as it knows."""
+    limit = shared_rate_limit(params["api_url"], params["account_id"])
+    return limit.left() if limit else None
 
 
 def written_down(module: AnsibleModule, entries: list[dict[str, Any]]) -> str:
@@ -306,7 +314,8 @@ def main() -> None:
     if returned["changed"] and module.params["fail_when_closed"]:
         acted = [result for result in results if (result.closed or result.fences) and not result.problems]
         message = " ".join([result.line for result in acted] + [message])
-    unwritten = written_down(module, guard_entries(returned["buckets"], id=str(uuid.uuid4()), at=returned["time"]))
+    common = {"id": str(uuid.uuid4()), "at": returned["time"], "calls_left": calls_left(module.params)}
+    unwritten = written_down(module, guard_entries(returned["buckets"], **common))
     message = f"{message} {unwritten}".strip()
     if message:
         module.fail_json(msg=message, **returned)

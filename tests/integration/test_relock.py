@@ -318,7 +318,9 @@ def test_the_guard_writes_down_what_it_closed(
     # Nothing is open any more: one more look, and no more lines than that of its end.
     for _look in range(2):
         assert guard(**kept)["changed"] is False
-    assert journal.check().lines == 1 and "holdfast_run_last_success" in (tmp_path / "guard.prom").read_text()
+    assert (
+        journal.check().lines == 1 and 'holdfast_api_calls_left{run="guard"} 1' in (tmp_path / "guard.prom").read_text()
+    )
 
     # The locks come first, and what could not be written is told.
     open_for(cloudflare, "backup-one", "", -1)

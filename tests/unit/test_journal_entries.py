@@ -224,3 +224,15 @@ def test_no_batch_writes_down_the_hosts_of_another() -> None:
     assert [[one["host"] for one in call["entries"]] for call in (*first, *second)] == [["web1"], ["web2"]]
     assert second[0]["entries"][0]["result"] == "failed"
     assert {one["id"] for call in (*first, *second) for one in call["entries"]} == {first[0]["id"]}
+
+
+def test_locks_that_are_lost_keep_the_moment_at_which_they_were_proved() -> None:
+    state = empty()
+    look = only("verify", repository_report=FINE, repository_verified=VERIFIED)
+    opened = {**VERIFIED, "prefixes": {**LOCKED, "data/": "open"}, "time": "2026-11-28T08:00:00Z"}
+    ill = only("verify", repository_report=ILL, repository_verified=opened)
+    for entry in (look, ill):
+        take(state, {"written": "2026-11-28T08:00:01Z", **entry})
+    locks = state["repositories"]["backup-web1"]["locks"]
+    moments = (locks["proved"], locks["at"], locks["proved_at"])
+    assert moments == (False, "2026-11-28T08:00:00Z", "2026-11-27T08:00:00Z")

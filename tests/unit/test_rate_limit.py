@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2 import rate_limit as _pace
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.api import AT_ONCE, CLOSING, NORMAL
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.rate_limit import (
+    ALLOWED,
     LIMITS,
     SharedRateLimit,
     shared_rate_limit,
@@ -42,6 +43,16 @@ def test_calls_below_the_limit_do_not_wait(tmp_path: Path, clock: Clock) -> None
     for _call in range(5):
         rate_limit.before_call(NORMAL)
     assert clock.now == 1000.0
+
+
+def test_what_is_left_is_told_and_comes_back(tmp_path: Path, clock: Clock) -> None:
+    rate_limit = SharedRateLimit(str(tmp_path / "calls"), clock.sleep)
+    assert rate_limit.left() is None
+    for _call in range(3):
+        rate_limit.before_call(NORMAL)
+    assert rate_limit.left() == ALLOWED - 3
+    clock.now += 301
+    assert rate_limit.left() == ALLOWED
 
 
 def test_one_call_too_many_waits_until_the_oldest_is_forgotten(tmp_path: Path, clock: Clock) -> None:
