@@ -43,7 +43,7 @@ class ConfinementError(HoldfastError):
     """This machine cannot confine restic."""
 
 
-class _Kernel:
+class Kernel:
     """System calls that raise OSError."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class _Kernel:
 
 def _confine(writable: Iterable[str], special: bool, gateway: Gateway | None = None) -> None:
     """Leave this process, and its successor, only the writable folders and one address."""
-    kernel, user, group = _Kernel(), os.geteuid(), os.getegid()
+    kernel, user, group = Kernel(), os.geteuid(), os.getegid()
     kernel("unshare", _NEWNS | NEWNET if user == 0 else _NEWNS | NEWNET | _NEWUSER)
     if user != 0:
         for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
@@ -89,11 +89,11 @@ def _confine(writable: Iterable[str], special: bool, gateway: Gateway | None = N
     kernel.mount("none", "/proc", "tmpfs", _RDONLY | _NOSUID | _NODEV | _NOEXEC)
     kernel.prctl(_NO_NEW_PRIVS, 1)
     if user == 0:
-        _keep(kernel, _SPECIAL if special else _ALWAYS)
+        keep(kernel, _SPECIAL if special else _ALWAYS)
     restrict(kernel.prctl)
 
 
-def _keep(kernel: _Kernel, capabilities: frozenset[int]) -> None:
+def keep(kernel: Kernel, capabilities: frozenset[int]) -> None:
     """Leave the programs that this process runs no other capabilities."""
     for number in set(range(64)) - capabilities:
         try:

@@ -1,0 +1,119 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The folder of a restore drill: made for one drill, and gone after it, however that ended.
+
+What is in it was written by a host, and by what a probe made of it: names, depth and modes can be anything.
+
+Private to holdfast.restic_r2; may change at any time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .._common.errors import HoldfastError
+
+_MADE = "drill-"
+_LOCK = ".lock"
+
+
+class DrillFolderError(HoldfastError):
+    """The folder for drills cannot be used."""
+
+
+@contextmanager
+def drill_folder(root: str) -> Iterator[str]:
+    """An empty folder below this one, and what drills that were killed have left there is removed first.
+
+    Args:
+        root: The folder of all drills, closed to others; made when it is not there.
+    """
+    try:
+        os.makedirs(root, 0o700, exist_ok=True)
+        _judge(root)
+        remove_leftovers(root)
+        path = tempfile.mkdtemp(prefix=_MADE, dir=root)
+        lock = _locked(path + _LOCK)
+    except OSError as error:
+        raise DrillFolderError(
+            f"The folder for drills {root} cannot be used: {error.filename}: {error.strerror} (holdfast_drill_dir)."
+        ) from error
+    try:
+        yield path
+    finally:
+        wipe(path)
+        os.unlink(path + _LOCK)
+        os.close(lock)
+
+
+def _judge(root: str) -> None:
+    found = os.lstat(root)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise DrillFolderError(
+            f"The folder for drills {root} must be a folder of the user who runs this, closed to others: run chmod 700 on it, "
+            "or choose another one (holdfast_drill_dir)."
+        )
+
+
+def _locked(path: str) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def remove_leftovers(root: str) -> list[str]:
+    """Remove what drills have left that are not at work any more; which these were."""
+    removed = []
+    for name in sorted(os.listdir(root)):
+        if not name.startswith(_MADE) or name.endswith(_LOCK):
+            continue
+        path = os.path.join(root, name)
+        try:
+            lock = _locked(path + _LOCK)
+        except BlockingIOError:
+            continue
+        try:
+            wipe(path)
+            os.unlink(path + _LOCK)
+            removed.append(name)
+        finally:
+            os.close(lock)
+    return removed
+
+
+def wipe(path: str) -> None:
+    """Remove a folder with all that is in it, whatever its modes, and however deep: each folder is moved up and then emptied."""
+    folders, number, mark = [path], 0, os.urandom(8).hex()
+    while folders:
+        folder = folders.pop()
+        try:
+            os.chmod(folder, 0o700)
+        except FileNotFoundError:
+            continue
+        with os.scandir(folder) as found:
+            inner = [entry.name for entry in found if _removed(entry) is False]
+        for name in inner:
+            place = os.path.join(path, f"{mark}-{number}")
+            number += 1
+            inside = os.path.join(folder, name)
+            os.chmod(inside, 0o700)
+            os.rename(inside, place)
+            folders.append(place)
+        if folder != path:
+            os.rmdir(folder)
+    os.rmdir(path)
+
+
+def _removed(entry: os.DirEntry[str]) -> bool:
+    """Remove what is no folder."""
+    if entry.is_dir(follow_symlinks=False):
+        return False
+    os.unlink(entry.path)
+    return True

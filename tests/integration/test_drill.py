@@ -1,0 +1,251 @@
+# Copyright: (c) 2026, the holdfast.restic_r2 contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""restic_drill with the real restic: what is proved, what a probe can do, what each fault says, and that nothing stays behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.drill_folder import drill_folder, wipe
+
+from tests.stand_in.client import StandIn
+from tests.support.repositories import Bed, program
+from tests.support.running import Ansible
+from tests.support.waiting import wait_for
+
+NOW = datetime.now(timezone.utc)
+
+
+@dataclass
+class Drills:
+    bed: Bed
+    files: Path
+    folder: Path
+
+    def __call__(self, job: str = "data", **more: Any) -> dict[str, Any]:
+        jobs = [{"name": "data", "paths": [str(self.files)]}, {"name": "other", "paths": ["/nowhere"]}]
+        options = {"job": job, "jobs": jobs, "folder": str(self.folder), "time": NOW.isoformat(), **more}
+        answer = self.bed.module("restic_drill", **options)
+        assert [one.name for one in self.folder.glob("*")] == [], "something of the drill stays behind"
+        return answer
+
+    def probe(self, script: str, **more: Any) -> dict[str, Any]:
+        return self(command=["sh", "-c", script], **more)
+
+
+@pytest.fixture(name="drill", scope="module")
+def fixture_drill(shared_stand_in: StandIn, restic_path: str, tmp_path_factory: pytest.TempPathFactory) -> Drills:
+    home = tmp_path_factory.mktemp("drills")
+    bed = Bed(shared_stand_in, Ansible(home / "ansible"), restic_path, home, prefix="web1/")
+    bed.initialise()
+    files = home / "files"
+    (files / "deep" / "er").mkdir(parents=True)
+    (files / "notes").write_text(f"-- Dump completed on {NOW:%Y-%m-%d %H:%M:%S}\n", encoding="utf-8")
+    (files / "closed").mkdir(mode=0o500)
+    (files / "link").symlink_to("/etc/shadow")
+    for number in range(20):
+        (files / "deep" / f"{number:02}").write_bytes(os.urandom(20_000))
+    with sqlite3.connect(files / "shop.sqlite") as base:
+        base.execute("CREATE TABLE goods AS SELECT 1 AS id")
+    bed.backup(files, "--tag=job:data")
+    return Drills(bed, files, home / "scratch")
+
+
+def test_the_newest_snapshot_is_restored_and_proved(drill: Drills) -> None:
+    done = drill(expect=[{"path": f"{drill.files}/deep/*", "count": 20, "size": 400_000}])
+    assert done["ok"] and done["changed"] and not done["sample"], done
+    assert (done["proved_by"], done["all_files"]) == ("restic restore --verify", 22)
+    assert done["bytes"] == done["all_bytes"] > 400_000
+    assert done["bytes_per_second"] > 0 and done["all_seconds"] is not None
+
+
+def test_a_sample_keeps_to_its_bound_and_is_another_one_by_another_seed(drill: Drills) -> None:
+    one, same, other = (drill(bytes=100_000, seed=seed) for seed in ("a", "a", "b"))
+    assert one["ok"] and one["sample"] and 40_000 <= one["bytes"] <= 100_000
+    assert (same["bytes"], same["files"]) == (one["bytes"], one["files"])
+    assert other["ok"]
+    assert "more than the 100000" in drill.probe("true", bytes=100_000)["msg"]
+    assert "no file of 3 bytes or less" in drill(bytes=3)["msg"]
+
+
+@pytest.mark.parametrize(
+    ("expect", "told"),
+    [
+        ({"path": "/nothing/*"}, "0 files fit /nothing/*, and 1 are expected."),
+        ({"path": "*/deep/*", "count": 21}, "20 files fit */deep/*, and 21 are expected."),
+        ({"path": "*/notes", "size": 1000}, "bytes, and 1000 are expected."),
+        ({"path": "*/link"}, "0 files fit */link"),
+        ({"path": "*/deep/*", "max_age": "1d", "dated": "Dump completed on (.*)"}, "holds a date"),
+        ({"path": "*", "dated": "("}, "is no regular expression"),
+    ],
+)
+def test_what_is_expected_and_not_there_is_told(drill: Drills, expect: dict[str, Any], told: str) -> None:
+    failed = drill(expect=[expect])
+    assert failed["failed"] and told in failed["msg"], failed["msg"]
+
+
+def test_a_dump_says_itself_how_old_it_is(drill: Drills) -> None:
+    dated = {"path": "*/notes", "dated": r"Dump completed on ([-0-9]+ [:0-9]+)", "max_age": "1d"}
+    assert drill(expect=[dated])["ok"]
+    late = drill(expect=[dated], time=(NOW + timedelta(days=2)).isoformat())
+    assert "over 1d ago" in late["msg"]
+    assert "still to come" in drill(expect=[dated], time=(NOW - timedelta(days=3)).isoformat())["msg"]
+
+
+def test_the_probe_reads_and_writes_the_tree_and_sees_nothing_else(drill: Drills) -> None:
+    secret = drill.bed.home / "secret"
+    secret.write_text("s3cr3t", encoding="utf-8")
+    tree = f"/restored{drill.files}"
+    script = f"""
+        test -s {tree}/notes && echo more >> {tree}/notes && touch {tree}/deep/new "$HOME/new"
+        for path in {secret} {drill.bed.home} /root /home /etc/shadow /var/lib /run/systemd; do
+            cat {tree}/link 2>/dev/null || cat "$path" 2>/dev/null || ls "$path" 2>/dev/null && echo "reads $path"
+        done
+        touch /usr/new /etc/new /new 2>/dev/null && echo writes
+        cat /proc/net/dev 2>/dev/null | grep -v -e 'lo:' -e '|' && echo network
+        env | grep -e PASS -e AWS -e SECRET -e RESTIC
+        cp /bin/true /tmp/run && /tmp/run 2>/dev/null && echo runs
+        test "$(id -u)" = 0 && echo root
+        true"""
+    done = drill.probe(script)
+    assert done["ok"], done
+    assert done["probe"]["said"] == ""
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("echo no good; exit 3", "The probe failed with exit status 3: no good."),
+        ("exec no-such-program", "exit status 127"),
+        ("kill -9 $$", "exit status 137"),
+        ("yes | head -c 1000000; exit 1", "exit status 1"),
+        ("head -c 300000000 /dev/zero | tail -n 1 | wc -c; exit 9", "exit status 9"),
+    ],
+)
+def test_a_probe_that_fails_is_told(drill: Drills, script: str, told: str) -> None:
+    failed = drill.probe(script, memory=64 << 20)
+    assert failed["failed"] and told in failed["msg"] and not failed["ok"], failed["msg"]
+    assert len(failed["msg"]) < 2000
+
+
+def test_a_probe_that_hangs_is_ended_with_all_that_it_started(drill: Drills) -> None:
+    name = f"sleep 9{os.getpid()}"
+    failed = drill.probe(f"setsid {name} & {name} & wait", seconds=15)
+    assert failed["failed"] and ("its time was over" in failed["msg"] or "was ended by its time limit" in failed["msg"])
+    assert name not in subprocess.run(["ps", "ax"], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_job_without_a_snapshot_and_one_with_other_paths_are_told(drill: Drills) -> None:
+    assert "has no snapshot of job other" in drill("other")["msg"]
+    moved = [{"name": "data", "paths": ["/srv"]}]
+    assert "does not have the paths of the job" in drill(jobs=moved)["msg"]
+
+
+def test_a_snapshot_of_no_files_is_told(drill: Drills) -> None:
+    empty = drill.bed.home / "empty"
+    empty.mkdir(exist_ok=True)
+    drill.bed.backup(empty, "--tag=job:empty")
+    failed = drill("empty", jobs=[{"name": "empty", "paths": [str(empty)]}])
+    assert "holds no file" in failed["msg"]
+
+
+def test_a_full_disk_is_told_before_and_while_it_is_restored(drill: Drills, tmp_path: Path, restic_path: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a small disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m,mode=700", "none", disk], check=False).returncode:
+        pytest.skip("this machine mounts nothing")
+    try:
+        drills = Drills(drill.bed, drill.files, disk)
+        assert "MiB free, and the drill needs" in drills()["msg"]
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    broken = program(
+        tmp_path / "full",
+        f"""[ "$1" = restore ] && {{ echo 'no space left' >&2; exit 1; }}\nexec '{restic_path}' "$@" """,
+    )
+    assert "no space left" in drill(restic_path=broken)["msg"]
+
+
+def test_a_drill_that_is_killed_leaves_nothing_after_the_next_one(drill: Drills) -> None:
+    left = drill.folder / "drill-dead"
+    deep = left / "tree"
+    for _number in range(300):
+        deep = deep / "a-folder"
+    deep.mkdir(parents=True)
+    (deep / "file").touch()
+    os.chmod(left / "tree", 0)
+    assert drill()["ok"]
+
+
+def test_the_folder_of_a_drill_at_work_is_not_touched_and_that_of_others_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "drills"
+    with drill_folder(str(root)) as one:
+        with drill_folder(str(root)) as other:
+            assert one != other
+        assert os.path.isdir(one) and not os.path.exists(other)
+    root.chmod(0o755)
+    with pytest.raises(Exception, match="closed to others"), drill_folder(str(root)):
+        pass
+
+
+def test_a_tree_that_is_deeper_than_any_path_is_removed(tmp_path: Path) -> None:
+    top = tmp_path / "drill"
+    top.mkdir()
+    here = os.open(top, os.O_RDONLY)
+    for _number in range(60):
+        os.mkdir("x" * 200, dir_fd=here)
+        inside = os.open("x" * 200, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inside
+    os.close(here)
+    wipe(str(top))
+    assert not top.exists()
+
+
+def test_sigterm_ends_a_drill_and_removes_its_folder(drill: Drills) -> None:
+    """The signal comes while the probe runs."""
+    options = {
+        **drill.bed.options, "job": "data", "jobs": [{"name": "data", "paths": [str(drill.files)]}], "folder": str(drill.folder),
+        "time": NOW.isoformat(), "command": ["sleep", "300"], "_ansible_remote_tmp": str(drill.bed.home), "_ansible_tmpdir": None,
+    }  # fmt: skip
+    module = "ansible_collections.holdfast.restic_r2.plugins.modules.restic_drill"
+    with subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=drill.bed.ansible.environment(),
+    ) as process:
+        assert process.stdin
+        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": options}))
+        process.stdin.close()
+        process.stdin = None
+        wait_for(lambda: list(drill.folder.glob("drill-*/work")), "the probe runs")
+        process.terminate()
+        said = process.communicate(timeout=60)[0]
+    assert "was ended by SIGTERM" in said
+    assert list(drill.folder.glob("*")) == []
+
+
+def sqlite_probe(drill: Drills) -> list[str]:
+    return ["sh", "-c", f"test \"$(sqlite3 .{drill.files}/shop.sqlite 'PRAGMA integrity_check')\" = ok"]
+
+
+@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="sqlite3 is not on this machine")
+def test_the_recipe_for_sqlite(drill: Drills) -> None:
+    done = drill(command=sqlite_probe(drill))
+    assert done["ok"], done
