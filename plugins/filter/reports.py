@@ -57,6 +57,8 @@ class FilterModule:
         return {
             "account_options": _account.account_options,
             "check_report": _proofs.check_report,
+            "drill_plan": _proofs.drill_plan,
+            "drill_report": _proofs.drill_report,
             "bucket_name": default_bucket,
             "failure_text": _reports.failure_text,
             "shown": shown,

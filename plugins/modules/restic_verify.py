@@ -55,6 +55,12 @@ options:
         remembered beside the record. A repository gets this time from the day on which it was recorded.
       - When not set, or without O(record_dir), this is not looked at.
     type: str
+  drilled_within:
+    description:
+      - How long ago the last restore drill of each of O(jobs) that was well may be, for example V(30d), by what is remembered
+        beside the record.
+      - When not set, or without O(record_dir), this is not looked at.
+    type: str
 seealso:
   - module: holdfast.restic_r2.r2_bucket_lock_info
   - module: holdfast.restic_r2.r2_lock_probe
@@ -234,7 +240,7 @@ OPTIONS = {
     "max_age": {"type": "float", "default": 26},
     "expected_hosts": {"type": "list", "elements": "str", "default": []},
 }
-PROOFS = {"read_within": {"type": "str"}}
+PROOFS = {"read_within": {"type": "str"}, "drilled_within": {"type": "str"}}
 
 
 def main() -> None:
@@ -242,7 +248,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     try:
         clients = Clients(module.params, hider(module))
-        proofs = Proofs(**{name: module.params[name] for name in PROOFS})
+        names = [job["name"] for job in module.params["jobs"] or ()]
+        proofs = Proofs(**{name: module.params[name] for name in PROOFS}, jobs=names)
         found = verify(clients, module.params["record_dir"], Expected(**expected_of_jobs(module.params)), proofs)
     except HoldfastError as error:
         module.fail_json(**shown_all({"msg": str(error), **error.details}))

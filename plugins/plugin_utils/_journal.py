@@ -233,10 +233,22 @@ def _parts(window: Result) -> list[str]:
     return [str(one).rstrip("/").rpartition("/")[2] for one in window.get("prefixes") or ()]
 
 
+def drilled(variables: Mapping[str, Any]) -> Entry:
+    """What restic_drill returned."""
+    done, planned = _result(variables, "repository_drilled"), _result(variables, "__repository_drill_kept")
+    if "job" not in planned:
+        return {}
+    figures = {name: done.get(name) for name in ("snapshot", "files", "bytes", "seconds")}
+    result = "ok" if done.get("ok") is True else "failed"
+    drill = {**figures, "job": planned["job"], "result": result, "text": done.get("msg") or ""}
+    return {"at": planned.get("time"), "drills": [drill]}
+
+
 _MAKERS: dict[str, Callable[[Mapping[str, Any]], Entry]] = {
     "verify": verified,
     "maintenance": maintained,
     "check": checked,
     "unlock": unlocked,
     "recover": recovered,
+    "drill": drilled,
 }

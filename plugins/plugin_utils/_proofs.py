@@ -9,10 +9,11 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ._reports import UNREACHABLE, Report, readable_size
+from ..module_utils._common.untrusted import shown
+from ._reports import LINE_LIMIT, UNREACHABLE, Report, readable_size
 
 
 def check_report(read: Mapping[str, Any], bucket: str = "") -> Report:
@@ -31,4 +32,45 @@ def check_report(read: Mapping[str, Any], bucket: str = "") -> Report:
     text += (
         f"; all that was stored before {since} was read since" if read.get("complete") else "; the first round goes on"
     )
+    return {"bucket": bucket, "done": True, "text": text}
+
+
+def drill_plan(jobs: Iterable[Mapping[str, Any]], name: str, size: str = "1G") -> dict[str, Any]:
+    """The probe of a job, with its bounds as numbers."""
+    drill = next((job.get("drill") or {} for job in jobs if job["name"] == name), {})
+    return {
+        "command": drill.get("command") or [],
+        "expect": drill.get("expect") or [],
+        "bytes": byte_count(drill.get("bytes") or size),
+        "memory": byte_count(drill.get("memory") or "2G"),
+    }
+
+
+def byte_count(size: str) -> int:
+    """The number of bytes of a size such as 500M."""
+    unit = size[-1].lower()
+    return int(size) if unit.isdigit() else int(size[:-1]) << {"b": 0, "k": 10, "m": 20, "g": 30, "t": 40}[unit]
+
+
+def drill_report(drilled: Mapping[str, Any], job: str, bucket: str = "", check_mode: bool = False) -> Report:
+    """One line about what restic_drill returned."""
+    if drilled.get("unreachable"):
+        text = "The machine for drills could not be reached; nothing was restored."
+        return {"bucket": bucket, "done": False, "text": f"{job}: {text}"}
+    if check_mode and drilled.get("snapshot") and not drilled.get("msg"):
+        text = f"{job}: would restore {str(drilled['snapshot'])[:8]}, {readable_size(drilled.get('all_bytes'))}"
+        return {"bucket": bucket, "done": True, "text": text}
+    if not drilled.get("ok"):
+        return {
+            "bucket": bucket,
+            "done": False,
+            "text": shown(f"{job}: {drilled.get('msg') or 'It failed, see above.'}", LINE_LIMIT),
+        }
+    what = "a sample" if drilled.get("sample") else "all"
+    text = f"{job}: restored and proved {what} of {shown(drilled.get('snapshot'), 8)[:8]}, {readable_size(drilled.get('bytes'))}"
+    text += f" in {drilled.get('files')} files and folders in {drilled.get('seconds')} s"
+    if drilled.get("all_seconds") is not None:
+        text += f"; all of it would take {drilled['all_seconds']} s"
+    if drilled.get("probe"):
+        text += "; its probe succeeded"
     return {"bucket": bucket, "done": True, "text": text}

@@ -14,6 +14,8 @@ NAMES = (
     "holdfast_access_key_id", "holdfast_account_id", "holdfast_api_token", "holdfast_api_url", "holdfast_bucket",
     "holdfast_buckets", "holdfast_ca_file", "holdfast_cache_dir", "holdfast_check_journal", "holdfast_check_seconds",
     "holdfast_contact_timeout",
+    "holdfast_drill_bytes", "holdfast_drill_dir", "holdfast_drill_job", "holdfast_drill_on", "holdfast_drill_seconds",
+    "holdfast_drilled_within",
     "holdfast_evidence", "holdfast_evidence_key", "holdfast_expected_hosts", "holdfast_expected_paths", "holdfast_fence",
     "holdfast_fence_seconds", "holdfast_first_read_limit", "holdfast_grace", "holdfast_heartbeat",
     "holdfast_heartbeat_url",

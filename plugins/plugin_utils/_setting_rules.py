@@ -214,7 +214,9 @@ def length_of_time(text: str) -> None:
 
 
 def days(text: str) -> None:
-    """A length of time of a day or more."""
+    """A length of time of a day or more, or none."""
+    if not text:
+        return
     length_of_time(text)
     if not re.fullmatch(r"(?=.*[ymd])(?!0+[ymd]).*", text):
         raise ValueError(f"is {_said(text)}, which is less than a day: write days, as in 90d")
@@ -349,7 +351,8 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(between(0), "backup_jobs.limit_upload", "backup_reruns", "repository_probe_wait", "repository_fence_seconds",
           "repository_lock_wait", "repository_first_read_limit", "repository_limit_download", "repository_token_former_seconds",
           "backup_prove_retries"),
-    **_of(between(1), "repository_list_most", "repository_check_seconds", "repository_time_limit",
+    **_of(between(1), "repository_list_most", "repository_check_seconds", "repository_drill_seconds",
+          "repository_time_limit",
           "repository_open_timeout", "repository_window_seconds", "repository_abort_uploads_after_days", "backup_prove_timeout"),
     **_of(length_of_time, "repository_grace", *(f"{whose}.keep_within" for whose in RETENTIONS),
           *(f"{whose}.keep_within_{word}" for whose in RETENTIONS for word in COUNTED[1:])),
@@ -359,10 +362,11 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(between(0), "backup_jobs.max_age"),
     **_of(length_to_keep, "repository_retired_keep"),
     **_of(snapshot_id, "repository_protected_snapshots"),
-    **_of(days, "repository_read_within"),
+    **_of(days, "repository_read_within", "repository_drilled_within"),
     **_of(address, "repository_notify", "guard_notify"), **_of(url, "repository_heartbeat", "guard_heartbeat"),
     **_of(between(0, 1), *(f"repository_signals.{name}" for name in Limits.__dataclass_fields__)),
     **_of(between(10, 86400), "repository_signals.seconds"),
+    **_of(folder_of_node, "repository_drill_dir"),
     **_of(folder_of_node, "repository_record_dir", "repository_cache_dir", "repository_scratch_dir", "report_dir",
           "repository_window_log", "report_record_dir", "report_evidence_key", "guard_record_dir"),
     **_of(period, "report_evidence"),
@@ -375,7 +379,8 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(file_name, "backup_jobs.filename"),
     **_of(absolute, "backup_jobs.paths", "backup_jobs.exclude_files", "backup_writable_paths"),
     **_of(marker_file, "backup_jobs.exclude_if_present"),
-    **_of(byte_size, "backup_jobs.exclude_larger_than"),
+    **_of(byte_size, "backup_jobs.exclude_larger_than", "backup_jobs.drill.bytes", "backup_jobs.drill.memory",
+          "repository_drill_bytes"),
     **_of(between(4, 128), "backup_jobs.pack_size"),
     **_of(between(1, 1000), "backup_jobs.read_concurrency"),
     **_of(extra_argument, "backup_jobs.extra_args"),

@@ -28,6 +28,7 @@ from ._setting_rules import RULES, jobs_as_a_whole
 Options = Mapping[str, Mapping[str, Any]]
 # Lists of words that hold neither commas nor blanks, so that a text with commas can only be several of them.
 SEPARABLE = (
+    "drill_job",
     "unlock_parts", "restore_job", "accept_findings", "remove_findings", "guard_buckets", "holdfast_buckets", "jurisdictions",
     "allowed_addresses", "expected_hosts", "no_proxy", "protected_snapshots",
 )  # fmt: skip

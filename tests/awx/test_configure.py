@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(900)
 PROJECT = ROOT / "examples" / "awx"
 LOCK, SITE, READ, SECRET = "lock-token-6f1d", "site-token-41be", "read-token-77aa", "secret-key-c0de"
 REPOSITORIES = f"web1: {{access_key_id: key, secret_access_key: {SECRET}, password: 'it is # a secret'}}\n"
-TEMPLATES = {"site", "maintenance", "verify", "check", "list", "restore", "guard", "relock", "alarm"}
+TEMPLATES = {"site", "maintenance", "verify", "check", "drill", "list", "restore", "guard", "relock", "alarm"}
 
 
 class Configured:
@@ -145,6 +145,7 @@ def test_nobody_can_launch_a_job_so_that_it_does_harm(configured: Configured) ->
         "maintenance": {"ask_job_type_on_launch"},
         "verify": {"ask_limit_on_launch"},
         "check": {"ask_limit_on_launch"},
+        "drill": {"ask_limit_on_launch"},
         "list": {"ask_limit_on_launch"},
     }
     workflow = configured.store.named("workflow_job_templates", "Holdfast: weekly maintenance")
@@ -216,10 +217,11 @@ def test_schedules(configured: Configured) -> None:
     assert due("weekly maintenance", 7) == [day + timedelta(days=6, hours=4)]
     assert due("verify", 2) == [day + timedelta(hours=7), day + timedelta(days=1, hours=7)]
     assert due("check", 1) == [day + timedelta(hours=1), day + timedelta(days=1, hours=1)][:1]
+    assert due("drill", 7) == [day + timedelta(days=2, hours=2)]
     assert len(due("guard", 1)) == 24 * 12 + 1
     assert set(rules) == {
         "Holdfast",
-        *(f"Holdfast: {name}" for name in ("weekly maintenance", "verify", "check", "guard")),
+        *(f"Holdfast: {name}" for name in ("weekly maintenance", "verify", "check", "drill", "guard")),
     }
 
 

@@ -41,6 +41,7 @@ def written(stand_in: StandIn, since: int) -> list[dict[str, Any]]:
     [
         ("verify", {}),
         ("check", {}),
+        one_more("drill", {}),
         ("rotate", {}),
         one_more("maintenance", {}),
         one_more("refresh", {"holdfast_temporary_credentials": True}),

@@ -89,7 +89,7 @@ def test_each_option_of_a_role_is_described_whole(role: str) -> None:
 def test_what_several_entry_points_have_is_written_once() -> None:
     entries = role_options(ROOT / "roles" / "repository")
     assert sorted(entries) == [
-        "check", "keys", "list", "main", "maintenance", "password", "recover", "restore", "unlock", "verify",
+        "check", "drill", "keys", "list", "main", "maintenance", "password", "recover", "restore", "unlock", "verify",
     ]  # fmt: skip
     seen: dict[str, Any] = {}
     for options in entries.values():
