@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.drill_folder import drill_folder, wipe
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.sandbox import NOBODY, Limits, run
 
 from tests.stand_in.client import StandIn
 from tests.support.repositories import Bed, program
-from tests.support.running import Ansible
+from tests.support.running import ROOT, Ansible
 from tests.support.waiting import wait_for
 
 NOW = datetime.now(timezone.utc)
@@ -241,11 +243,56 @@ def test_sigterm_ends_a_drill_and_removes_its_folder(drill: Drills) -> None:
     assert list(drill.folder.glob("*")) == []
 
 
-def sqlite_probe(drill: Drills) -> list[str]:
-    return ["sh", "-c", f"test \"$(sqlite3 .{drill.files}/shop.sqlite 'PRAGMA integrity_check')\" = ok"]
+def recipe(heading: str) -> dict[str, Any]:
+    """What docs/drills.md says below a heading."""
+    text = (ROOT / "docs" / "drills.md").read_text(encoding="utf-8").partition(f"### {heading}\n")[2]
+    return dict(yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])["drill"])
 
 
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="sqlite3 is not on this machine")
 def test_the_recipe_for_sqlite(drill: Drills) -> None:
-    done = drill(command=sqlite_probe(drill))
-    assert done["ok"], done
+    command = [
+        word.replace("./srv/shop/copy.sqlite", f".{drill.files}/shop.sqlite") for word in recipe("SQLite")["command"]
+    ]
+    assert drill(command=command)["ok"]
+    other = [word.replace("goods", "orders") for word in command]
+    assert "no such table: orders" in drill(command=other)["msg"]
+
+
+# Makes what pg_dumpall makes on a host, with a server that is thrown away.
+DUMP = """
+PATH=$(echo /usr/lib/postgresql/*/bin):$PATH
+initdb --pgdata=/tmp/cluster --username=postgres --auth=trust --no-sync >/tmp/said
+pg_ctl --pgdata=/tmp/cluster --wait --log=/tmp/log \\
+    --options="-c listen_addresses='' -c unix_socket_directories=/tmp -c fsync=off" start >/tmp/said
+psql --host=/tmp --username=postgres --quiet --command='CREATE DATABASE shop' postgres
+psql --host=/tmp --username=postgres --quiet --command='CREATE TABLE goods AS SELECT 1 AS id' shop
+pg_dumpall --host=/tmp --username=postgres >/tmp/all.sql
+"""
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
+    reason="root and PostgreSQL are not on this machine",
+)
+@pytest.mark.proof
+def test_the_recipe_for_postgresql(drill: Drills) -> None:
+    """A dump of the real pg_dumpall is loaded by the command of the page, and one that was cut is not."""
+    work, tree = drill.bed.home / "work", drill.bed.home / "tree"
+    for folder in (work, tree):
+        folder.mkdir()
+        os.chown(folder, NOBODY, NOBODY)
+    made = run(["sh", "-euc", DUMP], str(tree), str(work), Limits(120, 2 << 30))
+    assert made.status == 0, made
+    dump = (work / "all.sql").read_bytes()
+    told = {}
+    for name, content in (("whole", dump), ("cut", dump[: dump.index(b"COPY public.goods")])):
+        source = drill.bed.home / "dumps" / name
+        source.mkdir(parents=True)
+        (source / "all.sql").write_bytes(content)
+        command = [f"cd .{source}", *recipe("PostgreSQL")["command"][2:]]
+        drill.bed.backup(source, f"--tag=job:{name}")
+        jobs = [{"name": name, "paths": [str(source)]}]
+        told[name] = drill(name, jobs=jobs, command=["sh", "-euc", "\n".join(command)])
+    assert told["whole"]["ok"], told
+    assert not told["cut"]["ok"] and "exit status 1" in told["cut"]["msg"], told
