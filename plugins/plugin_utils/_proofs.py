@@ -67,7 +67,8 @@ def drill_report(drilled: Mapping[str, Any], job: str, bucket: str = "", check_m
             "text": shown(f"{job}: {drilled.get('msg') or 'It failed, see above.'}", LINE_LIMIT),
         }
     what = "a sample" if drilled.get("sample") else "all"
-    text = f"{job}: restored and proved {what} of {shown(drilled.get('snapshot'), 8)[:8]}, {readable_size(drilled.get('bytes'))}"
+    snapshot = shown(str(drilled.get("snapshot"))[:8])
+    text = f"{job}: restored and proved {what} of {snapshot}, {readable_size(drilled.get('bytes'))}"
     text += f" in {drilled.get('files')} files and folders in {drilled.get('seconds')} s"
     if drilled.get("all_seconds") is not None:
         text += f"; all of it would take {drilled['all_seconds']} s"
