@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -18,11 +19,21 @@ from tests.support.site import JOBS, Site
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
 
 SAMPLE = ("bookworm",)
+# As long ago as its newest snapshot claims that it began.
+LAST = datetime.now(timezone.utc) - timedelta(hours=3)
+NIGHTLY: dict[str, Any] = {
+    "name": "nightly",
+    "command": ["pg_dumpall"],
+    "user": "postgres",
+    "max_age": 2,
+    "extra_args": [f"--time={LAST:%Y-%m-%d %H:%M:%S}"],
+}
 DUMPS: list[dict[str, Any]] = [
     {"name": "postgresql", "command": ["pg_dumpall"], "filename": "all.sql", "user": "postgres"},
     {"name": "mariadb", "command": ["mariadb-dump", "--all-databases", "--single-transaction"], "user": "mysql"},
     {"name": "nosuch", "command": ["pg_dump", "nosuch"], "user": "postgres"},
     {"name": "halfway", "command": ["sh", "-c", "pg_dumpall; kill -9 $$"], "user": "postgres"},
+    NIGHTLY,
     {"name": "anything", "command": ["printf", "%s\\n", "it's $HOME"], "filename": "said.txt"},
 ]
 LIMITS = {"cpu_quota": "50%", "memory_max": "1G", "io_weight": 20, "nice": 15, "timeout": "5min", "limit_upload": 4096}
@@ -136,6 +147,31 @@ def test_dumps_of_real_databases(jobs: Site) -> None:
         assert jobs.restic_run(host, "dump", "latest", "/said.txt") == "it's $HOME\n"
         # The servers are as well as before.
         assert "1 row" in host.run("runuser -u postgres -- psql -c 'select * from t'")
+
+
+def test_a_dead_timer_alarms_within_the_age_of_its_job_although_another_job_is_alive(jobs: Site) -> None:
+    known = [JOBS[0], NIGHTLY]
+    for host in jobs.fleet:
+        for name in ("nightly", "system"):
+            assert start(host, name), host.journal(f"holdfast-backup@{name}")
+        host.run("systemctl disable --now holdfast-backup@nightly.timer")
+        assert "nightly" not in host.run("systemctl list-timers --all --no-legend 'holdfast*'")
+        (last,) = jobs.snapshots(host, tag="job:nightly")
+        stored = f"{LAST + timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}"
+        jobs.stand_in.set_upload_time(jobs.bucket(host.name), f"snapshots/{last['id']}", stored)
+    told = verified(jobs, known)
+    for host in jobs.fleet:
+        assert told[host.name][1] == "FAILED" and "job system" not in " ".join(told[host.name])
+        assert " ".join(told[host.name][2:8]) == "The newest snapshot of job nightly"
+        host.run("systemctl enable --now holdfast-backup@nightly.timer")
+        assert start(host, "nightly"), host.journal("holdfast-backup@nightly")
+    assert {words[1] for words in verified(jobs, known).values()} == {"ok"}
+
+
+def verified(jobs: Site, known: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """What `verify` says of each host that has these jobs, in words."""
+    rows = jobs.play("verify", backup_jobs=known).of(task="Show the table")[-1].result["msg"]
+    return {row.split()[0]: row.split() for row in rows[1:] if row.split()[1] in ("ok", "FAILED")}
 
 
 @pytest.mark.parametrize("job", ["halfway", pytest.param("nosuch", marks=pytest.mark.proof)])
