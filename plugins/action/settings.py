@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils._common.untrusted import shown
 from ..plugin_utils import _fleet
 from ..plugin_utils._setting_names import NAMES
-from ..plugin_utils._settings import contradictions, converted, elsewhere, halves, in_own_words, misspelt
+from ..plugin_utils._settings import NEAR, contradictions, converted, elsewhere, halves, in_own_words, misspelt, slips
 from ..plugin_utils._shared import PLACE, place_of, shared
 from ..plugin_utils._specs import options_of, playbook_options, role_options
 from ..plugin_utils._without_facts import facts_of, host_of, pretenders, without_facts
@@ -135,10 +135,14 @@ class ActionModule(ActionBase):
         }
         _checked(values, options, host, variables)
         _refuse_names(elsewhere(set(variables) - set(NAMES), options, [f"{role}_" for role in specs]), host)
-        near = misspelt(variables, options, tuple(f"{role}_" for role in specs), 0.85)
-        # Variables of others may be called so; but without its jobs, a host would be backed up otherwise than was meant.
-        _refuse_names({name: meant for name, meant in near.items() if meant == "backup_jobs"}, host)
-        return [f"{host}: {name} is no setting of {COLLECTION}; {meant} is." for name, meant in near.items()]
+        near = misspelt(variables, options, tuple(f"{role}_" for role in specs), NEAR)
+        refused = slips(near)
+        _refuse_names(refused, host, ", or give a variable of your own another name")
+        return [
+            f"{host}: {name} is no setting of {COLLECTION}; {meant} is."
+            for name, meant in near.items()
+            if name not in refused
+        ]
 
     def _read(self, names: list[str], variables: dict[str, Any]) -> dict[str, Any]:
         templar = self._templar.copy_with_new_env(available_variables=variables)
@@ -188,11 +192,11 @@ def _refuse_misspelt(variables: dict[str, Any], host: str) -> None:
     _refuse_names(misspelt(variables, NAMES, ("holdfast_",), 0.7), host)
 
 
-def _refuse_names(near: dict[str, str], host: str) -> None:
+def _refuse_names(near: dict[str, str], host: str, own: str = "") -> None:
     if near:
         raise AnsibleActionFail(
             "\n".join(
-                f"{host}: {shown(name, 80)} is no setting of {COLLECTION}: write {meant}."
+                f"{host}: {shown(name, 80)} is no setting of {COLLECTION}: write {meant}{own}."
                 for name, meant in near.items()
             )
         )

@@ -85,6 +85,10 @@ def contradictions(values: Mapping[str, Any]) -> list[str]:
     return problems
 
 
+# How alike the names of roles' settings are, behind the name of the role, when one is a slip of the other.
+NEAR = 0.8
+
+
 def nearest(name: str, names: Iterable[str], cutoff: float = 0.7) -> str:
     """The name that was probably meant; empty when none is near."""
     return next(iter(difflib.get_close_matches(name, sorted(names), 1, cutoff)), "")
@@ -102,6 +106,18 @@ def misspelt(names: Iterable[str], known: Iterable[str], prefixes: tuple[str, ..
             if near:
                 found[name] = prefix + near
     return found
+
+
+def slips(near: Mapping[str, str]) -> dict[str, str]:
+    """Those of the names that are misspelt which nobody would give to a variable of his own.
+
+    A plural, or the singular of one, may well be somebody's own; but without its jobs a host is backed up otherwise than meant.
+    """
+    return {
+        name: meant
+        for name, meant in near.items()
+        if meant == "backup_jobs" or name.removesuffix("s") != meant.removesuffix("s")
+    }
 
 
 def elsewhere(names: Iterable[str], known: Iterable[str], roles: Iterable[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,10 @@ def rest_calls(fleet: Fleet) -> list[str]:
 
 
 def test_a_wrong_setting_of_the_last_role_is_refused_before_the_first_begins(ansible: Ansible, fleet: Fleet) -> None:
+    jobs = deepcopy(fleet.common["backup_jobs"])
+    fleet.inventory["holdfast"]["hosts"]["web3"] = {
+        **fleet.new_host("web3"), "backup_jobs": jobs, "restic_versoin": "0.19.1", "restic_password_of_my_thing": "x",
+    }  # fmt: skip
     fleet.common["backup_jobs"][0].update(paths="etc", timeout="12hrs", exclude_caches="flase")
     fleet.host("web2")["holdfast_retenton"] = {"keep_last": 1}
     run = ansible.playbook(SITE, fleet.inventory)
@@ -35,6 +40,10 @@ def test_a_wrong_setting_of_the_last_role_is_refused_before_the_first_begins(ans
     for wrong in ("paths has 'etc'", "timeout is '12hrs'", "exclude_caches is 'flase'"):
         assert f"web1: backup_jobs, job data: {wrong}" in told["web1"]
     assert told["web2"] == "web2: holdfast_retenton is no setting of holdfast.restic_r2: write holdfast_retention."
+    assert told["web3"] == (
+        "web3: restic_versoin is no setting of holdfast.restic_r2: write restic_version, or give a variable of your own another "
+        "name."
+    )
     assert rest_calls(fleet) == [] and not (fleet.home("web1") / "etc").exists()
 
 

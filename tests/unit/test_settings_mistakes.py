@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings import (
+    NEAR,
     converted,
     elsewhere,
     halves,
     in_own_words,
+    misspelt,
+    slips,
 )
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -45,6 +48,7 @@ OPTIONS: dict[str, Any] = {
         ("repository_retention", {"keep_within": "2 weeks"}, "2d"),
         ("repository_retention", {"keep_daily": -5}, "-1 or more"),
         ("repository_retention", {}, "{keep_daily: 7}"),
+        ("repository_retention", {"keep_daily": 0, "keep_last": "0"}, "{keep_daily: 7}"),
         ("repository_retention", 7, "{name: value}"),
         ("repository_fence", False, "in quotes, as one of auto, never"),
     ],
@@ -81,6 +85,37 @@ def test_names_and_pairs_that_are_set_by_half() -> None:
         "holdfast_access_key_id is set and holdfast_secret_access_key is not: write both, or neither."
     ]
     assert halves({"holdfast_access_key_id", "holdfast_secret_access_key"}) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("restic_versoin", "restic_version"),
+        ("restic_release_uri", "restic_release_url"),
+        ("repository_retenton", "repository_retention"),
+        ("repository_bukcet", "repository_bucket"),
+        ("backup_job", "backup_jobs"),
+        # What people may well call a variable of their own.
+        ("restic_password_of_my_thing", None),
+        ("restic_versions", None),
+        ("restic_password", None),
+        ("backup_dir", None),
+        ("backup_server", None),
+        ("backup_host", None),
+        ("backup_path", None),
+        ("repository_server", None),
+        ("restic_backup_dir", None),
+        ("report_email", None),
+        ("repository_url", None),
+    ],
+)
+def test_a_name_of_a_role_that_is_misspelt_is_refused_and_a_name_of_ones_own_is_not(
+    written: str, meant: str | None
+) -> None:
+    roles = ("repository", "restic", "backup", "credentials", "guard", "report")
+    assert meant is None or meant in OPTIONS
+    found = slips(misspelt({written}, OPTIONS, tuple(f"{role}_" for role in roles), NEAR))
+    assert found == ({written: meant} if meant else {})
 
 
 def test_a_sentence_names_what_a_person_has_written() -> None:
