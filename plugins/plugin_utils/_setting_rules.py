@@ -223,11 +223,9 @@ def days(text: str) -> None:
 
 
 def retention(words: Mapping[str, Any]) -> None:
-    if not any(str(name).startswith("keep_") for name in words):
+    if not {str(value).strip() for name, value in words.items() if str(name).startswith("keep_")} - {"0", "", "[]"}:
         near = next((f"keep_{name}" for name in words if name in COUNTED), "keep_daily")
         raise ValueError(f"does not say which snapshots are kept: write for example {{{near}: 7}}")
-    if all(str(value).strip() in ("0", "", "[]") for name, value in words.items() if str(name).startswith("keep_")):
-        raise ValueError("keeps no snapshot: write for example {keep_daily: 7}")
 
 
 def hold(words: Mapping[str, Any]) -> None:
