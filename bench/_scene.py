@@ -32,7 +32,7 @@ def restic_path() -> str:
 
 
 @dataclass
-class Scene:
+class BenchRepository:
     """One repository; `files` is what its host backs up."""
 
     bed: Bed
@@ -66,7 +66,7 @@ class Scene:
 
 
 @contextmanager
-def scene() -> Iterator[Scene]:
+def scene() -> Iterator[BenchRepository]:
     """An empty repository that is locked already."""
     with tempfile.TemporaryDirectory() as folder, StandIn.start() as stand_in:
         home = Path(folder)
@@ -75,4 +75,4 @@ def scene() -> Iterator[Scene]:
         bed.lock()
         files = home / "files"
         files.mkdir()
-        yield Scene(bed, files)
+        yield BenchRepository(bed, files)

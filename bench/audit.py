@@ -16,7 +16,7 @@ import os
 import time
 from typing import Any
 
-from bench._scene import Scene, scene
+from bench._scene import BenchRepository, scene
 
 PACKS = (100, 1_000, 10_000)
 BLOBS = 4
@@ -43,7 +43,7 @@ def misses(figures: dict[str, Any]) -> list[str]:
     return [f"auditor.audit_bytes grows from {least} to {most} with the repository"] if most > 2 * least else []
 
 
-def _compare(there: Scene) -> dict[str, Any]:
+def _compare(there: BenchRepository) -> dict[str, Any]:
     everything = _counted(there, "everything", baseline="rebuild")
     there.back_up(NEW, 1 << 16)
     ours = _counted(there, "audit", baseline="update")
@@ -51,7 +51,7 @@ def _compare(there: Scene) -> dict[str, Any]:
     return {**everything, **ours, "bytes_ratio": ratio}
 
 
-def _counted(there: Scene, name: str, **arguments: Any) -> dict[str, Any]:
+def _counted(there: BenchRepository, name: str, **arguments: Any) -> dict[str, Any]:
     bed = there.bed
     bed.stand_in.clear_log()
     start = time.monotonic()
@@ -68,7 +68,7 @@ def _counted(there: Scene, name: str, **arguments: Any) -> dict[str, Any]:
     }
 
 
-def _plant(there: Scene, count: int) -> None:
+def _plant(there: BenchRepository, count: int) -> None:
     """Packs and their indexes, written here: backups of so many would take hours."""
     from tests.support.repository_format import Key, name_of
 

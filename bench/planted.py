@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from bench._scene import MEBIBYTE, Scene, scene
+from bench._scene import MEBIBYTE, BenchRepository, scene
 from tests.support.processes import memory, tree
 from tests.support.repository_format import Key, inflated, name_of
 
@@ -98,7 +98,7 @@ def _run(contents: Callable[[Key], Iterator[tuple[str, bytes]]]) -> dict[str, An
         return {"seconds": seconds, "peak_pss_mib": round(peak / MEBIBYTE, 1), "refused": process.returncode != 0}
 
 
-def _plant(there: Scene, contents: Callable[[Key], Iterator[tuple[str, bytes]]]) -> None:
+def _plant(there: BenchRepository, contents: Callable[[Key], Iterator[tuple[str, bytes]]]) -> None:
     restic, s3 = there.bed.restic, there.bed.s3
     key = Key.from_json(restic.parse("cat", restic.succeed(["cat", "masterkey", "--no-lock"]).stdout))
 

@@ -24,7 +24,7 @@ from bench import results
 from bench._plain_playbook import tasks
 from bench._scene import restic_path
 from tests.stand_in.client import StandIn
-from tests.support.hosts import Fleet, unusable
+from tests.support.hosts import BootedHosts, unusable
 from tests.support.running import Run
 from tests.support.site import Site
 
@@ -51,7 +51,7 @@ def _plain(site: Site) -> Run:
 
 def _measured(size: int, provision: Callable[[Site], Run]) -> dict[str, Any]:
     """A first and a second run on freshly booted hosts."""
-    fleet = Fleet(f"p{os.getpid() % 100000}")
+    fleet = BootedHosts(f"p{os.getpid() % 100000}")
     try:
         fleet.up(*(SUITES[number % len(SUITES)] for number in range(size)))
         with fleet.network(), tempfile.TemporaryDirectory() as folder:

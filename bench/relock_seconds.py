@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 from typing import Any, Optional
 
-from bench._scene import LATENCY, Scene, scene
+from bench._scene import LATENCY, BenchRepository, scene
 from tests.support.processes import Process, gone, groups, tree
 from tests.support.waiting import wait_for
 
@@ -40,7 +40,7 @@ def measure() -> dict[str, Any]:
     return figures
 
 
-def _case(there: Scene, target: str, number: signal.Signals) -> Optional[float]:
+def _case(there: BenchRepository, target: str, number: signal.Signals) -> Optional[float]:
     stand_in = there.bed.stand_in
     stand_in.settings(latency=0)
     # What a killed restic leaves would hold up the backup; nothing is running any more.

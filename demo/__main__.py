@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from demo.attacker import Attacker, Attempt
-from demo.world import DEMO, HOSTS, INVENTORY, Broken, World, bucket_of, kill_ansible
+from demo.world import DEMO, HOSTS, INVENTORY, Broken, Demo, bucket_of, kill_ansible
 from tests.support.running import ROOT
 
 VICTIM = "web1"
@@ -35,7 +35,7 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def never_silent(world: World) -> Iterator[None]:
+def never_silent(world: Demo) -> Iterator[None]:
     """Say what Ansible is at, as often as nothing else was said for a while."""
     over = threading.Event()
 
@@ -58,7 +58,7 @@ def require(promise: bool, sentence: str) -> None:
         raise Broken(sentence)
 
 
-def provision(world: World) -> None:
+def provision(world: Demo) -> None:
     say(
         f"Three hosts below .demo/hosts, {world.make_hosts()} real files. Their inventory: {INVENTORY.relative_to(ROOT)}"
     )
@@ -70,7 +70,7 @@ def provision(world: World) -> None:
     say("       every repository is locked: config, data/, index/, keys/, snapshots/")
 
 
-def back_up(world: World, days: range) -> None:
+def back_up(world: Demo, days: range) -> None:
     say(f"backups: {len(days)} of each host, with changes between")
     for day in days:
         for name in HOSTS:
@@ -79,7 +79,7 @@ def back_up(world: World, days: range) -> None:
     world.back_up("db1", "etc")
 
 
-def attack(world: World) -> None:
+def attack(world: Demo) -> None:
     say(f"attack: ransomware with root on {VICTIM} uses all that the host has")
     before = {name: contents(world, name) for name in HOSTS}
     root = world.root(VICTIM)
@@ -100,7 +100,7 @@ def attack(world: World) -> None:
     say(f"        {refused} of {len(attempts)} attempts were refused, and every object is as it was")
 
 
-def contents(world: World, name: str) -> dict[str, str]:
+def contents(world: Demo, name: str) -> dict[str, str]:
     """The objects of a repository with the fingerprints of their contents."""
     import boto3
 
@@ -120,7 +120,7 @@ def print_attempts(attempts: list[Attempt]) -> None:
         print(f"          {attempt.what:<52} {mark:<9} {attempt.answer}", flush=True)
 
 
-def maintain(world: World) -> None:
+def maintain(world: Demo) -> None:
     say("maintenance: forget, prune and lock again, all repositories")
     run = world.run("maintenance", "maintenance.log")
     results = [result.result for result in run.of(task="Forget, prune and lock again") if "windows" in result.result]
@@ -135,7 +135,7 @@ def maintain(world: World) -> None:
         f"{max(window['seconds'] for window in windows):.1f} s")  # fmt: skip
 
 
-def kill_maintenance(world: World) -> None:
+def kill_maintenance(world: Demo) -> None:
     say("maintenance again, and Ansible is killed (-9) while data/ and index/ are unlocked")
     world.stand_in.clear_log()
     # Slow enough that a window lasts longer than it takes to see it.
@@ -162,7 +162,7 @@ def deleting(prefixes: set[str]) -> bool:
     return any(prefix.endswith(("/data/", "/index/")) for prefix in prefixes)
 
 
-def encrypt(world: World) -> tuple[dict[str, bytes], str]:
+def encrypt(world: Demo) -> tuple[dict[str, bytes], str]:
     """The files as they were, and the snapshot that still has them."""
     original = world.files(world.root(VICTIM) / "srv")
     say(
@@ -185,7 +185,7 @@ def encrypt(world: World) -> tuple[dict[str, bytes], str]:
     return original, good
 
 
-def restore(world: World, original: dict[str, bytes], snapshot: str) -> None:
+def restore(world: Demo, original: dict[str, bytes], snapshot: str) -> None:
     name = VICTIM
     target = DEMO / "restored"
     say(f"restore of the last good snapshot of {name}")
@@ -205,7 +205,7 @@ def restore(world: World, original: dict[str, bytes], snapshot: str) -> None:
     say(f"       {len(names)} files, compared byte by byte: all equal")
 
 
-def look_again(world: World) -> None:
+def look_again(world: Demo) -> None:
     say("site once more, which must find everything as it should be")
     run = world.run("site", "site-again.log")
     changed = sum(counts["changed"] for counts in run.recap.values())
@@ -239,7 +239,7 @@ def print_summary() -> None:
 def main() -> int:
     failure = ""
     try:
-        with World() as world, never_silent(world):
+        with Demo() as world, never_silent(world):
             provision(world)
             back_up(world, range(1, 5))
             attack(world)

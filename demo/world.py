@@ -44,7 +44,7 @@ def bucket_of(name: str) -> str:
     return f"backup-{name}"
 
 
-class World:
+class Demo:
     """Everything that the story plays with. Use as a context manager."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class World:
         # Ends what was started also when the demo itself is told to end.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Demo:
         return self
 
     def __exit__(self, *_exception: object) -> None:

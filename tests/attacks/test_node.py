@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Restic
 
 from tests.support.hostile import Owner
-from tests.support.maintenance import PREFIX, Site
+from tests.support.maintenance import PREFIX, LockedRepository
 from tests.support.repository_format import Key, inflated, name_of
 from tests.support.running import Ansible
 
@@ -34,16 +34,16 @@ def told(record: Record, reached: dict[str, bool]) -> None:
     assert [name for name, there in reached.items() if there] == []
 
 
-def plant(site: Site, kind: str, content: bytes) -> str:
+def plant(site: LockedRepository, kind: str, content: bytes) -> str:
     site.add(f"{kind}/{name_of(content)}", content)
     return f"{PREFIX}{kind}/{name_of(content)}"
 
 
-def snapshot(restic: Restic, site: Site) -> dict[str, Any]:
+def snapshot(restic: Restic, site: LockedRepository) -> dict[str, Any]:
     return dict(json.loads(restic.succeed(["cat", "snapshot", site.ids[-1], "--no-lock"]).stdout))
 
 
-def places_for_text(site: Site) -> dict[str, Callable[[str], Any]]:
+def places_for_text(site: LockedRepository) -> dict[str, Callable[[str], Any]]:
     """Where in a bucket somebody can leave a text."""
     restic = site.bed.restic
     key = Key.from_json(json.loads(restic.succeed(["cat", "masterkey", "--no-lock"]).stdout))
@@ -66,7 +66,7 @@ def places_for_text(site: Site) -> dict[str, Callable[[str], Any]]:
 
 
 def test_texts_of_the_bucket_are_no_templates_and_no_commands_of_a_terminal(
-    site: Site, tmp_path: Path, record_property: Record
+    site: LockedRepository, tmp_path: Path, record_property: Record
 ) -> None:
     """A play shows all that the audit returned, as a user's would."""
     places = places_for_text(site)
@@ -94,7 +94,7 @@ def test_texts_of_the_bucket_are_no_templates_and_no_commands_of_a_terminal(
 
 @pytest.mark.parametrize("kind", ["index", "snapshots", "locks"])
 def test_an_object_that_becomes_a_gigabyte_is_never_held_in_memory(
-    site: Site, kind: str, record_property: Record
+    site: LockedRepository, kind: str, record_property: Record
 ) -> None:
     restic = site.bed.restic
     key = Key.from_json(json.loads(restic.succeed(["cat", "masterkey", "--no-lock"]).stdout))

@@ -15,7 +15,7 @@ import pytest
 
 from tests.hosts.heartbeat import Heartbeat
 from tests.stand_in.client import StandIn
-from tests.support.hosts import Fleet, unusable
+from tests.support.hosts import BootedHosts, unusable
 from tests.support.site import Site
 
 HERE = Path(__file__).parent
@@ -63,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="module")
-def fleet(request: pytest.FixtureRequest) -> Iterator[Fleet]:
+def fleet(request: pytest.FixtureRequest) -> Iterator[BootedHosts]:
     """Freshly booted hosts for one module of tests, one of each suite; tests run inside their network.
 
     Without --proof, a module that has a SAMPLE of them runs on that.
@@ -71,7 +71,7 @@ def fleet(request: pytest.FixtureRequest) -> Iterator[Fleet]:
     reason = unusable()
     if reason:
         pytest.skip(reason)
-    found = Fleet(f"t{os.getpid() % 100000}")
+    found = BootedHosts(f"t{os.getpid() % 100000}")
     try:
         whole = request.config.getoption("--proof")
         found.up(*SUITES if whole else getattr(request.module, "SAMPLE", SUITES))
@@ -88,7 +88,7 @@ def account_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def account(fleet: Fleet, account_folder: Path) -> Iterator[StandIn]:
+def account(fleet: BootedHosts, account_folder: Path) -> Iterator[StandIn]:
     """A stand-in that the hosts of the fleet reach; it can be killed and started again with what it holds."""
     with StandIn.start(account_folder, host="0.0.0.0") as found:
         yield found
@@ -96,7 +96,7 @@ def account(fleet: Fleet, account_folder: Path) -> Iterator[StandIn]:
 
 @pytest.fixture(scope="module")
 def site(
-    fleet: Fleet,
+    fleet: BootedHosts,
     account: StandIn,
     account_folder: Path,
     restic_path: str,
@@ -107,7 +107,7 @@ def site(
 
 
 @pytest.fixture(scope="module")
-def heartbeat(fleet: Fleet) -> Iterator[Heartbeat]:
+def heartbeat(fleet: BootedHosts) -> Iterator[Heartbeat]:
     """Hears what jobs tell."""
     found = Heartbeat()
     yield found

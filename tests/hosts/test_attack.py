@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.hosts import hostile as hostile_module
-from tests.support.hosts import Fleet, Host
+from tests.support.hosts import BootedHosts, Host
 from tests.support.site import Site
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
@@ -100,7 +100,7 @@ def covers(exposure: dict[str, Any], entry: dict[str, Any]) -> bool:
 
 
 @pytest.mark.sample(of="hosts")
-def test_maintenance_needs_no_host(running: Site, fleet: Fleet) -> None:
+def test_maintenance_needs_no_host(running: Site, fleet: BootedHosts) -> None:
     for host in fleet:
         back_up(host)
         host.unplug()
@@ -115,7 +115,7 @@ def test_maintenance_needs_no_host(running: Site, fleet: Fleet) -> None:
     assert verified.exit_code == 0, verified.output
 
 
-def test_a_host_backs_up_while_it_is_maintained(running: Site, fleet: Fleet) -> None:
+def test_a_host_backs_up_while_it_is_maintained(running: Site, fleet: BootedHosts) -> None:
     for host in fleet:
         back_up(host)
     started, _record = running.start("maintenance")
@@ -133,7 +133,7 @@ def test_a_host_backs_up_while_it_is_maintained(running: Site, fleet: Fleet) -> 
 
 
 @pytest.mark.proof
-def test_hosts_that_are_cut_off_while_they_are_maintained(running: Site, fleet: Fleet) -> None:
+def test_hosts_that_are_cut_off_while_they_are_maintained(running: Site, fleet: BootedHosts) -> None:
     dead, lonely = fleet.hosts["h1"], fleet.hosts["h2"]
     for host in fleet:
         back_up(host)
@@ -173,7 +173,7 @@ def test_hosts_that_are_cut_off_while_they_are_maintained(running: Site, fleet: 
 
 
 @pytest.mark.proof
-def test_a_deleted_host_comes_back_on_a_fresh_one(running: Site, fleet: Fleet, tmp_path: Path) -> None:
+def test_a_deleted_host_comes_back_on_a_fresh_one(running: Site, fleet: BootedHosts, tmp_path: Path) -> None:
     for host in fleet:
         host.write("/var/tmp/manifest.py", MANIFEST)
         host.run("bash -s", stdin=TREE)
@@ -205,7 +205,7 @@ def test_a_deleted_host_comes_back_on_a_fresh_one(running: Site, fleet: Fleet, t
 
 
 @pytest.mark.proof
-def test_a_hostile_host_harms_nobody_while_maintenance_goes_on(running: Site, fleet: Fleet) -> None:
+def test_a_hostile_host_harms_nobody_while_maintenance_goes_on(running: Site, fleet: BootedHosts) -> None:
     """The last of this file: a host that destroys its own backups in a window gets no window any more."""
     hostile, other = fleet.hosts["h1"], fleet.hosts["h2"]
     for host in fleet:

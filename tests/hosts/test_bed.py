@@ -14,22 +14,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hosts import BED, Fleet, unusable
+from tests.support.hosts import BED, BootedHosts, unusable
 
 pytestmark = pytest.mark.hosts
 
 
 @pytest.fixture
-def bed() -> Iterator[Fleet]:
+def bed() -> Iterator[BootedHosts]:
     """A bed of its own, in which nothing is up yet."""
     if unusable():
         pytest.skip(unusable())
-    found = Fleet(f"b{os.getpid() % 100000}")
+    found = BootedHosts(f"b{os.getpid() % 100000}")
     yield found
     found.down()
 
 
-def left(bed: Fleet) -> list[str]:
+def left(bed: BootedHosts) -> list[str]:
     """Everything on this machine that carries the bed's name."""
     name = f"hf-{bed.name}"
     found = [path for place in ("/run/netns", "/run/systemd/nspawn/propagate") for path in Path(place).glob(f"{name}*")]
@@ -48,7 +48,7 @@ def left(bed: Fleet) -> list[str]:
 
 
 @pytest.mark.proof
-def test_nothing_stays_and_it_works_again(bed: Fleet) -> None:
+def test_nothing_stays_and_it_works_again(bed: BootedHosts) -> None:
     for _time in range(2):
         bed.up("trixie")
         assert left(bed) != []
@@ -61,7 +61,7 @@ def test_nothing_stays_and_it_works_again(bed: Fleet) -> None:
 
 
 @pytest.mark.proof
-def test_nothing_stays_after_it_was_killed(bed: Fleet) -> None:
+def test_nothing_stays_after_it_was_killed(bed: BootedHosts) -> None:
     with subprocess.Popen([str(BED), "up", "1", "trixie"], env=bed.environment, stderr=subprocess.DEVNULL) as boot:
         end = time.monotonic() + 600
         while not Path(f"/run/netns/hf-{bed.name}-h1").exists():

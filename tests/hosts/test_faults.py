@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.hosts import Fleet, Host
+from tests.support.hosts import BootedHosts, Host
 from tests.support.site import Site
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
@@ -215,7 +215,7 @@ def test_the_disk_of_the_cache_is_full(running: Site) -> None:
 
 
 @pytest.mark.parametrize("days", [1, pytest.param(-1, marks=pytest.mark.proof)])
-def test_clock_off_by_a_day(running: Site, fleet: Fleet, days: int) -> None:
+def test_clock_off_by_a_day(running: Site, fleet: BootedHosts, days: int) -> None:
     """A host's clock is the machine's, so that it is the server's that differs."""
     for host in fleet:
         count = len(running.snapshots(host))
@@ -229,7 +229,7 @@ def test_clock_off_by_a_day(running: Site, fleet: Fleet, days: int) -> None:
 
 
 @pytest.mark.proof
-def test_a_timer_that_fired_in_the_future_fires_again_today(running: Site, fleet: Fleet) -> None:
+def test_a_timer_that_fired_in_the_future_fires_again_today(running: Site, fleet: BootedHosts) -> None:
     """What is left on a host whose clock was a day ahead, and was put right."""
     timer = SERVICE.replace(".service", ".timer")
     for host in fleet:

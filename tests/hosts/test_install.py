@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.hosts import Fleet
+from tests.support.hosts import BootedHosts
 from tests.support.running import Run
 from tests.support.site import Site
 
@@ -77,7 +77,7 @@ class Mirror:
 
 
 @pytest.fixture(scope="module")
-def mirror(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
+def mirror(fleet: BootedHosts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
     """A mirror that the controller reaches."""
     found = Mirror(tmp_path_factory.mktemp("mirror"))
     yield found
@@ -98,13 +98,13 @@ def install(site: Site, mirror: Mirror, version: str, *arguments: str, **more: A
     return site.play(PLAY, *arguments, user="admin", **{**settings, **more})
 
 
-def installed(fleet: Fleet) -> set[str]:
+def installed(fleet: BootedHosts) -> set[str]:
     """What the hosts say."""
     return {host.ssh("restic version").stdout.strip() for host in fleet}
 
 
 @pytest.mark.sample(of="hosts")
-def test_a_release_is_fetched_once_and_verified(site: Site, mirror: Mirror, fleet: Fleet) -> None:
+def test_a_release_is_fetched_once_and_verified(site: Site, mirror: Mirror, fleet: BootedHosts) -> None:
     mirror.release("0.20.0")
     assert install(site, mirror, "0.20.0", "--check").exit_code == 0
     assert installed(fleet) == {""}
@@ -120,7 +120,7 @@ def test_a_release_is_fetched_once_and_verified(site: Site, mirror: Mirror, flee
 @pytest.mark.parametrize(
     "wrong", ["signature", *(pytest.param(w, marks=pytest.mark.proof) for w in ("checksum", "key", "fingerprint"))]
 )
-def test_what_cannot_be_trusted_replaces_nothing(site: Site, mirror: Mirror, fleet: Fleet, wrong: str) -> None:
+def test_what_cannot_be_trusted_replaces_nothing(site: Site, mirror: Mirror, fleet: BootedHosts, wrong: str) -> None:
     before = installed(fleet)
     folder = mirror.release(f"0.21.{len(wrong)}")
     more: dict[str, Any] = {}
@@ -140,7 +140,7 @@ def test_what_cannot_be_trusted_replaces_nothing(site: Site, mirror: Mirror, fle
 
 
 @pytest.mark.sample(of="hosts")
-def test_a_release_that_is_kept_is_verified_again_by_other_pins(site: Site, mirror: Mirror, fleet: Fleet) -> None:
+def test_a_release_that_is_kept_is_verified_again_by_other_pins(site: Site, mirror: Mirror, fleet: BootedHosts) -> None:
     packed = (mirror.releases / "v0.20.0" / "restic_0.20.0_linux_amd64.bz2").read_bytes()
     checksum = hashlib.sha256(packed).hexdigest()
     mirror.asked.clear()
@@ -157,7 +157,7 @@ def test_a_release_that_is_kept_is_verified_again_by_other_pins(site: Site, mirr
     "wrong", ["old", *(pytest.param(w, marks=pytest.mark.proof) for w in ("foreign", "no restic"))]
 )
 def test_what_does_not_do_replaces_nothing(
-    site: Site, mirror: Mirror, fleet: Fleet, tmp_path: Path, wrong: str
+    site: Site, mirror: Mirror, fleet: BootedHosts, tmp_path: Path, wrong: str
 ) -> None:
     """That it does not is found out on the host, where another architecture is another answer."""
     before = installed(fleet)
@@ -178,7 +178,7 @@ def test_what_does_not_do_replaces_nothing(
 
 
 @pytest.mark.proof
-def test_up_and_down_change_one_file(site: Site, mirror: Mirror, fleet: Fleet) -> None:
+def test_up_and_down_change_one_file(site: Site, mirror: Mirror, fleet: BootedHosts) -> None:
     mirror.release("0.19.7")
     mirror.release("0.20.1")
     for host in fleet:
@@ -195,7 +195,7 @@ def test_up_and_down_change_one_file(site: Site, mirror: Mirror, fleet: Fleet) -
 
 
 @pytest.mark.proof
-def test_the_package_of_the_distribution(site: Site, fleet: Fleet) -> None:
+def test_the_package_of_the_distribution(site: Site, fleet: BootedHosts) -> None:
     settings = {"restic_method": "package", "restic_minimum_version": "0.17.1", "user": "admin"}
     assert site.play(PLAY, holdfast_state="absent", user="admin").exit_code == 0
     # As fresh as from the installer: not even package lists are there yet.
@@ -211,7 +211,7 @@ def test_the_package_of_the_distribution(site: Site, fleet: Fleet) -> None:
 
 
 @pytest.mark.proof
-def test_a_file_from_the_controller(site: Site, fleet: Fleet) -> None:
+def test_a_file_from_the_controller(site: Site, fleet: BootedHosts) -> None:
     run = site.play(PLAY, user="admin")
     assert run.exit_code == 0, run.output
     assert len(installed(fleet)) == 1

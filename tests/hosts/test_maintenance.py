@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support import moments
-from tests.support.hosts import Fleet, Host
+from tests.support.hosts import BootedHosts, Host
 from tests.support.running import Run
 from tests.support.site import Site
 
@@ -68,7 +68,7 @@ def assert_well(running: Site, host: Host, run: Run) -> None:
     assert running.restic_run(host, "dump", "latest", "/srv/log").strip() == host.run("cat /srv/log")
 
 
-def test_backup_is_not_delayed_by_a_prune_however_long_that_is_held(running: Site, fleet: Fleet) -> None:
+def test_backup_is_not_delayed_by_a_prune_however_long_that_is_held(running: Site, fleet: BootedHosts) -> None:
     """restic would hold its lock for as long as it repacks. Here it goes on only when the backup has succeeded."""
     for host in fleet:
         bucket = f"/{running.bucket(host.name)}"
@@ -81,7 +81,7 @@ def test_backup_is_not_delayed_by_a_prune_however_long_that_is_held(running: Sit
         assert_well(running, host, run)
 
 
-def test_backup_that_begins_behind_the_fence_waits_for_its_end(running: Site, fleet: Fleet) -> None:
+def test_backup_that_begins_behind_the_fence_waits_for_its_end(running: Site, fleet: BootedHosts) -> None:
     """The host's keys are refused then; its restic goes on asking, and the job neither fails nor has to be repeated."""
     for host in fleet:
         began = host.run("date --iso-8601=seconds")

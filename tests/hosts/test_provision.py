@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from tests.hosts.heartbeat import SECRET, Heartbeat
 from tests.stand_in.others import s3_client
-from tests.support.hosts import Fleet, Host
+from tests.support.hosts import BootedHosts, Host
 from tests.support.site import CALENDAR, UNTIL_TIMERS, Site, hour_in
 
 pytestmark = pytest.mark.hosts
@@ -83,7 +83,7 @@ def test_a_second_run_changes_nothing(site: Site, environment: dict[str, str]) -
     assert [(result.host, result.task) for result in run.changed] == []
 
 
-def test_a_timer_is_what_was_asked_for(site: Site, fleet: Fleet) -> None:
+def test_a_timer_is_what_was_asked_for(site: Site, fleet: BootedHosts) -> None:
     for host in fleet:
         names = "TimersCalendar,RandomizedDelayUSec,FixedRandomDelay,Persistent"
         shown = host.run(f"systemctl show -p {names} holdfast-backup@home.timer")
@@ -94,7 +94,9 @@ def test_a_timer_is_what_was_asked_for(site: Site, fleet: Fleet) -> None:
 
 
 @pytest.mark.sample(of="hosts")
-def test_a_timer_that_stood_still_runs_again_and_a_unit_that_was_never_loaded_goes(site: Site, fleet: Fleet) -> None:
+def test_a_timer_that_stood_still_runs_again_and_a_unit_that_was_never_loaded_goes(
+    site: Site, fleet: BootedHosts
+) -> None:
     units = "/etc/systemd/system/holdfast-backup@"
     for host in fleet:
         timer = host.run(f"cat {units}home.timer")
@@ -108,7 +110,7 @@ def test_a_timer_that_stood_still_runs_again_and_a_unit_that_was_never_loaded_go
         assert host.ssh(f"ls {units}stray.timer").returncode != 0
 
 
-def test_a_timer_fires_by_itself_and_makes_a_snapshot(site: Site, fleet: Fleet) -> None:
+def test_a_timer_fires_by_itself_and_makes_a_snapshot(site: Site, fleet: BootedHosts) -> None:
     for host in fleet:
         with firing(host, "home", "*:*:*"):
             host.await_success("journalctl -u holdfast-backup@home.service | grep -q 'snapshot .* saved'")
@@ -117,7 +119,7 @@ def test_a_timer_fires_by_itself_and_makes_a_snapshot(site: Site, fleet: Fleet) 
         assert len(site.snapshots(host, tag="people")) >= 1
 
 
-def test_nothing_secret_is_seen_while_a_job_runs(site: Site, fleet: Fleet) -> None:
+def test_nothing_secret_is_seen_while_a_job_runs(site: Site, fleet: BootedHosts) -> None:
     for host in fleet:
         newest = site.stand_in.last_request()
         site.stand_in.fault(method="PUT", path=f"/{site.bucket(host.name)}/snapshots/.*", delay=8, times=1)
@@ -140,7 +142,7 @@ def test_nothing_secret_is_seen_while_a_job_runs(site: Site, fleet: Fleet) -> No
         host.await_success("[ $(systemctl show --value -p ActiveState holdfast-backup@home) = inactive ]")
 
 
-def test_nothing_secret_is_left_on_a_host(site: Site, fleet: Fleet) -> None:
+def test_nothing_secret_is_left_on_a_host(site: Site, fleet: BootedHosts) -> None:
     for host in fleet:
         # Encrypted credentials are the one place, and even they do not hold them in clear.
         assert left_on_host(host, [*site.secrets(), SECRET]) == ""
@@ -154,7 +156,7 @@ def test_nothing_secret_is_left_on_a_host(site: Site, fleet: Fleet) -> None:
 
 
 @pytest.mark.sample(of="hosts")
-def test_nothing_secret_is_told_to_people_or_left_on_the_controller(site: Site, fleet: Fleet) -> None:
+def test_nothing_secret_is_told_to_people_or_left_on_the_controller(site: Site, fleet: BootedHosts) -> None:
     # New passwords and keys for all hosts, so that there is something to show.
     old = site.secrets()
     for name, variables in site.hosts.items():
@@ -186,7 +188,7 @@ def test_nothing_secret_is_told_to_people_or_left_on_the_controller(site: Site, 
 
 @pytest.mark.timeout(900)
 @pytest.mark.proof
-def test_keys_are_rotated_while_backups_run(site: Site, fleet: Fleet, heartbeat: Heartbeat) -> None:
+def test_keys_are_rotated_while_backups_run(site: Site, fleet: BootedHosts, heartbeat: Heartbeat) -> None:
     """One host encrypts its credentials, the other does not."""
     for variables in site.hosts.values():
         del variables["holdfast_access_key_id"], variables["holdfast_secret_access_key"]

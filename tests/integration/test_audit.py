@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Restic
 
 from tests.integration.examples import run_examples
-from tests.support.maintenance import PREFIX, Site
+from tests.support.maintenance import PREFIX, LockedRepository
 from tests.support.repositories import PASSWORD
 from tests.support.repository_format import Key, header_size, name_of
 from tests.support.running import Ansible
@@ -33,25 +33,25 @@ def master(restic: Restic) -> Key:
     return Key.from_json(json.loads(restic.succeed(["cat", "masterkey", "--no-lock"]).stdout))
 
 
-def plant(site: Site, document: Any) -> str:
+def plant(site: LockedRepository, document: Any) -> str:
     """Add an index object as somebody who has the password can."""
     content = master(site.bed.restic).seal_json(document)
     site.add(f"index/{name_of(content)}", content)
     return f"{PREFIX}index/{name_of(content)}"
 
 
-def genuine_index(site: Site) -> list[dict[str, Any]]:
+def genuine_index(site: LockedRepository) -> list[dict[str, Any]]:
     """What the indexes say of the packs."""
     restic = site.bed.restic
     texts = [restic.succeed(["cat", "index", name, "--no-lock"]).stdout for name in restic.index_ids()]
     return [pack for text in texts for pack in json.loads(text)["packs"]]
 
 
-def baseline_of(site: Site) -> Any:
+def baseline_of(site: LockedRepository) -> Any:
     return site.bed.record_dir / site.bed.bucket / PREFIX / "baseline"
 
 
-def test_only_what_is_new_is_read_and_remembered(site: Site) -> None:
+def test_only_what_is_new_is_read_and_remembered(site: LockedRepository) -> None:
     before = baseline_of(site).read_bytes()
     same = site.audit(baseline="update")
     assert (same["changed"], same["findings"], same["read"]["packs"], same["read"]["bytes"]) == (False, [], 0, 0)
@@ -72,7 +72,7 @@ def test_only_what_is_new_is_read_and_remembered(site: Site) -> None:
     assert after["baseline"]["snapshots"] == 2 and after["baseline"]["packs"] == len(site.packs())
 
 
-def test_an_index_that_lies(site: Site) -> None:
+def test_an_index_that_lies(site: LockedRepository) -> None:
     """Twins of the same size; a genuine pack with other blobs; a pack that is not there; what restic does not write."""
     packs = genuine_index(site)
     twin = os.urandom(sum(blob["length"] for blob in packs[0]["blobs"]) + header_size(packs[0]["blobs"]))
@@ -92,7 +92,7 @@ def test_an_index_that_lies(site: Site) -> None:
     assert objects(found, "index_unreadable") == [strange]
 
 
-def test_garbage_and_names_that_deceive(site: Site) -> None:
+def test_garbage_and_names_that_deceive(site: LockedRepository) -> None:
     zero, name = "0" * 64, site.packs()[0].rpartition("/")[2]
     site.add(f"index/{zero}", b"")
     site.add("index/" + "1" * 64 + "/x", b"x")
@@ -109,7 +109,7 @@ def test_garbage_and_names_that_deceive(site: Site) -> None:
     assert "Traceback" not in json.dumps(found)
 
 
-def test_an_attempt_to_replace_something_leaves_a_trace(site: Site) -> None:
+def test_an_attempt_to_replace_something_leaves_a_trace(site: LockedRepository) -> None:
     key = site.packs()[0]
     site.bed.s3.client.create_multipart_upload(Bucket=site.bed.bucket, Key=key)
     site.bed.s3.client.create_multipart_upload(Bucket=site.bed.bucket, Key="elsewhere/x")
@@ -120,7 +120,7 @@ def test_an_attempt_to_replace_something_leaves_a_trace(site: Site) -> None:
     assert objects(found, "unexpected_object") == [f"{PREFIX}locks/evil"]
 
 
-def test_forged_snapshots(site: Site) -> None:
+def test_forged_snapshots(site: LockedRepository) -> None:
     seal = master(site.bed.restic).seal_json
     snapshot = {"time": "2031-01-01T12:00:00Z", "tree": "7" * 64, "paths": ["/evil"], "hostname": "evil"}
     old = {**snapshot, "time": "2020-01-01T12:00:00Z"}
@@ -140,7 +140,7 @@ def test_forged_snapshots(site: Site) -> None:
     assert "stale" in codes(site.audit(max_age=0), "warn")
 
 
-def test_what_shrank(site: Site) -> None:
+def test_what_shrank(site: LockedRepository) -> None:
     site.bed.unlock()
     pack = site.packs()[0]
     site.bed.s3.delete(f"{PREFIX}snapshots/{site.ids[0]}")
@@ -158,7 +158,7 @@ def test_what_shrank(site: Site) -> None:
     assert site.audit()["findings"] == []
 
 
-def test_a_baseline_that_is_lost_or_damaged(site: Site) -> None:
+def test_a_baseline_that_is_lost_or_damaged(site: LockedRepository) -> None:
     path = baseline_of(site)
     whole = path.read_bytes()
     path.write_bytes(whole[:-10])
@@ -177,7 +177,7 @@ def test_a_baseline_that_is_lost_or_damaged(site: Site) -> None:
         ({"scratch_dir": "/nonexistent", "first_read_limit": 1}, "No temporary folder can be made in /nonexistent"),
     ],
 )
-def test_options_that_make_no_sense(site: Site, options: dict[str, Any], sentence: str) -> None:
+def test_options_that_make_no_sense(site: LockedRepository, options: dict[str, Any], sentence: str) -> None:
     if "scratch_dir" in options:
         site.back_up()
     assert sentence in site.audit(**options)["msg"]
@@ -188,14 +188,14 @@ def test_what_is_not_recorded_cannot_be_remembered(ansible: Ansible) -> None:
     assert "missing: record_dir" in result["msg"]
 
 
-def test_a_baseline_that_has_no_place_is_refused(site: Site) -> None:
+def test_a_baseline_that_has_no_place_is_refused(site: LockedRepository) -> None:
     for mode in ("update", "rebuild"):
         refused = site.audit(baseline=mode, record_dir=None)
         assert refused["failed"] and f"baseline is {mode}, but record_dir is empty" in refused["msg"], refused
 
 
 @pytest.mark.sample(of="examples")
-def test_examples(site: Site) -> None:
+def test_examples(site: LockedRepository) -> None:
     options = {
         "bucket": site.bed.bucket,
         "prefix": PREFIX,

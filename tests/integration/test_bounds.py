@@ -20,7 +20,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.scratch 
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import cli as _restic
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Restic, TooLargeError
 
-from tests.support.maintenance import PREFIX, Site
+from tests.support.maintenance import PREFIX, LockedRepository
 from tests.support.repository_format import Key, inflated, name_of
 
 SIZE = 1 << 30
@@ -30,7 +30,7 @@ def master(restic: Restic) -> Key:
     return Key.from_json(json.loads(restic.succeed(["cat", "masterkey", "--no-lock"]).stdout))
 
 
-def plant(site: Site, kind: str, content: bytes) -> str:
+def plant(site: LockedRepository, kind: str, content: bytes) -> str:
     """Add an object under the name that its content has; its key."""
     key = f"{kind}/{name_of(content)}"
     site.add(key, content)
@@ -43,7 +43,7 @@ def finding(result: dict[str, Any], code: str) -> dict[str, Any]:
     return found[0]
 
 
-def test_an_index_object_that_becomes_a_gigabyte(site: Site) -> None:
+def test_an_index_object_that_becomes_a_gigabyte(site: LockedRepository) -> None:
     content = master(site.bed.restic).seal(inflated(b'{"packs":[]', b"}", SIZE))
     assert len(content) < 50_000
     planted = plant(site, "index", content)
@@ -52,7 +52,7 @@ def test_an_index_object_that_becomes_a_gigabyte(site: Site) -> None:
     assert "No window is opened" in site.prune()["msg"]
 
 
-def test_a_snapshot_that_becomes_a_gigabyte(site: Site) -> None:
+def test_a_snapshot_that_becomes_a_gigabyte(site: LockedRepository) -> None:
     restic = site.bed.restic
     document = json.loads(restic.succeed(["cat", "snapshot", site.ids[-1], "--no-lock"]).stdout)
     head, tail = json.dumps({**document, "hostname": "HERE"}).encode().split(b"HERE")
@@ -62,7 +62,7 @@ def test_a_snapshot_that_becomes_a_gigabyte(site: Site) -> None:
     assert len(json.dumps(result)) < 100_000
 
 
-def test_a_snapshot_with_a_long_text(site: Site) -> None:
+def test_a_snapshot_with_a_long_text(site: LockedRepository) -> None:
     """It fits into the memory, and would be in every result and every log."""
     restic = site.bed.restic
     document = json.loads(restic.succeed(["cat", "snapshot", site.ids[-1], "--no-lock"]).stdout)
@@ -73,7 +73,7 @@ def test_a_snapshot_with_a_long_text(site: Site) -> None:
     assert len(json.dumps(result)) < 100_000
 
 
-def test_locks_that_are_not_those_of_restic_hold_up_nothing(site: Site) -> None:
+def test_locks_that_are_not_those_of_restic_hold_up_nothing(site: LockedRepository) -> None:
     """One with a name in capitals, one that becomes large when it is read, one of no bytes."""
     text = inflated(b'{"time":"2026-11-26T00:00:00Z","exclusive":false,"hostname":"x"', b"}", SIZE)
     planted = [plant(site, "locks", content) for content in (master(site.bed.restic).seal(text), b"")]
@@ -85,21 +85,21 @@ def test_locks_that_are_not_those_of_restic_hold_up_nothing(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("kind", "size"), [("index", (32 << 20) + 1), ("keys", (64 << 10) + 1)])
-def test_what_is_large_in_the_bucket_is_not_read(site: Site, kind: str, size: int) -> None:
+def test_what_is_large_in_the_bucket_is_not_read(site: LockedRepository, kind: str, size: int) -> None:
     planted = plant(site, kind, bytes(size))
     result = site.audit()
     assert planted in finding(result, "oversized_object")["objects"]
     assert result["read"]["bytes"] < 1 << 20
 
 
-def test_an_index_object_whose_text_is_much_longer_than_what_restic_writes(site: Site) -> None:
+def test_an_index_object_whose_text_is_much_longer_than_what_restic_writes(site: LockedRepository) -> None:
     """Its text fits into the memory; that of two thousand like it does not."""
     planted = plant(site, "index", master(site.bed.restic).seal(inflated(b'{"packs":[]', b"}", 1 << 20)))
     found = finding(site.audit(), "index_unreadable")
     assert found["objects"] == [planted] and "answered more than" in found["evidence"]
 
 
-def test_a_key_that_costs_a_gigabyte_to_open_keeps_nobody_from_reading(site: Site) -> None:
+def test_a_key_that_costs_a_gigabyte_to_open_keeps_nobody_from_reading(site: LockedRepository) -> None:
     """Where no record names the key, restic tries all that are there, and is ended."""
     document = {"kdf": "scrypt", "N": 1 << 20, "r": 8, "p": 1, "hostname": "x"}
     salt, data = (base64.b64encode(os.urandom(size)).decode() for size in (64, 200))

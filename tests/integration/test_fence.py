@@ -27,7 +27,7 @@ from botocore.exceptions import ClientError
 
 from tests.stand_in.client import StandIn
 from tests.stand_in.others import cloudflare_client, s3_client
-from tests.support.maintenance import PREFIX, Site
+from tests.support.maintenance import PREFIX, LockedRepository
 from tests.support.repositories import PASSWORD
 from tests.support.running import COLLECTION
 
@@ -39,7 +39,7 @@ LET_IN = (0, 11)
 class Fenced:
     """A site whose host has a managed token."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: LockedRepository) -> None:
         self.site = site
         self.stand_in: StandIn = site.bed.stand_in
         made = site.bed.ansible.module(
@@ -118,7 +118,7 @@ class Fenced:
 
 
 @pytest.fixture
-def fenced(site: Site) -> Fenced:
+def fenced(site: LockedRepository) -> Fenced:
     return Fenced(site)
 
 

@@ -17,11 +17,11 @@ from botocore.exceptions import ClientError
 from tests.integration.test_fence import Fenced
 from tests.stand_in.client import StandIn
 from tests.stand_in.others import cloudflare_client, code_of, s3_client
-from tests.support.maintenance import PREFIX, Site
+from tests.support.maintenance import PREFIX, LockedRepository
 
 
 @pytest.fixture(name="fenced")
-def fixture_fenced(site: Site) -> Fenced:
+def fixture_fenced(site: LockedRepository) -> Fenced:
     return Fenced(site)
 
 
@@ -83,7 +83,7 @@ def test_every_token_that_reaches_the_window_is_kept_out_of_it(fenced: Fenced) -
     assert token_module(fenced, "promoted")["changed"]
 
 
-def test_keys_from_the_inventory_are_behind_the_fence_by_their_access_key_id(site: Site) -> None:
+def test_keys_from_the_inventory_are_behind_the_fence_by_their_access_key_id(site: LockedRepository) -> None:
     """The token was made by hand, under a name of its owner's."""
     bed, stand_in = site.bed, site.bed.stand_in
     made = stand_in.create_token("made by hand", bucket=bed.bucket)
@@ -95,12 +95,12 @@ def test_keys_from_the_inventory_are_behind_the_fence_by_their_access_key_id(sit
     assert client.accounts.tokens.get(made["id"], account_id=stand_in.account_id).status == "active"
 
 
-def without_token_permissions(site: Site) -> dict[str, Any]:
+def without_token_permissions(site: LockedRepository) -> dict[str, Any]:
     storage = site.bed.stand_in.create_token("storage")["value"]
     return {"fence_api_token": storage}
 
 
-def with_temporary_credentials(site: Site) -> dict[str, Any]:
+def with_temporary_credentials(site: LockedRepository) -> dict[str, Any]:
     bed = site.bed
     parent = bed.stand_in.create_token("parent", bucket=bed.bucket)
     asked = {name: parent[name] for name in ("access_key_id", "secret_access_key")}
@@ -109,12 +109,12 @@ def with_temporary_credentials(site: Site) -> dict[str, Any]:
     return {f"host_{name}": made[name] for name in ("access_key_id", "secret_access_key", "session_token")}
 
 
-def with_keys_of_the_node(site: Site) -> dict[str, Any]:
+def with_keys_of_the_node(site: LockedRepository) -> dict[str, Any]:
     node = site.bed.stand_in
     return {"host_access_key_id": node.token_id, "host_secret_access_key": node.secret_access_key}
 
 
-def with_keys_of_a_token_that_is_not_listed(site: Site) -> dict[str, Any]:
+def with_keys_of_a_token_that_is_not_listed(site: LockedRepository) -> dict[str, Any]:
     """As those of a user's token are not."""
     made = site.bed.stand_in.create_token("by hand", bucket=site.bed.bucket)
     body = json.dumps({"success": True, "errors": [], "messages": [], "result": []})
@@ -132,7 +132,7 @@ def with_keys_of_a_token_that_is_not_listed(site: Site) -> dict[str, Any]:
     ],
 )
 def test_nothing_is_unlocked_where_hosts_cannot_be_kept_out_unless_asked_for_by_name(
-    site: Site, given: Callable[[Site], dict[str, Any]], said: str
+    site: LockedRepository, given: Callable[[LockedRepository], dict[str, Any]], said: str
 ) -> None:
     arguments = given(site)
     refused = site.prune(**arguments)
@@ -143,7 +143,7 @@ def test_nothing_is_unlocked_where_hosts_cannot_be_kept_out_unless_asked_for_by_
         assert "failed" not in result and result["removed"] and result["fences"][0]["without"]
 
 
-def test_keys_that_r2_does_not_take_any_more_need_no_fence(site: Site) -> None:
+def test_keys_that_r2_does_not_take_any_more_need_no_fence(site: LockedRepository) -> None:
     made = site.bed.stand_in.create_token("removed", bucket=site.bed.bucket)
     client = cloudflare_client(site.bed.stand_in)
     client.accounts.tokens.delete(made["id"], account_id=site.bed.stand_in.account_id)

@@ -31,7 +31,7 @@ PARTS = ("meta", "playbooks", "plugins", "roles")
 
 
 @dataclass
-class World:
+class OwnedHost:
     """One host, what its owner has, and what Ansible works with."""
 
     fleet: Fleet
@@ -77,7 +77,7 @@ def fixture_first_line(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def world(home: Path, stand_in: StandIn, restic_path: str, collections: Path | None = None) -> World:
+def world(home: Path, stand_in: StandIn, restic_path: str, collections: Path | None = None) -> OwnedHost:
     """A host with managed tokens that is provisioned by its owner's interpreter, which says nothing yet."""
     fleet = Fleet(home / "fleet", stand_in, restic_path)
     # A host has no other keys than those that are made for it; a fence is for all that reach its bucket.
@@ -88,7 +88,7 @@ def world(home: Path, stand_in: StandIn, restic_path: str, collections: Path | N
     owner = Owner(home / "owner")
     fleet.host("web1")["ansible_python_interpreter"] = str(owner.interpreter)
     cache = {"ANSIBLE_CACHE_PLUGIN": "jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(home / "facts")}
-    return World(fleet, owner, Ansible(home / "ansible", cache, collections), [])
+    return OwnedHost(fleet, owner, Ansible(home / "ansible", cache, collections), [])
 
 
 def untaken(facts: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def test_a_host_that_never_answers_holds_up_nothing(tmp_path: Path, ansible: Ans
         owner.close()
 
 
-def everything(here: World, hostile: bool) -> list[tuple[str, Run]]:
+def everything(here: OwnedHost, hostile: bool) -> list[tuple[str, Run]]:
     """All playbooks, in an order in which each has something to do."""
     if hostile:
         here.owner.say(untaken(here.owner.facts()))
@@ -225,7 +225,7 @@ def everything(here: World, hostile: bool) -> list[tuple[str, Run]]:
     return here.plays
 
 
-def decisions(here: World) -> list[Any]:
+def decisions(here: OwnedHost) -> list[Any]:
     """What was done, task by task, without what differs between any two runs."""
     found: list[Any] = []
     for name, run in here.plays:

@@ -39,7 +39,7 @@ from tests.support.running import Ansible
 BUCKET = "backup-web1"
 
 
-class Scene:
+class LockedBucket:
     """A bucket with an object in every part of a locked repository, on a stand-in."""
 
     def __init__(self, stand_in: StandIn, folder: Path) -> None:
@@ -101,8 +101,8 @@ def stand_in(running: StandIn) -> Iterator[StandIn]:
 
 
 @pytest.fixture
-def scene(stand_in: StandIn, tmp_path: Path) -> Scene:
-    return Scene(stand_in, tmp_path)
+def scene(stand_in: StandIn, tmp_path: Path) -> LockedBucket:
+    return LockedBucket(stand_in, tmp_path)
 
 
 def wait(condition: Callable[[], bool], seconds: float = 60) -> float:
@@ -116,7 +116,7 @@ def wait(condition: Callable[[], bool], seconds: float = 60) -> float:
 # --- the course of a window ------------------------------------------------------------------------------------------
 
 
-def test_only_what_was_asked_for_is_open_and_only_for_the_block(scene: Scene, stand_in: StandIn) -> None:
+def test_only_what_was_asked_for_is_open_and_only_for_the_block(scene: LockedBucket, stand_in: StandIn) -> None:
     before = len(scene.lock_calls())
     with WindowSession(scene.spec()) as window:
         scene.s3().delete("data/0123")
@@ -130,7 +130,7 @@ def test_only_what_was_asked_for_is_open_and_only_for_the_block(scene: Scene, st
 
 @pytest.mark.parametrize(("unlock_delay", "lock_delay"), [(2.0, 0.0), (0.0, 2.0), (1.5, 1.5)])
 def test_lock_changes_that_take_effect_late(
-    scene: Scene, stand_in: StandIn, unlock_delay: float, lock_delay: float
+    scene: LockedBucket, stand_in: StandIn, unlock_delay: float, lock_delay: float
 ) -> None:
     stand_in.settings(unlock_delay=unlock_delay, lock_delay=lock_delay)
     with WindowSession(scene.spec()):
@@ -138,7 +138,7 @@ def test_lock_changes_that_take_effect_late(
     assert scene.locked()
 
 
-def test_opening_gives_up_and_closes(scene: Scene, stand_in: StandIn) -> None:
+def test_opening_gives_up_and_closes(scene: LockedBucket, stand_in: StandIn) -> None:
     stand_in.settings(unlock_delay=600.0, lock_delay=0.0)
     with (
         pytest.raises(WindowError, match="still enforced after 2 seconds"),
@@ -149,7 +149,9 @@ def test_opening_gives_up_and_closes(scene: Scene, stand_in: StandIn) -> None:
 
 
 @pytest.mark.parametrize("offset", [-3600.0, 3600.0])
-def test_node_an_hour_off_neither_extends_nor_cuts_a_window(scene: Scene, stand_in: StandIn, offset: float) -> None:
+def test_node_an_hour_off_neither_extends_nor_cuts_a_window(
+    scene: LockedBucket, stand_in: StandIn, offset: float
+) -> None:
     # Signatures tell the time too, which is another matter.
     stand_in.settings(clock_offset=offset, max_skew=100000.0)
     with WindowSession(scene.spec(lease_seconds=120)) as window:
@@ -162,7 +164,7 @@ def test_node_an_hour_off_neither_extends_nor_cuts_a_window(scene: Scene, stand_
     assert window.report["ended_by"] == "its work is done"
 
 
-def test_window_of_somebody_else_is_respected(scene: Scene) -> None:
+def test_window_of_somebody_else_is_respected(scene: LockedBucket) -> None:
     lease = scene.cloudflare.server_time() + timedelta(seconds=60)
     opened = open_window(
         scene.cloudflare.lock_rules(scene.bucket), "", ["data"], lease=lease, holder="0123456789abcdef"
@@ -173,7 +175,7 @@ def test_window_of_somebody_else_is_respected(scene: Scene) -> None:
     assert scene.rules == opened
 
 
-def test_guard_that_closes_meanwhile_is_noticed_at_the_end(scene: Scene) -> None:
+def test_guard_that_closes_meanwhile_is_noticed_at_the_end(scene: LockedBucket) -> None:
     with WindowSession(scene.spec()) as window:
         scene.cloudflare.replace_lock_rules(scene.bucket, close_window(scene.cloudflare.lock_rules(scene.bucket), ""))
     assert window.report["closed_by_other"] is True and window.report["in_force"] is True
@@ -194,7 +196,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("number", range(6))
 def test_any_call_may_fail_once(
-    scene: Scene, stand_in: StandIn, fault: str, number: int, monkeypatch: pytest.MonkeyPatch
+    scene: LockedBucket, stand_in: StandIn, fault: str, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.closer._AFTERSHOCKS", (1.0, 3.0)
@@ -205,7 +207,7 @@ def test_any_call_may_fail_once(
     assert scene.locked()
 
 
-def test_block_of_the_api_is_outlasted(scene: Scene, stand_in: StandIn) -> None:
+def test_block_of_the_api_is_outlasted(scene: LockedBucket, stand_in: StandIn) -> None:
     stand_in.settings(rate_limit=3, rate_period=300.0, block_seconds=6.0)
     # Three calls open the window; the limit then blocks the closing ones, for less than five minutes here.
     stand_in.clear_faults()  # forgets the calls that made the bucket
@@ -215,7 +217,7 @@ def test_block_of_the_api_is_outlasted(scene: Scene, stand_in: StandIn) -> None:
     assert window.report["seconds"] >= 6
 
 
-def test_token_that_may_not_write_changes_nothing(scene: Scene, stand_in: StandIn) -> None:
+def test_token_that_may_not_write_changes_nothing(scene: LockedBucket, stand_in: StandIn) -> None:
     token = stand_in.create_token("reader", write=False)
     client = partial(CloudflareLocks, token["value"], stand_in.account_id, url=stand_in.api_url)
     with (
@@ -233,7 +235,7 @@ def test_token_that_may_not_write_changes_nothing(scene: Scene, stand_in: StandI
 class ModuleWindow:
     """An ansible-playbook whose module holds a window open."""
 
-    def __init__(self, ansible: Ansible, scene: Scene, *, without_code: bool = False, **settings: Any) -> None:
+    def __init__(self, ansible: Ansible, scene: LockedBucket, *, without_code: bool = False, **settings: Any) -> None:
         stand_in, folder = scene.stand_in, scene.folder
         self.folder = folder
         task = {
@@ -273,7 +275,7 @@ def alive(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
-def test_module_that_is_killed_with_its_code_removed_leaves_it_locked(ansible: Ansible, scene: Scene) -> None:
+def test_module_that_is_killed_with_its_code_removed_leaves_it_locked(ansible: Ansible, scene: LockedBucket) -> None:
     held = ModuleWindow(ansible, scene, without_code=True, lease_seconds=4)
     assert not scene.locked()
     # What Ansible copied for the module goes away with the module; the keeper must have all it needs in memory.
@@ -291,7 +293,7 @@ def test_module_that_is_killed_with_its_code_removed_leaves_it_locked(ansible: A
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_signal_to_the_process_group_of_ansible(ansible: Ansible, scene: Scene, number: signal.Signals) -> None:
+def test_signal_to_the_process_group_of_ansible(ansible: Ansible, scene: LockedBucket, number: signal.Signals) -> None:
     held = ModuleWindow(ansible, scene)
     os.killpg(held.process.pid, number)
     os.kill(held.told["module"], signal.SIGKILL)  # not in that group with every version of Ansible
@@ -300,7 +302,7 @@ def test_signal_to_the_process_group_of_ansible(ansible: Ansible, scene: Scene, 
     held.end()
 
 
-def test_keeper_does_not_hold_up_ansible_and_its_end_is_reported(ansible: Ansible, scene: Scene) -> None:
+def test_keeper_does_not_hold_up_ansible_and_its_end_is_reported(ansible: Ansible, scene: LockedBucket) -> None:
     held = ModuleWindow(ansible, scene)
     command = Path(f"/proc/{held.told['keeper']}/cmdline").read_bytes()
     assert scene.stand_in.api_token.encode() not in command and scene.stand_in.secret_access_key.encode() not in command

@@ -26,14 +26,14 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import 
 
 from tests.stand_in.client import StandIn
 from tests.support.fleet import Fleet
-from tests.support.maintenance import PREFIX, Site
+from tests.support.maintenance import PREFIX, LockedRepository
 from tests.support.repositories import PASSWORD, program, spy
 from tests.support.running import Ansible, Run
 
 NEW = "another staple, quite as correct"
 
 
-def ask(site: Site, *, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
+def ask(site: LockedRepository, *, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
     """Run the module; whatever it did, all is locked, and every recorded key is there."""
     asked = {"record_dir": str(site.bed.record_dir), "fence_seconds": 0, "lock_wait": 0, **arguments}
     result = site.bed.module("restic_key", check_mode=check_mode, **asked)
@@ -43,41 +43,41 @@ def ask(site: Site, *, check_mode: bool = False, **arguments: Any) -> dict[str, 
     return result
 
 
-def change(site: Site, **arguments: Any) -> dict[str, Any]:
+def change(site: LockedRepository, **arguments: Any) -> dict[str, Any]:
     """The same; afterwards one of the passwords opens the repository."""
     result = ask(site, **arguments)
     assert {PASSWORD, NEW} & opening(site)
     return result
 
 
-def add(site: Site, **arguments: Any) -> dict[str, Any]:
+def add(site: LockedRepository, **arguments: Any) -> dict[str, Any]:
     return change(site, **{"new_password": NEW, **arguments})
 
 
-def only(site: Site, **arguments: Any) -> dict[str, Any]:
+def only(site: LockedRepository, **arguments: Any) -> dict[str, Any]:
     return change(site, **{"state": "only", "password": NEW, **arguments})
 
 
-def keys(site: Site) -> list[str]:
+def keys(site: LockedRepository) -> list[str]:
     start = f"{PREFIX}keys/"
     return sorted(
         key.removeprefix(start) for key in site.bed.stand_in.objects(site.bed.bucket) if key.startswith(start)
     )
 
 
-def record(site: Site) -> dict[str, Any]:
+def record(site: LockedRepository) -> dict[str, Any]:
     return dict(json.loads((folder(site) / "record.json").read_text(encoding="utf-8")))
 
 
-def folder(site: Site) -> Path:
+def folder(site: LockedRepository) -> Path:
     return site.bed.record_dir / site.bed.bucket / PREFIX.rstrip("/")
 
 
-def copies(site: Site) -> list[str]:
+def copies(site: LockedRepository) -> list[str]:
     return sorted(path.name for path in (folder(site) / "keys").iterdir())
 
 
-def opening(site: Site) -> set[str]:
+def opening(site: LockedRepository) -> set[str]:
     """Which passwords open the repository, in restic's own words."""
     found = set()
     for password in (PASSWORD, NEW):
@@ -87,14 +87,14 @@ def opening(site: Site) -> set[str]:
     return found
 
 
-def maintained(site: Site, **arguments: Any) -> dict[str, Any]:
+def maintained(site: LockedRepository, **arguments: Any) -> dict[str, Any]:
     result = site.prune(**arguments)
     assert "failed" not in result, result
     return result
 
 
 @pytest.mark.sample(of="stories")
-def test_added_then_alone_and_maintained_at_every_step(site: Site) -> None:
+def test_added_then_alone_and_maintained_at_every_step(site: LockedRepository) -> None:
     (old,) = keys(site)
     program_path, arguments, _environment = spy(site.bed.home, site.bed.restic_path)
     before = site.bed.keys()
@@ -131,14 +131,14 @@ def test_added_then_alone_and_maintained_at_every_step(site: Site) -> None:
     assert "password" in refused["msg"] and "wrong" in refused["msg"]
 
 
-def test_the_old_password_can_stay_instead(site: Site) -> None:
+def test_the_old_password_can_stay_instead(site: LockedRepository) -> None:
     (old,) = keys(site)
     new = add(site)["key_id"]
     gone = only(site, password=PASSWORD)
     assert (gone["removed"], gone["key_id"]) == ([new], old) and opening(site) == {PASSWORD}
 
 
-REFUSED: dict[str, tuple[Callable[[Site], dict[str, Any]], str]] = {
+REFUSED: dict[str, tuple[Callable[[LockedRepository], dict[str, Any]], str]] = {
     "a short one": (lambda site: add(site, new_password="1234567"), "fewer than 8 characters"),
     "one that restic would read otherwise": (lambda site: add(site, new_password=NEW + "\n"), "white space"),
     "a wrong old one": (lambda site: add(site, password="not the password"), "is wrong"),
@@ -147,7 +147,7 @@ REFUSED: dict[str, tuple[Callable[[Site], dict[str, Any]], str]] = {
 }
 
 
-def test_refused_before_anything_is_changed(site: Site) -> None:
+def test_refused_before_anything_is_changed(site: LockedRepository) -> None:
     before = site.bed.keys()
     for name, (act, sentence) in REFUSED.items():
         refused = act(site)
@@ -155,7 +155,7 @@ def test_refused_before_anything_is_changed(site: Site) -> None:
         assert site.bed.keys() == before and site.exposed() == [] and record(site)["keys"] == keys(site)
 
 
-def test_a_frozen_host_and_a_key_of_a_stranger_are_refused(site: Site) -> None:
+def test_a_frozen_host_and_a_key_of_a_stranger_are_refused(site: LockedRepository) -> None:
     frozen = folder(site) / "frozen"
     frozen.write_text("Since today.\n", encoding="utf-8")
     assert "was frozen after a break-in" in add(site)["msg"]
@@ -169,7 +169,7 @@ def test_a_frozen_host_and_a_key_of_a_stranger_are_refused(site: Site) -> None:
 
 
 @pytest.mark.sample(of="stories")
-def test_interrupted_anywhere_the_next_run_goes_on(site: Site) -> None:
+def test_interrupted_anywhere_the_next_run_goes_on(site: LockedRepository) -> None:
     (old,) = keys(site)
     # restic has added the key, and its answer, or the run, was lost.
     lost = program(site.bed.home / "lost", f"""'{site.bed.restic_path}' "$@" || exit
@@ -200,7 +200,7 @@ case "$1 $2" in "key add") exit 1;; esac""")  # fmt: skip
 
 
 def test_where_python_cannot_encrypt_either_password_reads_what_is_new(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: LockedRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then restic opens what came since the baseline by the recorded keys, in a folder of its own."""
     monkeypatch.setattr(_quick_key, "HAS_CRYPTOGRAPHY", False)
@@ -220,7 +220,7 @@ def test_where_python_cannot_encrypt_either_password_reads_what_is_new(
         assert audit.outcome["blocked"] is False and audit.outcome["read"]["indexes"] == 1, audit.outcome
 
 
-def test_hosts_are_kept_out_while_keys_are_open(site: Site) -> None:
+def test_hosts_are_kept_out_while_keys_are_open(site: LockedRepository) -> None:
     bed = site.bed
     account = {name: bed.account[name] for name in ("account_id", "api_token", "api_url")}
     made = bed.ansible.module(

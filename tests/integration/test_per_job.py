@@ -14,14 +14,14 @@ import pytest
 
 from tests.stand_in.client import StandIn
 from tests.support.fleet import Fleet
-from tests.support.maintenance import Site
+from tests.support.maintenance import LockedRepository
 from tests.support.repositories import Bed
 from tests.support.running import Ansible
 
 JOBS: list[dict[str, Any]] = [{"name": "system", "paths": ["/etc"]}, {"name": "postgresql", "paths": ["/all.sql"]}]
 
 
-class Histories(Site):
+class Histories(LockedRepository):
     """A locked repository with the snapshots of several jobs, each as old as a test says."""
 
     ages: dict[str, str]

@@ -17,12 +17,12 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules im
 
 from tests.integration.examples import run_examples
 from tests.stand_in.client import StandIn
-from tests.support.maintenance import PREFIX, SIZE, Site, make_site, prefixes
+from tests.support.maintenance import PREFIX, SIZE, LockedRepository, make_site, prefixes
 from tests.support.repositories import PASSWORD, program
 from tests.support.running import Ansible
 
 
-def test_maintenance_from_prediction_to_second_run(site: Site) -> None:
+def test_maintenance_from_prediction_to_second_run(site: LockedRepository) -> None:
     before, packs = site.bed.keys(), site.packs()
     foreseen = site.prune(check_mode=True)
     assert (foreseen["changed"], foreseen["windows"], site.exposed()) == (True, [], [])
@@ -62,7 +62,7 @@ def test_maintenance_from_prediction_to_second_run(site: Site) -> None:
 
 @pytest.mark.sample
 @pytest.mark.parametrize("status", [403, 409])
-def test_locks_that_change_late(site: Site, status: int) -> None:
+def test_locks_that_change_late(site: LockedRepository, status: int) -> None:
     """Deletes that are refused because the window is not open yet, or not any more, are repeated."""
     site.bed.stand_in.settings(lock_delay=5.0, unlock_delay=5.0, refusal_status=status)
     done = site.prune()
@@ -71,7 +71,7 @@ def test_locks_that_change_late(site: Site, status: int) -> None:
     assert all(entry["seconds"] > 5 for entry in site.exposed())
 
 
-def test_orphan_packs_go_with_the_rest(site: Site) -> None:
+def test_orphan_packs_go_with_the_rest(site: LockedRepository) -> None:
     orphan = "ab" + "0" * 62
     site.add(f"data/ab/{orphan}", b"left by a backup that was cut")
     done = site.prune()
@@ -81,7 +81,7 @@ def test_orphan_packs_go_with_the_rest(site: Site) -> None:
     assert [(one["code"], one["severity"]) for one in done["findings"]] == [("unreferenced_packs", "warn")]
 
 
-def test_only_orphan_packs(site: Site) -> None:
+def test_only_orphan_packs(site: LockedRepository) -> None:
     site.prune()
     site.add("data/cd/cd" + "0" * 62, b"x" * 1000)
     done = site.prune()
@@ -89,7 +89,7 @@ def test_only_orphan_packs(site: Site) -> None:
     assert prefixes(done) == [["data/"]]
 
 
-def test_server_time_decides(site: Site) -> None:
+def test_server_time_decides(site: LockedRepository) -> None:
     """Snapshots of invented times neither count for other days nor push the genuine ones out, once they are accepted."""
     genuine = site.ids[:3]
     bogus = [site.bed.backup(site.files, f"--time=2031-01-0{day} 12:00:00") for day in range(1, 8)]
@@ -107,7 +107,7 @@ def test_server_time_decides(site: Site) -> None:
 # --- The audit ----------------------------------------------------------------------------------------------------------
 
 
-def refusal(site: Site, **arguments: Any) -> str:
+def refusal(site: LockedRepository, **arguments: Any) -> str:
     """What the module says; it must have changed nothing."""
     before = site.bed.keys()
     result = site.prune(**arguments)
@@ -117,7 +117,7 @@ def refusal(site: Site, **arguments: Any) -> str:
     return str(result["msg"])
 
 
-def test_no_window_without_good_reason(site: Site, tmp_path: Path) -> None:
+def test_no_window_without_good_reason(site: LockedRepository, tmp_path: Path) -> None:
     assert "set at least one keep_ option" in refusal(site, keep_last=None)
     assert "3 of 4 snapshots would be removed, but max_remove is 2" in refusal(site, max_remove="2")
     assert "3 of 4 snapshots would be removed, but max_remove is 74%" in refusal(site, max_remove="74%")
@@ -145,12 +145,12 @@ def test_no_window_for_seconds_that_make_no_sense(ansible: Ansible, tmp_path: Pa
     assert f"{name} is {seconds}; it must be from" in ansible.module("restic_prune", **options)["msg"]
 
 
-def test_no_window_for_a_repository_that_others_changed(site: Site) -> None:
+def test_no_window_for_a_repository_that_others_changed(site: LockedRepository) -> None:
     site.add("keys/" + "0" * 64, b"{}")
     assert "keys/ holds 1 objects that were not recorded" in refusal(site)
 
 
-def test_no_window_with_garbage_among_the_snapshots(site: Site) -> None:
+def test_no_window_with_garbage_among_the_snapshots(site: LockedRepository) -> None:
     site.add("snapshots/" + "0" * 64, b"garbage")
     assert "restic cannot read 1 of the snapshot objects" in refusal(site)
 
@@ -166,7 +166,7 @@ def test_no_window_without_snapshots(stand_in: StandIn, ansible: Ansible, restic
     assert "no snapshot that can be read" in refusal(empty)
 
 
-def test_no_window_without_the_whole_lock_set(site: Site) -> None:
+def test_no_window_without_the_whole_lock_set(site: LockedRepository) -> None:
     rules = lock_set(PREFIX)
     site.bed.cloudflare.replace_lock_rules(site.bed.bucket, rules[:-1])
     result = site.bed.module("restic_prune", keep_last=1)
@@ -176,7 +176,7 @@ def test_no_window_without_the_whole_lock_set(site: Site) -> None:
     assert "was left open. Run the relock playbook" in result["msg"] and result["windows"] == []
 
 
-def store_twice(site: Site) -> str:
+def store_twice(site: LockedRepository) -> str:
     """Data that is in the repository twice, as an interrupted prune or an attack leaves it; the key of one of its packs."""
     file = site.files / "twice"
     file.write_bytes(os.urandom(SIZE))
@@ -197,7 +197,7 @@ def store_twice(site: Site) -> str:
     return pack.key
 
 
-def test_duplicates_are_read(site: Site) -> None:
+def test_duplicates_are_read(site: LockedRepository) -> None:
     store_twice(site)
     done = site.prune(keep_last=3)
     assert "failed" not in done, done["msg"]
@@ -205,7 +205,7 @@ def test_duplicates_are_read(site: Site) -> None:
     assert [(one["code"], one["severity"]) for one in done["findings"]] == [(code, "warn") for code in codes]
 
 
-def test_a_bogus_copy_is_found_by_reading(site: Site) -> None:
+def test_a_bogus_copy_is_found_by_reading(site: LockedRepository) -> None:
     pack = store_twice(site)
     size = len(site.bed.s3.get(pack))
     site.bed.unlock()
@@ -220,7 +220,7 @@ def test_a_bogus_copy_is_found_by_reading(site: Site) -> None:
 # --- Other restics -----------------------------------------------------------------------------------------------------
 
 
-def test_waits_for_a_backup_without_a_window(site: Site) -> None:
+def test_waits_for_a_backup_without_a_window(site: LockedRepository) -> None:
     os.mkfifo(pipe := site.bed.home / "pipe")
     backup = site.bed.restic.start(["backup", "--stdin-from-command", "cat", str(pipe)])
     with backup:
@@ -236,7 +236,7 @@ def test_waits_for_a_backup_without_a_window(site: Site) -> None:
     assert "failed" not in site.prune()
 
 
-def test_locks_of_dead_processes_do_not_matter(site: Site) -> None:
+def test_locks_of_dead_processes_do_not_matter(site: LockedRepository) -> None:
     os.mkfifo(pipe := site.bed.home / "pipe")
     with site.bed.restic.start(["backup", "--stdin-from-command", "cat", str(pipe)], start_new_session=True) as backup:
         site.bed.stand_in.wait_for_request(kind="PutObject", path=f".*/{PREFIX}locks/.*")
@@ -246,7 +246,7 @@ def test_locks_of_dead_processes_do_not_matter(site: Site) -> None:
 
 
 @pytest.mark.sample(of="examples")
-def test_examples(site: Site) -> None:
+def test_examples(site: LockedRepository) -> None:
     variables = {"holdfast_password": PASSWORD}
     options = {
         "bucket": site.bed.bucket,

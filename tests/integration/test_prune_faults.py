@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from tests.support.maintenance import PREFIX, Site, prefixes
+from tests.support.maintenance import PREFIX, LockedRepository, prefixes
 from tests.support.processes import gone, tree
 from tests.support.repositories import program
 from tests.support.running import COLLECTION
 from tests.support.waiting import wait_for
 
 
-def test_a_window_that_does_not_open_leaves_everything(site: Site) -> None:
+def test_a_window_that_does_not_open_leaves_everything(site: LockedRepository) -> None:
     site.bed.stand_in.settings(unlock_delay=3600.0)
     result = site.prune(open_timeout=2)
     assert "could not be deleted for 2 seconds" in result["msg"] and result["failed"] and not result["changed"]
@@ -43,7 +43,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.sample
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_opening_that_failed_is_never_taken_for_a_success(site: Site, answer: str) -> None:
+def test_opening_that_failed_is_never_taken_for_a_success(site: LockedRepository, answer: str) -> None:
     site.bed.stand_in.fault(method="PUT", path=f".*/buckets/{site.bed.bucket}/lock", **ANSWERS[answer])
     result = site.prune(open_timeout=2)
     assert result["failed"] and result["msg"] and not result["changed"] and result["removed"] == []
@@ -51,7 +51,7 @@ def test_opening_that_failed_is_never_taken_for_a_success(site: Site, answer: st
     assert site.exposed() == []
 
 
-def test_what_was_prepared_is_known_to_the_next_maintenance(site: Site) -> None:
+def test_what_was_prepared_is_known_to_the_next_maintenance(site: LockedRepository) -> None:
     """It is there twice then, as an attack would leave it; but it was written down before, and is as it was written."""
     put = f".*/buckets/{site.bed.bucket}/lock"
     before = set(site.bed.keys())
@@ -70,7 +70,7 @@ def test_what_was_prepared_is_known_to_the_next_maintenance(site: Site) -> None:
     assert site.audit(baseline="update")["findings"] == []
 
 
-def test_deletes_that_are_refused_are_repeated(site: Site) -> None:
+def test_deletes_that_are_refused_are_repeated(site: LockedRepository) -> None:
     """The whole request, or single objects of it, whatever the reason."""
     stand_in = site.bed.stand_in
     stand_in.fault(kind="DeleteObjects", status=403, code="AccessDenied", times=2)
@@ -82,7 +82,7 @@ def test_deletes_that_are_refused_are_repeated(site: Site) -> None:
 
 @pytest.mark.sample
 @pytest.mark.parametrize("part", ["snapshots", "index", "data"])
-def test_deletes_that_stay_refused_are_told(site: Site, part: str) -> None:
+def test_deletes_that_stay_refused_are_told(site: LockedRepository, part: str) -> None:
     """What comes after them stays as well, so that the repository is whole; nothing needs a pack that is left."""
     skip = ["snapshots", "index", "data"].index(part)
     site.bed.stand_in.fault(kind="DeleteObjects", status=403, code="AccessDenied", skip=skip, times=0)
@@ -102,7 +102,7 @@ def test_deletes_that_stay_refused_are_told(site: Site, part: str) -> None:
     site.bed.restic.succeed(["check", "--read-data"])
 
 
-def test_a_newer_restic_works_the_same(site: Site, restic_path: str, tmp_path: Path) -> None:
+def test_a_newer_restic_works_the_same(site: LockedRepository, restic_path: str, tmp_path: Path) -> None:
     """Nothing that it prints decides anything."""
     script = f"""
 if [ "$1" = version ]; then echo 'restic 0.99.0 compiled with go1.26 on linux/amd64'; exit 0; fi
@@ -114,7 +114,7 @@ if [ "$1" != prune ]; then exec '{restic_path}' "$@"; fi
     assert done["packs_removed"] > 0 == done["packs_repacked"]
 
 
-def test_a_window_that_lasts_too_long_is_ended(site: Site) -> None:
+def test_a_window_that_lasts_too_long_is_ended(site: LockedRepository) -> None:
     site.bed.stand_in.fault(kind="DeleteObjects", delay=10, skip=1, times=1)
     result = site.prune(window_seconds=3)
     assert "ended before all was deleted" in result["msg"]
@@ -126,7 +126,7 @@ def test_a_window_that_lasts_too_long_is_ended(site: Site) -> None:
 # --- Signals -----------------------------------------------------------------------------------------------------------
 
 
-def start(site: Site, home: Path, **more: Any) -> subprocess.Popen[str]:
+def start(site: LockedRepository, home: Path, **more: Any) -> subprocess.Popen[str]:
     """The module as a process that can be killed."""
     arguments = {
         **site.bed.options,
@@ -154,7 +154,7 @@ def start(site: Site, home: Path, **more: Any) -> subprocess.Popen[str]:
 
 @pytest.mark.sample
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
-def test_signals_in_the_middle_of_the_deletes(site: Site, number: signal.Signals) -> None:
+def test_signals_in_the_middle_of_the_deletes(site: LockedRepository, number: signal.Signals) -> None:
     stand_in = site.bed.stand_in
     stand_in.fault(kind="DeleteObjects", delay=30, skip=1, times=0)
     with start(site, site.bed.home) as module:
@@ -185,7 +185,7 @@ def test_signals_in_the_middle_of_the_deletes(site: Site, number: signal.Signals
 
 @pytest.mark.sample
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_signals_while_restic_prepares(site: Site, number: signal.Signals) -> None:
+def test_signals_while_restic_prepares(site: LockedRepository, number: signal.Signals) -> None:
     """restic ends with the module, nothing is deleted, and what was added till then is known to the next maintenance."""
     stand_in = site.bed.stand_in
     index = {"kind": "PutObject", "path": f"/{PREFIX}index/"}
@@ -209,7 +209,7 @@ def test_signals_while_restic_prepares(site: Site, number: signal.Signals) -> No
     assert site.snapshots() == site.ids[-1:]
 
 
-def test_who_is_killed_while_waited_for_does_not_matter(site: Site) -> None:
+def test_who_is_killed_while_waited_for_does_not_matter(site: LockedRepository) -> None:
     stand_in = site.bed.stand_in
     os.mkfifo(pipe := site.bed.home / "pipe")
     command = ["backup", "--stdin-from-command", "cat", str(pipe)]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.maintenance import PREFIX, Site
+from tests.support.maintenance import PREFIX, LockedRepository
 from tests.support.repositories import program
 
 WORDS = (
@@ -44,7 +44,7 @@ def text(number: int) -> bytes:
 class Files:
     """What a job backs up."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: LockedRepository) -> None:
         self.site = site
         self.root = site.bed.home / "docs"
 
@@ -65,7 +65,7 @@ class Files:
 
 
 @pytest.fixture
-def files(site: Site) -> Files:
+def files(site: LockedRepository) -> Files:
     """A job with one snapshot that was looked at."""
     files = Files(site)
     files.write()
@@ -75,7 +75,7 @@ def files(site: Site) -> Files:
     return files
 
 
-def kept(site: Site) -> Path:
+def kept(site: LockedRepository) -> Path:
     return site.bed.record_dir / site.bed.bucket / PREFIX / "signals"
 
 
@@ -83,13 +83,13 @@ def signal_codes(result: dict[str, Any]) -> list[str]:
     return sorted(signal["code"] for signal in result["signals"])
 
 
-def accept(site: Site, *ids: str, **more: Any) -> dict[str, Any]:
+def accept(site: LockedRepository, *ids: str, **more: Any) -> dict[str, Any]:
     where = {"bucket": site.bed.bucket, "prefix": PREFIX, "record_dir": str(site.bed.record_dir)}
     said = {"accept": list(ids), "accepted_by": "Ada", "reason": "made anew", **more}
     return site.bed.ansible.module("restic_signals", **where, **said)
 
 
-def test_encryption_is_held_until_a_person_accepts_it(site: Site, files: Files) -> None:
+def test_encryption_is_held_until_a_person_accepts_it(site: LockedRepository, files: Files) -> None:
     good = site.snapshots()
     for folder in [path for path in files.root.iterdir() if path.is_dir()]:
         (folder / "HOW_TO_PAY.txt").write_bytes(b"Send one coin, and the key is sent to you." * 3)
@@ -125,7 +125,7 @@ def test_encryption_is_held_until_a_person_accepts_it(site: Site, files: Files) 
     assert freed["signals"] == [] and good[-1] in {one["id"] for one in freed["removed"]}
 
 
-def test_an_upgrade_and_photos_are_no_signal(site: Site, files: Files) -> None:
+def test_an_upgrade_and_photos_are_no_signal(site: LockedRepository, files: Files) -> None:
     files.write(start=1000)
     for number in range(30):
         (files.root / f"photo{number}.jpg").write_bytes(os.urandom(20_000))
@@ -134,7 +134,7 @@ def test_an_upgrade_and_photos_are_no_signal(site: Site, files: Files) -> None:
     assert looked["signals"] == [] and "failed" not in looked
 
 
-def test_no_files_at_all_and_a_job_that_begins(site: Site, files: Files) -> None:
+def test_no_files_at_all_and_a_job_that_begins(site: LockedRepository, files: Files) -> None:
     for path in [path for path in files.root.rglob("*") if path.is_file()]:
         path.unlink()
     files.back_up()
@@ -150,7 +150,7 @@ def test_no_files_at_all_and_a_job_that_begins(site: Site, files: Files) -> None
     assert signal_codes(site.audit(baseline="update")) == ["no_files"]
 
 
-def test_what_cannot_be_looked_at_is_held(site: Site, files: Files) -> None:
+def test_what_cannot_be_looked_at_is_held(site: LockedRepository, files: Files) -> None:
     good = site.snapshots()
     files.encrypt()
     files.back_up()
@@ -163,19 +163,19 @@ def test_what_cannot_be_looked_at_is_held(site: Site, files: Files) -> None:
     assert set(good) <= set(site.snapshots())
 
 
-def test_what_is_remembered_is_not_guessed(site: Site, files: Files) -> None:
+def test_what_is_remembered_is_not_guessed(site: LockedRepository, files: Files) -> None:
     kept(site).write_text("{}")
     refused = site.prune(keep_last=1)
     assert refused["failed"] and "signals is damaged" in refused["msg"] and "Traceback" not in refused["msg"]
 
 
-def test_thresholds_are_shares(site: Site) -> None:
+def test_thresholds_are_shares(site: LockedRepository) -> None:
     refused = site.prune(signals={"share": 2})
     assert refused["failed"] and "share in signals is 2.0; it must be a share" in refused["msg"]
 
 
 @pytest.mark.sample(of="stories")
-def test_the_playbook_accepts_in_the_name_of_a_person(site: Site, files: Files) -> None:
+def test_the_playbook_accepts_in_the_name_of_a_person(site: LockedRepository, files: Files) -> None:
     files.encrypt()
     files.back_up()
     (signal,) = site.audit(baseline="update")["signals"]

@@ -16,10 +16,10 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.signals
     signals_wait,
 )
 
-from tests.support.maintenance import Site
+from tests.support.maintenance import LockedRepository
 
 
-def test_a_limit_without_sense_is_refused_before_anything_is_asked(site: Site) -> None:
+def test_a_limit_without_sense_is_refused_before_anything_is_asked(site: LockedRepository) -> None:
     before = site.bed.stand_in.last_request()
     for seconds in (0, 59, 31 * 86400 + 1):
         assert "it must be from 60 to" in site.bed.module("restic_prune", keep_last=1, time_limit=seconds)["msg"]

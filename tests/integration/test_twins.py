@@ -20,7 +20,7 @@ import pytest
 from tests.integration.test_audit import genuine_index, master, plant
 from tests.integration.test_fence import Fenced
 from tests.support import moments
-from tests.support.maintenance import PREFIX, Site
+from tests.support.maintenance import PREFIX, LockedRepository
 from tests.support.repository_format import header_size, name_of
 
 LOCK = {"method": "PUT", "path": "/lock$"}
@@ -48,7 +48,9 @@ def moment(name: str, behind_fence: bool) -> dict[str, Any]:
     return {**wanted, "skip": wanted.get("skip", 0) + later}
 
 
-def at(site: Site, name: str, work: Callable[[], Any], behind_fence: bool = False) -> AbstractContextManager[None]:
+def at(
+    site: LockedRepository, name: str, work: Callable[[], Any], behind_fence: bool = False
+) -> AbstractContextManager[None]:
     return moments.at(site.bed.stand_in, moment(name, behind_fence), work)
 
 
@@ -66,7 +68,7 @@ def cases(usual: str) -> list[Any]:
     ]
 
 
-def twins_of(site: Site) -> dict[str, bytes]:
+def twins_of(site: LockedRepository) -> dict[str, bytes]:
     """Names that restic, or something on the way to it, takes for those of genuine objects, with as many bytes."""
     found: dict[str, bytes] = {}
     seen: set[str] = set()
@@ -93,7 +95,7 @@ EARLY = list(MOMENTS)[: list(MOMENTS).index("while the window opens")]
 
 
 def attacked(
-    site: Site, name: str, fence: bool, planted: Collection[str], attack: Callable[[], None], code: str
+    site: LockedRepository, name: str, fence: bool, planted: Collection[str], attack: Callable[[], None], code: str
 ) -> None:
     """Maintain the repository, while that happens: nothing that was planted is deleted, or taken for something genuine.
 
@@ -122,7 +124,7 @@ def attacked(
     assert_whole(site, planted)
 
 
-def assert_whole(site: Site, planted: Collection[str]) -> None:
+def assert_whole(site: LockedRepository, planted: Collection[str]) -> None:
     """Without what was planted, the newest snapshot is there, and all of its data."""
     site.bed.unlock()
     for key in planted:
@@ -134,7 +136,7 @@ def assert_whole(site: Site, planted: Collection[str]) -> None:
 
 @pytest.mark.sample
 @pytest.mark.parametrize(("name", "fence"), cases("before all is judged again"))
-def test_twins_of_genuine_objects_harm_nothing(site: Site, name: str, fence: bool) -> None:
+def test_twins_of_genuine_objects_harm_nothing(site: LockedRepository, name: str, fence: bool) -> None:
     planted = twins_of(site)
 
     def attack() -> None:
@@ -146,7 +148,9 @@ def test_twins_of_genuine_objects_harm_nothing(site: Site, name: str, fence: boo
 
 @pytest.mark.sample
 @pytest.mark.parametrize(("name", "fence"), cases("while the window opens"))
-def test_index_that_claims_genuine_data_for_a_twin_harms_nothing(site: Site, name: str, fence: bool) -> None:
+def test_index_that_claims_genuine_data_for_a_twin_harms_nothing(
+    site: LockedRepository, name: str, fence: bool
+) -> None:
     planted: list[str] = []
     genuine = genuine_index(site)
 
@@ -164,12 +168,12 @@ def test_index_that_claims_genuine_data_for_a_twin_harms_nothing(site: Site, nam
 # --- Backups of an honest host -----------------------------------------------------------------------------------------
 
 
-def back_up(site: Site) -> str:
+def back_up(site: LockedRepository) -> str:
     """As a job does on a host, which tries again while the repository is locked."""
     return site.bed.backup(site.files, "--retry-lock=5m", "--no-cache")
 
 
-def test_backup_is_not_delayed_while_maintenance_prepares(site: Site) -> None:
+def test_backup_is_not_delayed_while_maintenance_prepares(site: LockedRepository) -> None:
     """However long restic prunes: here until the backup has ended."""
     stand_in = site.bed.stand_in
     made: list[str] = []
@@ -185,7 +189,7 @@ def test_backup_is_not_delayed_while_maintenance_prepares(site: Site) -> None:
     assert "failed" not in site.prune() and site.snapshots() == made
 
 
-def test_backup_that_begins_in_the_window_succeeds(site: Site) -> None:
+def test_backup_that_begins_in_the_window_succeeds(site: LockedRepository) -> None:
     """At every other request of maintenance, see tests/matrix/test_backup.py."""
     with ThreadPoolExecutor() as pool:
         backup: list[Future[str]] = []
@@ -207,7 +211,7 @@ def test_backup_that_begins_in_the_window_succeeds(site: Site) -> None:
     assert "failed" not in site.prune() and site.snapshots() == [made]
 
 
-def test_packs_of_a_backup_that_goes_on_are_not_taken_for_left_behind(site: Site) -> None:
+def test_packs_of_a_backup_that_goes_on_are_not_taken_for_left_behind(site: LockedRepository) -> None:
     orphan = f"data/ab/ab{'0' * 62}"
     site.add(orphan, b"a pack that no index names yet")
     now = datetime.now(timezone.utc).isoformat()
@@ -230,7 +234,7 @@ def test_packs_of_a_backup_that_goes_on_are_not_taken_for_left_behind(site: Site
     assert site.prune()["packs_removed"] == 1 and PREFIX + orphan not in site.packs()
 
 
-def test_backup_that_needs_what_was_to_go_is_not_broken(site: Site) -> None:
+def test_backup_that_needs_what_was_to_go_is_not_broken(site: LockedRepository) -> None:
     """A file that only the snapshots have which go comes back: then everything is prepared again."""
     site.bed.restic.succeed(["restore", f"{site.ids[0]}:{site.files}", f"--target={site.files}"])
     made: list[str] = []

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.matrix.scene import Template, original, template
+from tests.matrix.scene import PreparedBucket, original, template
 from tests.support.once import made_once
 
 
 @pytest.fixture(name="template", scope="session")
-def fixture_template(pytestconfig: pytest.Config) -> Iterator[Template]:
+def fixture_template(pytestconfig: pytest.Config) -> Iterator[PreparedBucket]:
     """A repository to take copies of, on a stand-in of this process."""
     with template(made_once(pytestconfig, "original", original)) as found:
         yield found

@@ -63,7 +63,7 @@ def original() -> Original:
 
 
 @dataclass
-class Template:
+class PreparedBucket:
     """The original in a bucket of a stand-in."""
 
     bed: Bed
@@ -83,7 +83,7 @@ class Template:
 
 
 @contextmanager
-def template(source: Original) -> Iterator[Template]:
+def template(source: Original) -> Iterator[PreparedBucket]:
     """A stand-in with the original in it."""
     found = restic.find()
     assert found
@@ -95,7 +95,7 @@ def template(source: Original) -> Iterator[Template]:
             s3.put_if(key, content)
             if key.startswith("snapshots/") and source.newest not in key:
                 stand_in.set_upload_time(bed.bucket, key, "2026-01-01T00:00:00Z")  # retention goes by it
-        yield Template(bed, source.newest)
+        yield PreparedBucket(bed, source.newest)
 
 
 @dataclass

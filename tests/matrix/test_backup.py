@@ -21,7 +21,7 @@ import pytest
 
 from tests.matrix.fault import LONGEST
 from tests.matrix.fault_cases import AGENTS, Step
-from tests.matrix.scene import Case, Template
+from tests.matrix.scene import Case, PreparedBucket
 from tests.matrix.test_fault import found
 from tests.support.waiting import wait_for
 
@@ -89,7 +89,7 @@ def await_look(case: Case, backup: subprocess.Popen[str]) -> None:
 
 @pytest.mark.proof
 @pytest.mark.timeout(900)
-def test_backup_that_begins_at_any_request_succeeds(step: Step, prepares: bool, template: Template) -> None:
+def test_backup_that_begins_at_any_request_succeeds(step: Step, prepares: bool, template: PreparedBucket) -> None:
     for _attempt in range(ATTEMPTS):
         case = template.copy()
         with held(case, step) as came:

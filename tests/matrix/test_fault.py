@@ -11,7 +11,7 @@ import pytest
 from tests.matrix.fault import record, run
 from tests.matrix.fault_cases import Row, Step, case_id, sample, whole
 from tests.matrix.outcome import MISSED, settle
-from tests.matrix.scene import Template, original, template
+from tests.matrix.scene import PreparedBucket, original, template
 from tests.support import sampling
 from tests.support.figures import Record
 from tests.support.once import made_once
@@ -40,7 +40,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_locks_come_back_and_what_is_said_is_so(row: Row, template: Template, record_property: Record) -> None:
+def test_locks_come_back_and_what_is_said_is_so(row: Row, template: PreparedBucket, record_property: Record) -> None:
     for _attempt in range(ATTEMPTS):
         outcome = run(template.copy(), row)
         if outcome.end != MISSED:

@@ -11,7 +11,7 @@ import pytest
 from tests.matrix.kill import run
 from tests.matrix.kill_cases import Row, case_id, sample, whole
 from tests.matrix.outcome import MISSED, settle
-from tests.matrix.scene import Template
+from tests.matrix.scene import PreparedBucket
 from tests.support import sampling
 from tests.support.figures import Record
 
@@ -26,7 +26,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_locks_come_back(row: Row, template: Template, pytestconfig: pytest.Config, record_property: Record) -> None:
+def test_locks_come_back(
+    row: Row, template: PreparedBucket, pytestconfig: pytest.Config, record_property: Record
+) -> None:
     for _attempt in range(ATTEMPTS):
         outcome = run(template.copy(), row, in_time=sampling.whole(pytestconfig))
         if outcome.end != MISSED:

@@ -127,7 +127,6 @@ def spec_of(api: ApiInFile, **changes: Any) -> WindowSpec:
         # A minute, so that a busy machine is not taken for a failure; who waits for a failure sets less.
         "open_timeout": 60.0,
         "close_timeout": 60.0,
-        "grace_seconds": 60.0,
         "log_path": str(api.path.with_suffix(".log")),
     }
     return WindowSpec(**{**values, **changes})

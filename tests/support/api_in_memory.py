@@ -93,7 +93,6 @@ class Parent(Control):
         self.account = account
         self.moment = moment
         self.wanted = reason
-        self.workers = {}
 
     def wait(self, seconds: float) -> str | None:
         if self.account.now < self.moment:
@@ -110,12 +109,6 @@ class Parent(Control):
     @contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
         yield
-
-    def interrupt_workers(self) -> None:
-        pass
-
-    def end_workers(self, seconds: float) -> None:
-        pass
 
 
 @contextmanager

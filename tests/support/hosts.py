@@ -38,7 +38,7 @@ def unusable() -> str:
 class Host:
     """One booted host."""
 
-    fleet: Fleet
+    fleet: BootedHosts
     name: str
     suite: str
     address: str
@@ -114,7 +114,7 @@ class Host:
         self.fleet.bed("on", self.name)
 
 
-class Fleet:
+class BootedHosts:
     """Hosts in a network of their own, into which this process can go."""
 
     def __init__(self, name: str) -> None:

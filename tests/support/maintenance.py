@@ -27,7 +27,7 @@ SIZE = 400_000
 
 
 @dataclass
-class Site:
+class LockedRepository:
     """A locked repository with some backups, of files of which each backup replaced one."""
 
     bed: Bed
@@ -96,21 +96,21 @@ class Site:
         self.bed.s3.client.put_object(Bucket=self.bed.bucket, Key=self.bed.prefix + key, Body=content)
 
 
-def make_site(stand_in: StandIn, ansible: Ansible, restic_path: str, home: Path, backups: int) -> Site:
+def make_site(stand_in: StandIn, ansible: Ansible, restic_path: str, home: Path, backups: int) -> LockedRepository:
     bed = Bed(stand_in, ansible, restic_path, home, prefix=PREFIX)
     bed.initialise()
     assert "failed" not in bed.repository()
     bed.lock()
     files = home / "files"
     files.mkdir()
-    site = Site(bed, files)
+    site = LockedRepository(bed, files)
     site.back_up(backups)
     stand_in.clear_log()
     return site
 
 
 @pytest.fixture(scope="session")
-def site_template(restic_path: str, tmp_path_factory: pytest.TempPathFactory) -> Site:
+def site_template(restic_path: str, tmp_path_factory: pytest.TempPathFactory) -> LockedRepository:
     """A site whose stand-in has ended: its folder is there to be copied."""
     home = tmp_path_factory.mktemp("site")
     with StandIn.start(data=home / "data", **HURRIED) as stand_in:
@@ -121,7 +121,7 @@ def site_template(restic_path: str, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-def site(site_template: Site, ansible: Ansible, tmp_path: Path) -> Iterator[Site]:
+def site(site_template: LockedRepository, ansible: Ansible, tmp_path: Path) -> Iterator[LockedRepository]:
     """A site of the test's own, four backups old."""
     made = site_template.bed
     for name in ("data", "records"):
@@ -133,7 +133,7 @@ def site(site_template: Site, ansible: Ansible, tmp_path: Path) -> Iterator[Site
     with StandIn.start(data=tmp_path / "data", account_id=account_id, api_token=api_token, **HURRIED) as stand_in:
         bed = Bed(stand_in, ansible, made.restic_path, tmp_path, PREFIX, made.bucket)
         stand_in.clear_log()
-        yield Site(bed, site_template.files, list(site_template.ids))
+        yield LockedRepository(bed, site_template.files, list(site_template.ids))
 
 
 def prefixes(result: dict[str, Any]) -> list[list[str]]:

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.stand_in.client import StandIn
-from tests.support.hosts import BED_ADDRESS, Fleet, Host
+from tests.support.hosts import BED_ADDRESS, BootedHosts, Host
 from tests.support.quick_restic import quick_restic
 from tests.support.running import Ansible, Run
 
@@ -47,7 +47,7 @@ class Site:
         account_folder: Where the stand-in keeps what it holds.
     """
 
-    def __init__(self, fleet: Fleet, stand_in: StandIn, restic: str, node: Path, account_folder: Path) -> None:
+    def __init__(self, fleet: BootedHosts, stand_in: StandIn, restic: str, node: Path, account_folder: Path) -> None:
         self.fleet = fleet
         self.stand_in = stand_in
         self.restic = restic

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
-import subprocess
-import sys
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -28,7 +25,6 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.sessio
 )
 
 from tests.support.api_in_file import ApiInFile, in_child, spec_of
-from tests.support.processes import gone
 from tests.support.waiting import DEADLINE
 
 
@@ -42,69 +38,6 @@ def quick_aftershocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_closer, "_AFTERSHOCKS", (0.01, 0.2))
     monkeypatch.setattr(_closer, "_REFUSED_TIMEOUT", 0.3)
     monkeypatch.setattr(_closer, "_SHARED_AFTERSHOCKS", ())
-
-
-# --- work that outlives its window -----------------------------------------------------------------------------------
-
-
-STUBBORN = (
-    "import signal, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
-)
-# Ends at SIGINT like restic does; its exit status tells whether the window was still open a moment later.
-POLITE = """
-import sys, time
-print("up", flush=True)
-try:
-    time.sleep(600)
-except KeyboardInterrupt:
-    time.sleep(0.3)
-    sys.exit(130 if "false" in open(sys.argv[1]).read() else 1)
-"""
-
-
-def child_of(code: str, api: ApiInFile) -> subprocess.Popen[bytes]:
-    child = subprocess.Popen([sys.executable, "-c", code, str(api.path)], stdout=subprocess.PIPE)
-    assert child.stdout is not None
-    child.stdout.readline()
-    return child
-
-
-@pytest.mark.parametrize(("code", "status", "grace"), [(POLITE, 130, 60), (STUBBORN, -signal.SIGKILL, 0.5)])
-def test_work_is_ended_at_the_cap_before_the_window_closes(
-    api: ApiInFile, code: str, status: int, grace: float
-) -> None:
-    with child_of(code, api) as child, WindowSession(spec_of(api, cap_seconds=5, grace_seconds=grace)) as window:
-        window.add_worker(child.pid)
-        assert child.wait(DEADLINE) == status
-    assert window.report["ended_by"] == "the longest time that was allowed is over"
-    assert api.disabled == []
-
-
-def test_work_is_interrupted_when_the_parent_is_killed(api: ApiInFile) -> None:
-    reading, writing = os.pipe()
-
-    def work(window: WindowSession) -> None:
-        child = child_of(POLITE, api)
-        window.add_worker(child.pid)
-        os.write(writing, f"{child.pid}\n".encode())
-        time.sleep(600)
-
-    pid, told = in_child(spec_of(api), work)
-    child = int(os.read(reading, 100))
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    api.wait(lambda: gone(child))
-    api.wait(lambda: api.disabled == [])
-    for descriptor in (reading, writing, told):
-        os.close(descriptor)
-
-
-def test_work_that_is_done_is_not_signalled(api: ApiInFile) -> None:
-    with child_of(POLITE, api) as child:
-        with WindowSession(spec_of(api)) as window:
-            window.add_worker(child.pid)
-        assert child.poll() is None
-        child.kill()
 
 
 # --- lease -----------------------------------------------------------------------------------------------------------

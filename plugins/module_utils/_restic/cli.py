@@ -40,9 +40,6 @@ from .repository import Repository
 # The first that makes and reads repositories of format 2, which can compress.
 MINIMUM = (0, 14, 0)
 
-# The first that reaches a REST server through a unix socket, as a view of a repository is served.
-VIEW_MINIMUM = (0, 17, 0)
-
 # The first whose forget does not take a refused delete for a success, and which reaches a view.
 MAINTENANCE_MINIMUM = (0, 19, 0)
 

@@ -117,24 +117,13 @@ class Closer:
         self.closing = True
         self.cloudflare.priority = CLOSING
         self.journal.line(f"closing: {self.report['ended_by']}")
-        self._interrupt_work()
         self._lock_again(self.cloudflare)
         if self.report["in_force"]:
             self._await_aftershocks(self.cloudflare)
         self._tell("closed")
-        self.control.end_workers(self.spec.grace_seconds)
         return 0 if self.report["in_force"] else 2
 
     # Closing ---------------------------------------------------------------------------------------------------------
-
-    def _interrupt_work(self) -> None:
-        """End the work that needs the window, unless its parent said that it is done."""
-        if self.report["ended_by"] == Control.CLOSE:
-            self.control.workers.clear()
-            return
-        self.control.interrupt_workers()
-        if self.report["ended_by"] in (CAP, LEASE):
-            self.control.end_workers(self.spec.grace_seconds)
 
     def _await_aftershocks(self, cloudflare: LockStore) -> None:
         """Look again: an unlocking write without an answer may still take effect, and a writer who did not keep to

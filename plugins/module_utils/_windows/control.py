@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The reasons to end a window: the pipe from the parent, and signals. And the processes that must end before it closes.
+"""The reasons to end a window: the pipe from the parent, and signals.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .._common.clock import awake, elapsed
+from .._common.clock import elapsed
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -38,7 +38,6 @@ class Control:
     def __init__(self, command: int) -> None:
         self.command = command
         self.reason: str | None = None
-        self.workers: dict[int, int] = {}
         self._watched = [command]
         self._detached = False
         self._line = b""
@@ -97,13 +96,10 @@ class Control:
                 self.reason = self.reason or self.PARENT_GONE
         *lines, self._line = (self._line + data).split(b"\n")
         for line in lines:
-            word, _space, argument = line.partition(b" ")
-            if word == b"close":
+            if line == b"close":
                 self.reason = self.reason or self.CLOSE
-            elif word == b"detach":
+            elif line == b"detach":
                 self._detached = True
-            elif word == b"worker":
-                self._add_worker(int(argument))
 
     # Requests that take too long ---------------------------------------------------------------------------------
 
@@ -164,36 +160,3 @@ class Control:
     def _tick(self, _number: int, _frame: Any) -> None:
         for check in list(self._checks):
             check()
-
-    # Processes that work inside the window ---------------------------------------------------------------------------
-
-    def _add_worker(self, pid: int) -> None:
-        try:
-            # A descriptor of the process, because its number may belong to another one by the time it is needed.
-            self.workers[pid] = os.pidfd_open(pid)
-        except (AttributeError, OSError):
-            self.workers.pop(pid, None)
-
-    def interrupt_workers(self) -> None:
-        self._send(signal.SIGINT)
-        self._send(signal.SIGCONT)  # a stopped one (SIGSTOP) would not notice
-
-    def end_workers(self, seconds: float) -> None:
-        """Wait until the workers have ended; kill those that have not when the time is over."""
-        deadline = awake() + seconds
-        while self._running() and awake() < deadline:
-            select.select(self._running(), [], [], max(deadline - awake(), 0.0))
-        self._send(signal.SIGKILL)
-
-    def _running(self) -> list[int]:
-        """The descriptors of processes that still run: one that has ended reads as ready."""
-        descriptors = list(self.workers.values())
-        ended, _writable, _failed = select.select(descriptors, [], [], 0) if descriptors else ([], [], [])
-        return [descriptor for descriptor in descriptors if descriptor not in ended]
-
-    def _send(self, number: int) -> None:
-        for descriptor in self._running():
-            try:
-                signal.pidfd_send_signal(descriptor, number)
-            except OSError:
-                pass  # it ended just now

@@ -34,7 +34,7 @@ _LEASE_SECONDS = 3600.0
 _CAP_SECONDS = 86400.0
 # Between two looks whether the fence of another process has come down.
 _LOOK = 2.0
-AUTO, NEVER = "auto", "never"
+NEVER = "never"
 _PERMISSION = "Account API Tokens Write"
 
 

@@ -76,7 +76,7 @@ class WindowSession:
         self._opened_at = 0.0
         self._command = self._status = -1
         self._received = b""
-        self._longest = spec.open_timeout + spec.close_timeout + 2 * spec.grace_seconds + _MARGIN
+        self._longest = spec.open_timeout + spec.close_timeout + _MARGIN
 
     def __enter__(self) -> WindowSession:
         try:
@@ -124,10 +124,6 @@ class WindowSession:
     def running(self) -> bool:
         """Whether the keeper still runs; then the window may be open."""
         return self.keeper_pid != 0
-
-    def add_worker(self, pid: int) -> None:
-        """Name a child that works inside the window: the keeper ends it if the window has to close before its time."""
-        self._send(f"worker {pid}")
 
     def over(self) -> str | None:
         """Why the window is no longer to be relied upon, or None while it is. Never blocks."""
@@ -243,7 +239,7 @@ class WindowSession:
 
     def _reap(self, at_once: bool) -> None:
         """Wait for the end of the keeper, which has told all; one that has not, or is stopped, is killed."""
-        deadline = awake() + (0.0 if at_once else 2 * self.spec.grace_seconds + _MARGIN)
+        deadline = awake() + (0.0 if at_once else _MARGIN)
         while os.waitpid(self.keeper_pid, os.WNOHANG)[0] == 0:
             if awake() >= deadline or self._stopped():
                 os.kill(self.keeper_pid, signal.SIGKILL)

@@ -42,7 +42,6 @@ class WindowSpec:
     cap_seconds: float = 3600.0
     open_timeout: float = 60.0
     close_timeout: float = 1800.0
-    grace_seconds: float = 10.0
     log_path: str | None = None
     # Whether a probe proves that the window is open; where deletes come next, they are the proof.
     proved: bool = True
