@@ -213,6 +213,19 @@ def look_again(world: Demo) -> None:
     require(changed == 0, f"The second run of site changed {changed} things.")
 
 
+def look_at_page(world: World) -> None:
+    say("report: a page for whoever did not watch")
+    world.run("report", "report.log")
+    told = json.loads((DEMO / "report" / "report.json").read_text(encoding="utf-8"))
+    worst, unlocked = told["hosts"][0], told["unlocked_30_days"]
+    require(worst["name"] == VICTIM and bool(worst["signals"]), f"The page does not say that {VICTIM} was attacked.")
+    safe = worst["signals"][0]["last_good"]
+    require(safe is not None, f"The page does not say when {VICTIM} was safe.")
+    require(unlocked["windows"] > 0 and unlocked["open_now"] == 0, "The page does not say what was unlocked.")
+    summary["page"] = {"attacked": VICTIM, "last_safe": safe, "unlocked": unlocked}
+    say(f"       {told['protected']} of {told['hosts_total']} hosts are protected; {VICTIM} was safe until {safe}")
+
+
 def print_summary() -> None:
     path = DEMO / "summary.json"
     path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -233,7 +246,10 @@ def print_summary() -> None:
         ("changes by a second site run", str(summary.get("second_site_run", {}).get("changed", "-"))),
     ]
     print("\n" + "\n".join(f"  {name:<30} {value}" for name, value in lines))
-    print(f"\n  {path.relative_to(ROOT)}, logs in .demo/logs, and the hosts in .demo/hosts, stay for you to look at.\n")
+    print(f"\n  {path.relative_to(ROOT)}, logs in .demo/logs, and the hosts in .demo/hosts, stay for you to look at.")
+    print(
+        "  Open .demo/report/index.html: which host was attacked, when was it last safe, what was unlocked for how long?\n"
+    )
 
 
 def main() -> int:
@@ -248,6 +264,7 @@ def main() -> int:
             kill_maintenance(world)
             restore(world, *encrypt(world))
             look_again(world)
+            look_at_page(world)
     except Broken as error:
         failure = str(error)
     print_summary()

@@ -216,6 +216,14 @@ def test_what_is_not_well_is_told(
     assert said in " ".join(problem["text"] for problem in host["problems"])
 
 
+def test_windows_of_a_maintenance_that_ended_halfway_are_not_passed_over(journal: RunJournal, tmp_path: Path) -> None:
+    pending = {"code": "maintenance_pending", "severity": "warn", "evidence": "It ended halfway."}
+    journal.append([entry("verify", jobs=jobs(), findings=[pending])], NOW - timedelta(hours=1))
+    data = write_report(wanted(journal, tmp_path / "page"), now=NOW).data
+    assert data["unlocked_30_days"]["ended_halfway"] == 1
+    assert "at least 0.0 s" in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+
+
 def test_an_attack_is_told_with_the_last_snapshot_from_before_it(journal: RunJournal, tmp_path: Path) -> None:
     signal = {
         "code": "looks_encrypted", "evidence": "All of it.", "job": "job system", "stored": figure(hours=4), "snapshot": "a" * 64,
@@ -225,7 +233,7 @@ def test_an_attack_is_told_with_the_last_snapshot_from_before_it(journal: RunJou
     host = write_report(wanted(journal, tmp_path / "page"), now=NOW).data["hosts"][0]
     assert host["signals"][0]["last_good"] == figure(hours=30)
     problem = host["problems"][0]
-    assert "The last snapshot from before it was stored on 26 Nov 2026, 03:04" in problem["text"]
+    assert "What was stored on 26 Nov 2026, 03:04 UTC is from before it. All of it." in problem["text"]
     assert "holdfast_restore_snapshot=bbbbbbbb." in problem["what_to_do"]
     assert "When it was last safe" in (tmp_path / "page" / "hosts" / "web1.html").read_text(encoding="utf-8")
 

@@ -37,6 +37,7 @@ def as_data(fleet: Fleet) -> dict[str, Any]:
             "seconds": round(figures["seconds"], 3),
             "longest_seconds": figures["longest"],
             "open_now": len(figures["open"]),
+            "ended_halfway": figures["halfway"],
         },
         "bytes": figures["bytes"],
         "month_cost": _rounded(cost(figures["bytes"], fleet.price)),

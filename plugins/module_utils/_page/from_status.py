@@ -105,7 +105,7 @@ def _window(one: Mapping[str, Any]) -> Window:
         _time(one.get("closed")),
         _number(one.get("seconds")),
         tuple(map(_text, _texts(one.get("parts")))),
-        _text(one.get("reason")),
+        _text(one.get("reason") or one.get("run")),
         _text(one.get("ended_by")),
         _time(one.get("lease")),
     )

@@ -91,14 +91,14 @@ def _open(window: Window, now: datetime) -> Problem:
 
 
 def _signal(signal: Signal) -> Problem:
-    since = f" It was first seen in what was stored on {clock(signal.since)}." if signal.since else ""
-    good = ""
-    if signal.last_good:
-        good = f" The last snapshot from before it was stored on {clock(signal.last_good)}."
+    """What matters most comes first: what was seen may be long, and is cut."""
+    seen = f", first seen in what was stored on {clock(signal.since)}" if signal.since else ""
+    good = f" What was stored on {clock(signal.last_good)} is from before it." if signal.last_good else ""
+    text = f"This looks like an attack{seen}.{good} {signal.evidence}".rstrip()
     what = "Look at the host before you trust what it stored since; take it for compromised if you cannot explain it."
     if signal.last_good_id:
         what += f" To restore the state from before: holdfast_restore_snapshot={signal.last_good_id}."
-    return Problem(DANGER, f"{signal.evidence or 'Signs of an attack.'}{since}{good}", what, signal.code, signal.job)
+    return Problem(DANGER, text, what, signal.code, signal.job)
 
 
 def _job(job: Job, now: datetime) -> Iterator[Problem]:

@@ -166,6 +166,7 @@ def totals(fleet: Fleet) -> dict[str, Any]:
         "windows_of": len({host.name for _window, host in windows}),
         "seconds": sum(seconds for seconds, _name in timed),
         "untimed": len(windows) - len(timed),
+        "halfway": sum(any(one.code == "maintenance_pending" for one in host.findings) for host in fleet.hosts),
         "longest": longest[0],
         "longest_host": longest[1],
         "open": [(host, window) for host in fleet.hosts for window in host.open],
