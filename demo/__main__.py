@@ -169,7 +169,7 @@ def encrypt(world: Demo) -> tuple[dict[str, bytes], str]:
         f"ransomware again: it encrypts the {world.encrypt_files(VICTIM)} files of {VICTIM}, and the next backup is made"
     )
     world.back_up(VICTIM)
-    run = world.run("verify", "verify-encrypted.log", "-l", VICTIM, alarms=True)
+    run = world.run("verify", "verify-encrypted.log", alarms=True)
     signals = [one for result in run.of() for one in result.result.get("signals") or ()]
     seen = [one for one in signals if one["code"] == "looks_encrypted"]
     require(bool(seen), "verify did not notice that files were encrypted.")

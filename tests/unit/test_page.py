@@ -56,7 +56,8 @@ def test_a_host_that_was_looked_at_and_is_locked_and_fresh_is_protected() -> Non
         ({"jobs": ()}, UNKNOWN),
         ({"refuted": True}, DANGER),
         ({"open": (Window(ago(minutes=2), None, None),)}, DANGER),
-        ({"jobs": (Job("system", 26),)}, DANGER),
+        ({"jobs": (Job("system", 26),)}, UNKNOWN),
+        ({"jobs": (Job("system", 26, snapshots=0),)}, DANGER),
         ({"jobs": (Job("system", 26, ago(hours=27)),)}, DANGER),
         ({"jobs": (Job("system", 28, ago(hours=27)),)}, PROTECTED),
         ({"maintained": ago(days=41)}, ATTENTION),
@@ -166,10 +167,20 @@ def test_without_any_state_all_hosts_are_unknown(journal: RunJournal, tmp_path: 
     assert "0 of 1 host is protected" in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
 
 
-def test_a_job_of_the_inventory_of_which_no_snapshot_is_known_is_in_danger(journal: RunJournal, tmp_path: Path) -> None:
-    journal.append([entry("verify", jobs=[{**jobs()[0], "name": "other"}])], NOW - timedelta(hours=1))
+@pytest.mark.parametrize(
+    ("job", "state", "said"),
+    [
+        ({"name": "other"}, UNKNOWN, "No snapshot of job system is known."),
+        ({"snapshots": 0, "newest": None, "state": "none"}, DANGER, "Job system has no snapshot."),
+    ],
+    ids=["never looked at", "none"],
+)
+def test_a_job_of_the_inventory_without_a_snapshot_is_not_well(
+    journal: RunJournal, tmp_path: Path, job: dict[str, Any], state: str, said: str
+) -> None:
+    journal.append([entry("verify", jobs=jobs(**job))], NOW - timedelta(hours=1))
     host = write_report(wanted(journal, tmp_path / "page"), now=NOW).data["hosts"][0]
-    assert host["state"] == DANGER and "Job system has no snapshot." in host["problems"][0]["text"]
+    assert host["state"] == state and said == host["problems"][0]["text"]
 
 
 @pytest.mark.parametrize(

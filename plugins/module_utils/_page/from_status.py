@@ -64,7 +64,7 @@ def host_of(
         signals=tuple(map(_signal, _signals(known))),
         bytes=_number(known.get("bytes")),
         sizes=_sizes(known.get("sizes")),
-        findings=(*_findings(known), *_failures(last, _objects(known.get("findings")))),
+        findings=(*_findings(known), *_failures(last, known)),
         events=tuple(_event(line) for line in reversed(list(lines))),
     )
 
@@ -167,15 +167,15 @@ def _findings(known: Mapping[str, Any]) -> list[Problem]:
     ]  # fmt: skip
 
 
-def _failures(last: Mapping[str, Any], findings: list[Mapping[str, Any]]) -> list[Problem]:
-    """A newest run that failed, when no finding tells of it."""
-    told = " ".join(str(one.get("evidence")) for one in findings)
+def _failures(last: Mapping[str, Any], known: Mapping[str, Any]) -> list[Problem]:
+    """A newest run that failed, where no finding of it tells why."""
+    blocking = [one for one in _objects(known.get("findings")) if one.get("severity") != "warn"]
+    told = bool(blocking or _signals(known))
     problems = []
     for run, state in (("verify", DANGER), ("maintenance", ATTENTION), ("check", DANGER), ("recover", ATTENTION)):
         newest = _mapping(last.get(run))
-        text = _text(newest.get("text"))
-        if newest.get("result") == "failed" and not (text and text in told):
-            said = f": {text}" if text else "."
+        if newest.get("result") == "failed" and not (told and run in _LOOKS):
+            said = f": {_text(newest.get('text'))}" if newest.get("text") else "."
             problems.append(Problem(state, f"The newest {run} failed{said}", f"See the output of {run}.", "failed"))
     return problems
 

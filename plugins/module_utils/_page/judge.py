@@ -103,7 +103,9 @@ def _signal(signal: Signal) -> Problem:
 
 def _job(job: Job, now: datetime) -> Iterator[Problem]:
     what = "Look at the job's unit on the host: systemctl status holdfast-backup@" + job.name + ".service"
-    if job.newest is None:
+    if job.newest is None and job.snapshots is None:
+        yield Problem(UNKNOWN, f"No snapshot of job {job.name} is known.", "Run verify.", "", job.name)
+    elif job.newest is None:
         yield Problem(DANGER, f"Job {job.name} has no snapshot.", what, "stale", job.name)
     elif (now - job.newest).total_seconds() > job.max_age * 3600:
         limit = duration(job.max_age * 3600)

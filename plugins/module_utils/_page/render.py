@@ -35,7 +35,7 @@ WORDS = {"danger": "In danger", "unknown": "Unknown", "attention": "Look at it",
 # How long a chart of sizes is, how many points it has in the table of all hosts, and how many problems of a host are told there.
 DAYS, POINTS, MOST_TOLD = 90, 24, 3
 # The length of a text, and that of a name in the table.
-LIMIT, NAME = 400, 60
+LIMIT, NAME = 900, 60
 # How many rows a table of evidence has; the data has them all.
 MOST_ROWS = 200
 _SCRIPT = "old.js"
