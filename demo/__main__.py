@@ -213,7 +213,7 @@ def look_again(world: Demo) -> None:
     require(changed == 0, f"The second run of site changed {changed} things.")
 
 
-def look_at_page(world: World) -> None:
+def look_at_page(world: Demo) -> None:
     say("report: a page for whoever did not watch")
     world.run("report", "report.log")
     told = json.loads((DEMO / "report" / "report.json").read_text(encoding="utf-8"))
