@@ -20,9 +20,8 @@ options:
     default: ''
 """
 
-    DOCUMENTATION = (
-        PLACE
-        + r"""
+    DOCUMENTATION = r"""
+options:
   password:
     description:
       - The password of the repository.
@@ -49,7 +48,6 @@ options:
       - Where restic keeps its cache. When not set, restic's own default is used.
     type: path
 """
-    )
 
     RECORDED = r"""
 options:

@@ -30,6 +30,7 @@ extends_documentation_fragment:
   - holdfast.restic_r2.s3
   - holdfast.restic_r2.host_keys
   - holdfast.restic_r2.restic
+  - holdfast.restic_r2.restic.place
   - holdfast.restic_r2.fence
   - holdfast.restic_r2.audit
   - holdfast.restic_r2.jobs

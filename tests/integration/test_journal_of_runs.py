@@ -25,11 +25,11 @@ REPORT = {"done": True, "text": "well", "bucket": "x"}
 
 
 def end_of_run(
-    ansible: Ansible, records: Path, *arguments: str, report: dict[str, Any] = REPORT, **variables: Any
+    ansible: Ansible, records: Path, *arguments: str, report: dict[str, Any] | None = None, **variables: Any
 ) -> Run:
     """The end of a run of verify over two hosts."""
     tasks = [
-        {"ansible.builtin.set_fact": {"repository_report": report, "repository_verified": WELL}},
+        {"ansible.builtin.set_fact": {"repository_report": report or REPORT, "repository_verified": WELL}},
         {"ansible.builtin.import_role": {"name": "holdfast.restic_r2.repository", "tasks_from": "report"},
          "vars": {"__repository_run": "verify"}},
     ]  # fmt: skip

@@ -34,6 +34,19 @@ FAULTS: dict[str, Any] = {
 }
 
 
+def kept(name: str) -> Any:
+    """An attribute that is a part of the file."""
+
+    def get(self: ApiInFile) -> Any:
+        return self.state[name]
+
+    def put(self: ApiInFile, value: Any) -> None:
+        with self.change() as state:
+            state[name] = value
+
+    return property(get, put)
+
+
 class ApiInFile(FakeApi):
     """The API in a file, because several processes share it; in real time, five hours ahead of our clock."""
 
@@ -59,16 +72,6 @@ class ApiInFile(FakeApi):
         with self.change() as state:
             return state
 
-    def _kept(name: str) -> Any:  # type: ignore[misc]
-        def get(self: ApiInFile) -> Any:
-            return self.state[name]
-
-        def put(self: ApiInFile, value: Any) -> None:
-            with self.change() as state:
-                state[name] = value
-
-        return property(get, put)
-
     @property
     def mutex(self) -> Optional[tuple[str, float]]:
         return (self.state["mutexes"] or [None])[-1]
@@ -78,9 +81,9 @@ class ApiInFile(FakeApi):
         with self.change() as state:
             state["mutexes"].append(value)
 
-    rules: list[Rule] = _kept("rules")
-    calls: list[str] = _kept("calls")
-    never_open: list[str] = _kept("never_open")
+    rules: list[Rule] = kept("rules")
+    calls: list[str] = kept("calls")
+    never_open: list[str] = kept("never_open")
 
     @property
     def now(self) -> float:  # type: ignore[override]

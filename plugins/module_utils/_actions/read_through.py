@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Optional
 
+from .._audit.survey import at_most
 from .._clients import Clients
 from .._common.beside import damaged, load_beside, save_beside
 from .._common.clock import elapsed
@@ -175,12 +176,11 @@ class Reader:
     def _packs(self) -> Packs:
         """How many packs there are below each prefix, and their size."""
         found: dict[int, tuple[int, int]] = {}
-        for one in self._clients.s3.iterate(f"{self._clients.prefix}data/"):
+        for one in at_most(self._clients.s3, f"{self._clients.prefix}data/"):
             match = _PACK.fullmatch(one.key[len(self._clients.prefix) :])
             if match:
                 count, size = found.get(int(match[1], 16), (0, 0))
                 found[int(match[1], 16)] = (count + 1, size + one.size)
-            self._remaining()
         return found
 
     def _remaining(self) -> float:

@@ -87,7 +87,8 @@ class Look:
         change, weighed = Change(files, counts, notes=self._same_content(after, counts)), True
         enough = worth_weighing(counts, files, self.limits)
         if enough:
-            (content, weighed), (both, _), (now, _) = map(self._weigh, ((before,), (before, after), (after,)))
+            content, weighed = self._weigh((before,))
+            both, now = self._weigh((before, after))[0], self._weigh((after,))[0]
             change = Change(files, counts, content, both - now, both - content, change.notes)
         lost = change.lost if enough else None
         return Looked(signals(change, self.limits), counts.after(files), counts.gone > 0, lost, weighed)

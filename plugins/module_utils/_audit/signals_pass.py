@@ -43,9 +43,11 @@ class Comparing(Protocol):
     """What compares two snapshots: signals_look.Look."""
 
     @property
-    def over(self) -> bool: ...
+    def over(self) -> bool:
+        """Whether there is no time left for another comparison."""
 
-    def compare(self, before: str, after: str, files: Optional[int] = None) -> Looked: ...
+    def compare(self, before: str, after: str, files: Optional[int] = None) -> Looked:
+        """What changed from one snapshot to another; files: how many the first one has, where that is known."""
 
 
 @dataclass

@@ -67,13 +67,17 @@ class LockStore(Protocol):
     priority: int
     lost_answers: int
 
-    def server_time(self) -> datetime: ...
+    def server_time(self) -> datetime:
+        """The time of the service, in UTC, as its last answer told it."""
 
-    def token_id(self) -> str: ...
+    def token_id(self) -> str:
+        """The id of the token that calls are made with."""
 
-    def buckets(self) -> list[Bucket]: ...
+    def buckets(self) -> list[Bucket]:
+        """All buckets of the account in this jurisdiction."""
 
-    def lock_rules(self, bucket: str, *, retry_timeout: float | None = None) -> list[Rule]: ...
+    def lock_rules(self, bucket: str, *, retry_timeout: float | None = None) -> list[Rule]:
+        """The document of a bucket, exactly as the service has it."""
 
     def replace_lock_rules(
         self,
@@ -83,7 +87,8 @@ class LockStore(Protocol):
         retry_timeout: float | None = None,
         allow_empty: bool = False,
         answered: Callable[[], object] = ...,
-    ) -> list[Rule]: ...
+    ) -> list[Rule]:
+        """Write a document once, read it back and return it; raises LockConflict when it is not what was written."""
 
     def update_lock_rules(
         self,
@@ -96,7 +101,8 @@ class LockStore(Protocol):
         ready: Callable[[list[Rule]], bool] = ...,
         always: Callable[[list[Rule]], bool] = ...,
         known: list[Rule] | None = None,
-    ) -> LockUpdate: ...
+    ) -> LockUpdate:
+        """Read, change, write and read back, until the document is as `change` wants it."""
 
 
 def time_told(store: LockStore) -> str | None:
