@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The packages of plugins/module_utils import each other in one direction only."""
+"""The packages of plugins/module_utils import each other in one direction only, and the map of the code names what is there."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,3 +82,16 @@ def test_imports_inside_the_collection_are_relative() -> None:
         if not level and name.startswith("ansible_collections.holdfast.")
     }
     assert absolute == set()
+
+
+def places() -> set[str]:
+    """The files and folders that the map of the code names."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:_\w+|plugins|roles|meta|monitoring|examples|docs|tests)/[^`:]+)(?:::\w+)?`", page)
+    return {place for place in named if "ROLE" not in place and "*" not in place}
+
+
+@pytest.mark.parametrize("place", sorted(places()))
+def test_the_map_of_the_code_names_what_is_there(place: str) -> None:
+    base = UTILS if place.startswith("_") else ROOT
+    assert (base / place).exists() or (base / f"{place}.py").exists()
