@@ -22,7 +22,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from .._common.errors import HoldfastError
-from .._common.signals import signals_wait
+from .._common.signals import forking, signals_wait
 from .._r2.s3 import S3, S3Error
 from .._windows.control import SIGNALS
 from .._windows.session import close_others
@@ -70,18 +70,16 @@ class ResticLock:
 
     def _start(self) -> None:
         reading, self._pipe = os.pipe()
-        # No signal may reach the child before it has its own handlers: it would act for the parent.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            self.remover_pid = os.fork()
-            if self.remover_pid == 0:
-                self._become_remover(reading)
+            with forking():
+                self.remover_pid = os.fork()
+                if self.remover_pid == 0:
+                    self._become_remover(reading)
         except OSError as error:
             os.close(self._pipe)
             raise HoldfastError(f"No process could be started beside this one: {error.strerror}.") from error
         finally:
             os.close(reading)
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _become_remover(self, reading: int) -> None:
         status = 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Optional
@@ -68,8 +69,12 @@ def ended_by_signals(work: str, end: Callable[[], str], limit: Optional[float] =
 def signals_wait() -> Iterator[None]:
     """Inside the block, signals that ask for the end are only noted; the first of them is raised after it.
 
-    By handlers, because a mask would hold for one thread and the handler runs for whichever thread got the signal.
+    By handlers, because a mask would hold for one thread and the handler runs for whichever thread got the signal. In another
+    thread than the main one, which runs the handlers, there is nothing to do.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     caught: list[int] = []
     before = {number: signal.signal(number, lambda found, _frame: caught.append(found)) for number in _NUMBERS}
     try:
@@ -79,6 +84,20 @@ def signals_wait() -> Iterator[None]:
             signal.signal(number, previous if previous is not None else signal.SIG_DFL)
         if caught:
             signal.raise_signal(caught[0])
+
+
+@contextmanager
+def forking() -> Iterator[None]:
+    """Around a fork: what Python does after one would swallow what a signal raises, and the child would act for its parent.
+
+    The child must not leave the block. No signal reaches it before it has its own handlers and lifts its mask.
+    """
+    with signals_wait():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _NUMBERS)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def dies_with_parent(by: signal.Signals = signal.SIGINT) -> Callable[[], None]:

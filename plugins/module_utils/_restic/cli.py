@@ -21,6 +21,7 @@ from typing import Any
 
 from .._common.errors import HoldfastError
 from .._common.network import PROXIES
+from .._common.signals import signals_wait
 from .answers import LOCKED, NO_REPOSITORY, WRONG_PASSWORD, Completed, failure, reason, short
 from .process import (
     LARGEST_ANSWER,
@@ -147,10 +148,18 @@ class Restic:
             "errors": "replace",
             "env": self.environment(),
         }
+        process: subprocess.Popen[str] | None = None
         try:
-            return subprocess.Popen([self.program(), *args], **{**settings, **popen})
+            # A preexec_fn makes it a fork of Python, which would swallow what a signal raises.
+            with signals_wait():
+                process = subprocess.Popen([self.program(), *args], **{**settings, **popen})
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise ResticError(self.repository.scrub(f"restic ({self.path}) could not be started: {error}")) from error
+        except BaseException:
+            if process is not None:
+                stop(process, grace=0.0)
+            raise
+        return process
 
     def run(
         self,

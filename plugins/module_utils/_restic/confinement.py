@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .._common.errors import HoldfastError
+from .._common.signals import forking
 from .cli import Completed, Restic
 from .confined_network import NEWNET, Gateway
 from .syscall_filter import restrict
@@ -112,15 +113,16 @@ def require(target: str, *, special: bool) -> None:
             "confinement to none (for the playbook restore holdfast_restore_confinement)."
         )
     reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            _confine((), special)
-            os._exit(0)
-        except OSError as error:
-            os.write(writer, f"{error.filename or 'namespace'}: {error.strerror}".encode())
-        finally:
-            os._exit(1)
+    with forking():
+        child = os.fork()
+        if child == 0:
+            try:
+                _confine((), special)
+                os._exit(0)
+            except OSError as error:
+                os.write(writer, f"{error.filename or 'namespace'}: {error.strerror}".encode())
+            finally:
+                os._exit(1)
     os.close(writer)
     with os.fdopen(reader, errors="replace") as file:
         reason = file.read()

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .._common.errors import HoldfastError
-from .._common.signals import dies_with_parent
+from .._common.signals import dies_with_parent, forking
 from .confinement import Kernel, keep
 from .syscall_filter import restrict
 
@@ -89,20 +89,19 @@ def run(command: Sequence[str], tree: str, work: str, limits: Limits) -> Ended:
     began = time.monotonic()
     reader, writer = os.pipe()
     inside = _Inside(command, tree, work, limits, dies_with_parent(signal.SIGKILL))
-    # What Python does after a fork would swallow what a signal raises.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    child = os.fork()
-    if child == 0:
-        inside.become(writer)
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    os.close(writer)
-    said = bytearray()
+    child, said = 0, bytearray()
     try:
+        with forking():
+            child = os.fork()
+            if child == 0:
+                inside.become(writer)
+        os.close(writer)
         why = _hear(reader, said, work, began + limits.seconds)
     finally:
-        # It ends the others, and has ended when they have.
-        os.kill(child, signal.SIGTERM)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if child:
+            # It ends the others, and has ended when they have.
+            os.kill(child, signal.SIGTERM)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         os.close(reader)
     text = said.decode("utf-8", "replace").strip()
     if status == _NO_ROOM:

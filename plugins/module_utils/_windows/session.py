@@ -30,8 +30,7 @@ from typing import Any
 from .._common.clock import awake, elapsed
 from .._common.errors import HoldfastError
 from .._common.journal import Journal
-from .._common.signals import signals_wait
-from .control import SIGNALS
+from .._common.signals import forking, signals_wait
 from .keeper import Keeper, WindowSpec, keep
 
 # How often to look, in seconds, whether a silent keeper is stopped.
@@ -145,12 +144,11 @@ class WindowSession:
         command_end, self._command = os.pipe()
         self._status, status_end = os.pipe()
         self._received = b""
-        # No signal may reach the child before it has its own handlers: it would act for the parent.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            self.keeper_pid = os.fork()
-            if self.keeper_pid == 0:
-                self._become_keeper(command_end, status_end, only_close)
+            with forking():
+                self.keeper_pid = os.fork()
+                if self.keeper_pid == 0:
+                    self._become_keeper(command_end, status_end, only_close)
         except OSError as error:
             os.close(self._command)
             os.close(self._status)
@@ -158,7 +156,6 @@ class WindowSession:
         finally:
             os.close(command_end)
             os.close(status_end)
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _become_keeper(self, command_end: int, status_end: int, only_close: bool) -> None:
         status = 2
