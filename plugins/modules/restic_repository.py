@@ -98,7 +98,7 @@ record:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._actions.init import ensure
+from ..module_utils._actions.ensure_repository import ensure
 from ..module_utils._clients import Clients
 from ..module_utils._common.arguments import CLOUDFLARE, RESTIC, S3
 from ..module_utils._common.errors import HoldfastError

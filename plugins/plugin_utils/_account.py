@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""By which options modules reach the account, from the settings of the role `repository`. Pure.
+"""Takes the options by which modules reach the account from the settings of the role `repository`. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """

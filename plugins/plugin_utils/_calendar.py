@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Calendar events in the words of systemd.time(7), which the maintenance node may have no systemd to ask about. Pure.
+"""Knows calendar events in the words of systemd.time(7): the maintenance node may have no systemd to ask. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a page has to know of a host of the inventory, also of one that the run is not about. Pure.
+"""Tells the page what it has to know of a host of the inventory, also of one that the run is not about. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which systemd units the jobs of a host have, and from which template of the role `backup` each is written. Pure.
+"""Names the systemd units that the jobs of a host have, and the template of the role `backup` for each of them. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """

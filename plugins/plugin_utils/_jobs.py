@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What of the setting backup_jobs goes where: to the host, to what judges snapshots, to what restores them. Pure.
+"""Divides the setting backup_jobs: fields for the host, for what judges snapshots, and for what restores them. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Entries of the journal, from what modules on the maintenance node returned. Pure, but for who runs this.
+"""Makes entries of the journal from what modules on the maintenance node returned. Pure, but for the name of the user.
 
 No result of a backed-up host is read here, and the module `journal` bounds what it is given.
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The message about a run, made of its table and of the entries of its journal. Pure.
+"""Writes the message about a run, by its table and the entries of its journal. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What playbooks say at their end: of one repository, in the table of all, and in the record for the next job. Pure.
+"""Writes what playbooks say at their end: of one repository, in the table of all, and for the next job. Pure.
 
 Texts of hosts are in much of it (names of objects and snapshots), so all of it goes through `shown`.
 

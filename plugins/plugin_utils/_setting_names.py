@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The variables that begin with holdfast_, all that roles and playbooks read; a test holds this list against them. Pure.
+"""Lists the variables that begin with holdfast_, all that roles and playbooks read; a test holds it against them. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """

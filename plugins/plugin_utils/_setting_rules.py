@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the values of single settings look like, beyond their types. Pure.
+"""Checks the values of single settings, beyond their types. Pure.
 
 Each rule raises ValueError with what is said behind the option's name. systemd drops a value that it does not understand, with
 a line in its log, and goes on without a limit; so the forms of its sizes and durations are known here.

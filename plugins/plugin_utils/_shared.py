@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hosts that would share one repository: two that start together make it at once, later ones mix their snapshots.
+"""Finds hosts that would share one repository: two that start together make it at once, later ones mix their snapshots.
 
 Private to holdfast.restic_r2; may change at any time.
 """

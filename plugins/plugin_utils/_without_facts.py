@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The variables of a host as they would be if no host had ever returned a fact, and the facts that pass for settings.
+"""Reads the variables of a host as if no host had ever returned a fact, and finds facts that pass for settings.
 
 Ansible makes variables of the `ansible_facts` in any module's result, and they outrank inventory and role defaults. Nothing
 in a playbook can ask for the value below a fact. So the variables are made once more by Ansible's own code, from a copy of

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.figures import figures, size
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.prune_figures import figures, size
 
 PLAN = """
 used:                  6 blobs / 4.000 MiB

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An audit without a window: looks at a repository, and remembers what was verified.
+"""Audits a repository without a window, and remembers what was verified.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A restore drill: the newest snapshot of a job is restored into a folder, proved, looked at by its probe, and removed.
+"""Tries a restore: restores the newest snapshot of a job into a folder, proves it, runs its probe, and removes it.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a restored tree must hold: files, how many, how large, and how old what they say of themselves. It follows no link.
+"""Compares a restored tree with what is expected of its files: number, size, and the dates in them. It follows no link.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The folder of a restore drill: made for one drill, and gone after it, however that ended.
+"""Makes the folder of one restore drill, and removes it, however the drill ended.
 
 What is in it was written by a host, and by what a probe made of it: names, depth and modes can be anything.
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is remembered of restore drills, beside the record: which job was drilled when, and what came of it.
+"""Remembers restore drills beside the record: which job was drilled when, and what came of it.
 
 Private to holdfast.restic_r2; may change at any time.
 """

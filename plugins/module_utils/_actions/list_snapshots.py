@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Listing snapshots, with the times at which the service stored them.
+"""Lists snapshots, with the times at which the service stored them.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -30,7 +30,7 @@ from .._common.signals import dies_with_parent
 from .._restic.cli import Restic
 from .._restic.process import half_of_memory
 from .._restic.view import Added, View
-from .figures import figures
+from .prune_figures import figures
 
 # In the order in which they are deleted: at every moment, what is there needs nothing that is gone.
 PARTS = ("snapshots", "index", "data")

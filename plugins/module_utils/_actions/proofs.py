@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is wrong with the proofs that a repository can be restored, by what is remembered beside its record.
+"""Finds proofs that are missing or too old: data that was not read, and jobs whose restore was not tried. Asks no service.
 
 Private to holdfast.restic_r2; may change at any time.
 """

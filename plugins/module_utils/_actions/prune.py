@@ -37,8 +37,8 @@ from .._windows.fence_tokens import NEVER, fence_for, fence_told
 from .._windows.session import WindowSession, WindowSpec, window_told
 from .._windows.settings import spec_of
 from .commit import Commit, Parts, lease_for
-from .figures import FIGURES
 from .prepare import DRY_RUN, PARTS, PREPARATION, Preparation, Prepared, kept_here
+from .prune_figures import FIGURES
 from .restic_lock import ResticLock
 
 # The least and the most that make sense, in seconds. A window without an end would be no window.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Make the page of a fleet on the maintenance node, from the state and the journal that are there.
+"""Makes the page of a fleet on the maintenance node, from the state and the journal that are there.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A new password for a repository: a key is added under the lock, and those of before go in a window of keys/ alone.
+"""Changes the password of a repository: adds a key under the lock, and removes the old ones in a window of keys/ alone.
 
 At every moment at least one recorded key opens the repository, and the record has a copy of it.
 
@@ -37,7 +37,7 @@ from .._windows.fence import FenceHolder
 from .._windows.fence_tokens import fence_for, fence_told
 from .._windows.session import WindowSession, WindowSpec, window_told
 from .._windows.settings import spec_of
-from .init import SHORTEST_PASSWORD, RepositoryError
+from .ensure_repository import SHORTEST_PASSWORD, RepositoryError
 from .remove_objects import Removal
 
 PRESENT, ONLY = "present", "only"

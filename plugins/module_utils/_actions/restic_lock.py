@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""restic's exclusive lock in the bucket, for the seconds in which no restic may begin to work in the repository.
+"""Holds restic's exclusive lock in the bucket, for the seconds in which no restic may begin to work in the repository.
 
 The lock is one that restic has made. A process of its own removes it: its pipe ends with the process that holds the other
 end, however that ends. So not even a kill leaves a lock that keeps backups out.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Restoring a snapshot into a folder. Also runs on backed-up hosts, with restic 0.14 or later.
+"""Chooses snapshots, and restores them into a folder. Also runs on backed-up hosts, with restic 0.14 or later.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The folder of a restore: owned by this user, closed to others, and without harmful entries.
+"""Makes the folder of a restore, owned by this user and closed to others, and removes harmful entries from it.
 
 Also runs on backed-up hosts.
 

@@ -24,7 +24,7 @@ from .._locks.fences import fence_of
 from .._locks.probe import in_force
 from .._locks.rules import PARTS, Rule, in_the_way, in_the_way_sentence, lock_set, missing_parts, problems, same
 from .._locks.windows import window_of
-from .init import ensure
+from .ensure_repository import ensure
 from .list_snapshots import stored_times
 from .proofs import Proofs
 

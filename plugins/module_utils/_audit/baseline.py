@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The baseline of a repository: the objects that were verified when it was last looked at.
+"""Keeps the baseline of a repository: the objects that were verified when it was last looked at.
 
 One file beside the record, on the maintenance node, where no backed-up host can write. What is in the baseline need not be
 read again: under the lock it cannot change. It is never guessed: what cannot be read in full is an error.

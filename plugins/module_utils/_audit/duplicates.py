@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How much is in a repository more than once, as its index tells.
+"""Finds what is in a repository more than once, as its index tells.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether every job of a host makes backups, and which snapshots belong to no job. Pure.
+"""Finds jobs of a host that make no backups, and snapshots that belong to no job. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The claims of an index object: which packs hold which blobs. Pure.
+"""Reads the claims of an index object: which packs hold which blobs. Pure.
 
 Every owner of the password can write an index object, so its JSON may be anything that restic's own reader still takes. What
 is not exactly as restic writes it is refused, or the two readers could understand two different things.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The keys of objects that findings are about, from the audit to the removal, without passing through Ansible's variables.
+"""Hands the keys of objects that findings are about from the audit to the removal, past Ansible's variables.
 
 A host chooses keys. A person who copies one into a variable lets Ansible evaluate it as a template, so people name findings
 by their ids, or a file, and the keys themselves stay in files of the node.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The options that restic_audit and restic_prune share, as settings of the auditor. Documented in the fragment auditor.
+"""Makes the settings of an audit, and the plan of what to keep, from the options that restic_audit and restic_prune share.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The changes of a maintenance, written down before it makes them: the next one knows the traces of one that was ended.
+"""Writes down the changes of a maintenance before it makes them, so that the next one knows the traces of one that died.
 
 One file beside the baseline, on the maintenance node. It is there while a maintenance runs, and after one that did not come
 to its end. A line that cannot be read tells nothing, and what is not told is judged like everything else.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A private local repository with the keys of one in R2, in which single objects of that are looked at by restic.
+"""Makes a private local repository with the keys of one in R2, in which restic looks at single objects of that one.
 
 So restic tells what an object holds without being told by the bucket's own index, and reads nothing else.
 

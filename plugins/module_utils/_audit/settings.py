@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The settings of an audit: expected values and limits. Pure.
+"""Holds the settings of an audit, expected values and limits, which `options` makes. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What looks as if a host is being encrypted, in what changed between two snapshots of a job. Pure: counts in, signals out.
+"""Decides whether a host looks as if it is being encrypted, by what changed between two snapshots of a job. Pure.
 
 Neither the share of files that changed nor how compressible their content is tells it alone: an upgrade rewrites a third of
 all files, and photos are as dense as what is encrypted. What tells it is how much of that which was replaced came back in a

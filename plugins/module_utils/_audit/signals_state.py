@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is remembered of signals: which snapshots were looked at, what was seen in them, and what a person has accepted.
+"""Remembers signals: which snapshots were looked at, what was seen in them, and what a person has accepted.
 
 One file beside the baseline, on the maintenance node, where no backed-up host can write. A signal stays in it whatever becomes
 of its snapshot, until a person accepts it.

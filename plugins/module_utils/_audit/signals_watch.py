@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The part of an audit that looks for ransomware: what is new in the repository, beside what is remembered of it.
+"""Looks for ransomware as a part of an audit: compares what is new in the repository with what is remembered of it.
 
 Private to holdfast.restic_r2; may change at any time.
 """

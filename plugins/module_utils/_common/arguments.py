@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Options that several modules share, as argument specs; documented in plugins/doc_fragments.
+"""Declares the options that several modules share, as argument specs; documented in plugins/doc_fragments.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One line per step where the operator finds it: the system log, and a file if one is named.
+"""Writes one line for each step where the operator finds it: into the system log, and into a file if one is named.
 
 The lines are written by a thread of their own: a system log that takes none any more, or a file on a disk that hangs, must
 not hold up a process that has a window to close.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The way to Cloudflare: a proxy, and the authorities whose certificates count.
+"""Sets the way to Cloudflare: a proxy, and the authorities whose certificates count.
 
 They travel in the environment of this process, where the client of the API, boto3, restic and every process that is started from
 here find them, and never in arguments: the address of a proxy may hold a password. Also runs on backed-up hosts.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files of the maintenance node that no other user may write, or can have written.
+"""Reads and writes files of the maintenance node that no other user may write, or can have written.
 
 Private to holdfast.restic_r2; may change at any time.
 """

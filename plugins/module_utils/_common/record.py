@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The record of a repository on the maintenance node, where no backed-up host can write.
+"""Keeps the record of a repository on the maintenance node, where no backed-up host can write.
 
 A folder with record.json and copies of the two objects without which no data can be decrypted: config and keys/<id>.
 

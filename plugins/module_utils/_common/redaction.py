@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Secrets that are no parameters of a module, but made of them, or told by a service.
+"""Hides secrets that are no parameters of a module, but made of them, or told by a service.
 
 Private to holdfast.restic_r2; may change at any time.
 """

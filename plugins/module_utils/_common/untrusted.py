@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The one door through which a text that a host could have written reaches a person, a log or a record.
+"""Makes a text that a host could have written fit for a person, a log or a record. No such text goes another way.
 
 What comes out is one line of bounded length. Characters that steer a terminal, or turn or hide what follows them, are written
 as escapes, so that the text can neither look like another line nor like another word, and so is the brace that begins a

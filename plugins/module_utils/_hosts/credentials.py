@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The secrets of a managed host as files that systemd hands to a service; runs on the host.
+"""Writes the secrets of a managed host as files that systemd hands to a service; runs on the host.
 
 Private to holdfast.restic_r2; may change at any time.
 """

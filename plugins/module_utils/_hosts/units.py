@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The units of a managed host: which files must go, and what systemd knows; runs on the host.
+"""Finds, writes and starts the units of a managed host, and removes those that must go; runs on the host.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The desired rules of a user, and the lock document that follows from them. Pure.
+"""Makes lock rules from the options of a user, and plans the lock document that follows from them. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """

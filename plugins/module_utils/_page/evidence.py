@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the journal proves of a period: what was locked, each time something was not, and what was done about it. Pure.
+"""Tells what the journal proves of a period: what was locked, each time something was not, and what was done about it. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hosts of a page, from what status.json and the journal say of their repositories. Pure.
+"""Makes the hosts of a page from what status.json and the journal say of their repositories. Pure.
 
 A field that is missing or has another form is not known; it is never taken for good news.
 

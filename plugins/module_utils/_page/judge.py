@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""When a host is well. What was not looked at is not well: silence is never taken for good news. Pure.
+"""Judges when a host is well. What was not looked at is not well: silence is never taken for good news. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """

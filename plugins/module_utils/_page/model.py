@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the page shows. Pure data; None stands for what is not known, never for zero.
+"""Holds what the page shows. Pure data; None stands for what is not known, never for zero.
 
 Private to holdfast.restic_r2; may change at any time.
 """

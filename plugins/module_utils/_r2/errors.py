@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The errors of Cloudflare's API, as one sentence each.
+"""Turns answers of Cloudflare's API into errors, as one sentence each.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Planning of a bucket's lifecycle rules, in the shape of the S3 API. No input or output.
+"""Plans a bucket's lifecycle rules, in the shape of the S3 API. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """

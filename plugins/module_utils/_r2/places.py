@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where repositories are: names of buckets, and the addresses at which they are reached. Pure.
+"""Checks names of buckets, and makes the addresses at which repositories are reached. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Temporary S3 credentials for one bucket or prefix, signed here with a parent's secret, without asking R2. Pure.
+"""Signs temporary S3 credentials for one bucket or prefix with a parent's secret, without asking R2. Pure.
 
 https://developers.cloudflare.com/r2/api/s3/temporary-credentials/
 

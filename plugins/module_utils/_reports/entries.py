@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What one run did with one repository, as the journal keeps it. Pure.
+"""Cleans an entry of the journal: what one run did with one repository. Pure.
 
 Every text may come from a host, by way of a name or a message: each goes through `shown`, and is bounded, as lists are. What is
 no field of an entry is left out, so that nothing gets into the journal that was not meant to: no secret is a field.

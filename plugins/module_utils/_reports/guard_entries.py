@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the guard writes into its journal: it has no inventory, and so no playbook's table to make entries of. Pure.
+"""Makes the entries of the guard's journal: it has no inventory, and so no playbook's table to make them of. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Messages about runs, by the library Apprise, and heartbeats: addresses that are asked for when a run starts and ends.
+"""Sends messages about runs, by the library Apprise, and heartbeats: addresses that are asked for when a run starts and ends.
 
 What cannot be sent is kept beside the journal, and sent after the next run. Addresses hold passwords: no message, error or file
 has one.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The state as Prometheus reads it, for the textfile collector of node_exporter.
+"""Writes the state as Prometheus reads it, for the textfile collector of node_exporter.
 
 Moments are told and never ages: what is silent grows older without being written anew. A label `job` would be that of the scrape.
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is so now, by the lines of the journal: the content of status.json. Pure.
+"""Works out what is so now from the lines of the journal: the content of status.json. Pure.
 
 Instants are texts in UTC of one form, so that they compare as they are: R2's clock where a run has asked it, else the node's.
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Running restic on one repository in R2: environment, JSON, exit codes, errors in one sentence.
+"""Runs restic on one repository in R2: environment, JSON, exit codes, errors in one sentence.
 
 Also runs on backed-up hosts: Python 3.9 and the standard library only.
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A network namespace from which one server can be reached and nothing else, through a socket that is made in it.
+"""Makes a network namespace from which one server can be reached and nothing else, through a socket that is made in it.
 
 The process in it finds the server's address at its own loopback; for a server that has a name, a proxy there that makes tunnels
 to it. Both are this module's, which runs outside, and goes through the user's own proxy where there is one.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which job of a host a snapshot belongs to: by its tag, or by its paths where it was made before jobs had tags. Pure.
+"""Finds the job that a snapshot belongs to: by its tag, or by its paths where it was made before jobs had tags. Pure.
 
 Tags, paths and host names are what the host says. So a snapshot whose tags are not exactly as a job writes them belongs to no
 job: it makes no job look alive, and it takes the place of no other snapshot.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One restic process: its answer is read up to a bound, its memory and its time are limited.
+"""Limits one restic process: reads its answer up to a bound, and limits its memory and its time.
 
 What restic reads was written by a host, and a few KiB in a bucket can become gigabytes when they are decompressed.
 

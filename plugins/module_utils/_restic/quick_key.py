@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A key file of one run, with a random password, that opens in a moment. It never leaves the node.
+"""Makes a key file for one run, with a random password, that opens in a moment. It never leaves the node.
 
 restic works for half a second at every start to open a key that guards a password of a person (scrypt). One run starts
 restic many times, on a copy of single objects and on a view; there a random password of 256 bits does as well.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which part of a repository's data is read next, and whether all of it was read in time. Pure.
+"""Plans which part of a repository's data is read next, and tells whether all of it was read in time. Pure.
 
 restic reads part n of t: the packs whose id begins with a byte that leaves n - 1 when it is divided by t. With t a power of two,
 each part is a set of whole prefixes (00 to ff), and two parts of 2t make one of t. So what was read is remembered by prefix.

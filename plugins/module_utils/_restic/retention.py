@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which snapshots a policy keeps, in restic's words and with restic's results, but by a time of our choice. Pure.
+"""Decides which snapshots a policy keeps, in restic's words and with restic's results, but by a time of our choice. Pure.
 
 restic itself goes by the time that a snapshot claims, which its maker chose freely.
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What becomes of every snapshot of a repository: a policy for each job, holds, and histories that belong to no job. Pure.
+"""Decides about each snapshot of a repository: by the policy of its job, by holds, and where it belongs to no job. Pure.
 
 A history is that of a job, with any paths. Everything here beyond the policies can only keep more, but for
 `retired_keep`, which is unset by default.

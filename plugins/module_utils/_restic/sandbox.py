@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A command in a root of its own: the machine's programs, one folder, no network, no secrets, and no process that outlives it.
+"""Runs a command in a root of its own: the machine's programs, one folder, no network, no secrets; no process outlives it.
 
 For the probe of a restore drill. It reads what a host backed up, and a dump of a database is a program. So it sees /usr and what
 programs need of /etc, and nothing else of the machine: no home, no record, no process, no socket. As root it runs as `nobody`.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The system calls that a confined restic may use: those of backup jobs, and those that change owners, for restoring them.
+"""Permits a confined restic the system calls of backup jobs, and those that change owners, for restoring them.
 
 Backup jobs have SystemCallFilter=@system-service and ~@privileged @resources, and no namespaces. A test compares the numbers here
 with what systemd says. Also runs on backed-up hosts.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""API tokens: which are ours, and what one for the objects of one bucket looks like. Pure.
+"""Plans API tokens: tells which are ours, and what one for the objects of one bucket looks like. Pure.
 
 Tokens are dicts as the API returned them. The API keeps nothing beside a token but its name, so that the name is what
 ours are recognised by.

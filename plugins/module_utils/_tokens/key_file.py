@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The files of a host beside its repository's record: its S3 key pair, and whether it is frozen.
+"""Keeps the files of a host beside its repository's record: its S3 key pair, and whether it is frozen.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The API token of one host, and its S3 key pair in a file beside the repository's record.
+"""Makes and rotates the API token of one host, and keeps its S3 key pair in a file beside the repository's record.
 
 A pair can be learned only once, when the token is made. So a file says first that a token is about to be made. A run that
 dies before the pair is in it leaves an unused token, which the next run gives another value.

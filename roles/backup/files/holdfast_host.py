@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What jobs need of their host: settings, credentials, the lock of all who run restic, and notes of what runs."""
+"""Gives jobs what they need of their host: settings, credentials, the lock of all who run restic, notes of what runs."""
 
 from __future__ import annotations
 

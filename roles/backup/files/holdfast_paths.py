@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a job backs up, in restic's words, and whether there is anything of it."""
+"""Tells what a job backs up, in restic's words, and whether there is anything of it."""
 
 from __future__ import annotations
 

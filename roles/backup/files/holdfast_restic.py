@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Backup jobs of a host.
+"""Runs the backup jobs of a host.
 
 holdfast-restic JOB ARGUMENT...   restic with the repository and the credentials of a job, for people
 holdfast-restic --backup JOB      the job itself, exactly as its timer runs it

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""That a repository exists, is the recorded one, and is recorded.
+"""Sees that a repository is the recorded one; makes it where there never was one, and records it.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -27,7 +27,7 @@ SHORTEST_PASSWORD = 8
 
 @dataclass
 class Outcome:
-    """The result of init."""
+    """The result of ensure()."""
 
     changed: bool = False
     created: bool = False

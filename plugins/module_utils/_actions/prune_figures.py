@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The figures in what `restic prune -v` prints. They are told to people, and decide nothing. Pure.
+"""Reads the figures in what `restic prune -v` prints. They are told to people, and decide nothing. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """
