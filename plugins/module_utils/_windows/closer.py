@@ -110,11 +110,11 @@ class Closer:
         return self.cloudflare
 
     def close(self) -> int:
+        self.closing = True  # from here on, no reason to close interrupts a pause: the last one is that of the mutex
         if self.cloudflare is None or not self.touched:
             self.journal.line(f"not opened, nothing was changed: {self.report['ended_by']}")
             self._tell("closed")
             return 1
-        self.closing = True
         self.cloudflare.priority = CLOSING
         self.journal.line(f"closing: {self.report['ended_by']}")
         self._lock_again(self.cloudflare)
