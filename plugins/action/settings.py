@@ -28,6 +28,7 @@ SPEC = {
     "apart": {"type": "list", "elements": "str", "default": []},
     "fleet": {"type": "list", "elements": "str", "default": []},
     "reaches": {"type": "list", "elements": "str", "default": []},
+    "backed_up": {"type": "list", "elements": "str", "default": []},
     "whole_play": {"type": "bool", "default": False},
     "facts": {"type": "str", "choices": ["refuse", "tell"], "default": "refuse"},
 }
@@ -70,10 +71,8 @@ class ActionModule(ActionBase):
         # First what can be told well, then what hangs on it.
         own = self._read([*specs.get(arguments["entry_point"], {}), *named], variables)
         values = _checked(own, {**options, **named}, host_of(task_vars), variables)
-        for other in filter(None, map(own.get, arguments["reaches"])):
-            pretence = _pretence(str(other), facts_of(task_vars, str(other)))
-            if pretence:
-                raise AnsibleActionFail(pretence)
+        for name in arguments["reaches"]:
+            _refuse_other(name, str(own.get(name) or ""), arguments["backed_up"], task_vars)
         more = self._read([name for name in arguments["variables"] if name not in values], variables)
         # A variable that belongs to another role of the collection is what that role would make of it.
         for other_role in {name.partition("_")[0] for name in more if name not in options}:
@@ -177,6 +176,19 @@ def _pretence(host: str, facts: dict[str, Any]) -> str:
         "which are names of settings that no honest host returns: take the host for compromised (docs/recovery.md), and "
         "remove its facts from the fact cache where you use one. No setting was taken from them."
     )
+
+
+def _refuse_other(name: str, other: str, backed_up: list[str], task_vars: dict[str, Any]) -> None:
+    """Refuse a setting that names a host whose facts pass for settings, or one that is backed up where none may be."""
+    pretence = _pretence(other, facts_of(task_vars, other)) if other else ""
+    if pretence:
+        raise AnsibleActionFail(pretence)
+    if other in backed_up:
+        setting = name.replace("repository_", "holdfast_", 1)
+        raise AnsibleActionFail(
+            f"{host_of(task_vars)}: {setting} is {shown(other, 60)}, a host that is backed up: it must not be trusted with the "
+            "backups of others, nor with the proof of its own. Name a machine that is not, or leave it out for the node."
+        )
 
 
 def _flat(specs: dict[str, dict[str, Any]]) -> dict[str, Any]:

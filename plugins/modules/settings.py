@@ -66,6 +66,12 @@ options:
     type: list
     elements: str
     default: []
+  backed_up:
+    description:
+      - Hosts of the inventory that are backed up. Fails when a setting of O(reaches) names one of them.
+    type: list
+    elements: str
+    default: []
   whole_play:
     description:
       - Also checks the settings of all roles of this collection in the play, as far as they are known yet. For the

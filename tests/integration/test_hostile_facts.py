@@ -161,6 +161,24 @@ def test_a_host_that_is_restored_to_is_refused_for_its_facts_too(tmp_path: Path,
     assert run.exit_code == 2 and "The facts of web2 hold restic_path" in run.output and REFUSED in run.output
 
 
+def test_no_backed_up_host_is_drilled_on(tmp_path: Path, ansible: Ansible) -> None:
+    """Neither the host itself nor another one, whatever the run is limited to."""
+    inventory = {"all": {"hosts": {"drills": {}}, "children": {"holdfast": {"hosts": {"web1": {}, "web2": {}}}}}}
+    (task, *_rest) = yaml.safe_load((ROOT / "roles/repository/tasks/drill.yml").read_text(encoding="utf-8"))
+    settings = task["holdfast.restic_r2.settings"]
+    del settings["entry_point"]
+    settings.update(variables=[], options={"repository_drill_on": {"type": "str"}})
+    play = {"hosts": "web1", "gather_facts": False, "tasks": [task]}
+
+    def drilled_on(name: str, **more: str) -> Run:
+        return ansible.playbook([play], inventory, "-l", "web1", variables={"repository_drill_on": name, **more})
+
+    assert drilled_on("drills").exit_code == 0 and drilled_on("").exit_code == 0
+    for name, more in (("web1", {}), ("web2", {}), ("web2", {"holdfast_hosts": "web1"})):
+        run = drilled_on(name, **more)
+        assert run.exit_code == 2 and f"holdfast_drill_on is {name}, a host that is backed up" in run.output, run.output
+
+
 def test_restore_looks_at_the_facts_of_the_host_that_it_goes_to() -> None:
     tasks = yaml.safe_load((ROOT / "roles/repository/tasks/restore.yml").read_text(encoding="utf-8"))
     assert tasks[0]["holdfast.restic_r2.settings"]["reaches"] == ["repository_restore_to"]

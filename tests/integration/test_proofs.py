@@ -67,4 +67,4 @@ def test_restores_are_drilled_read_and_told(
     itself = ansible.playbook(
         "holdfast.restic_r2.drill", fleet.inventory, "-l", "web1", variables={"holdfast_drill_on": "web1"}
     )
-    assert "must not trust the host whose backup it proves" in itself.output
+    assert "holdfast_drill_on is web1, a host that is backed up" in itself.output
