@@ -229,6 +229,17 @@ def recovered(variables: Mapping[str, Any]) -> Entry:
     return entry
 
 
+def passwords(variables: Mapping[str, Any]) -> Entry:
+    """The step, and the window in which a key was removed."""
+    entry: Entry = {"step": _result(variables, "__repository_set").get("password_step")}
+    removed = _result(variables, "repository_keys_removed")
+    if removed.get("windows"):
+        entry["windows"] = [{**window, "parts": _parts(window)} for window in removed["windows"]]
+        without = [fence["without"] for fence in removed.get("fences") or () if fence.get("without")]
+        entry["unfenced"] = without[-1] if without else None
+    return entry
+
+
 def _parts(window: Result) -> list[str]:
     return [str(one).rstrip("/").rpartition("/")[2] for one in window.get("prefixes") or ()]
 
@@ -249,6 +260,7 @@ _MAKERS: dict[str, Callable[[Mapping[str, Any]], Entry]] = {
     "maintenance": maintained,
     "check": checked,
     "unlock": unlocked,
+    "password": passwords,
     "recover": recovered,
     "drill": drilled,
 }

@@ -317,5 +317,13 @@ def test_the_playbook_step_by_step(playbook: Change) -> None:
     removed = playbook.step("remove", "-vvv", "--diff")
     assert removed.exit_code == 0 and playbook.keys() == 1, removed.output
     assert playbook.open() == {"keys/"} and playbook.backs_up()
+    journal = next((playbook.fleet.folder / "records").glob("journal-*.jsonl")).read_text(encoding="utf-8")
+    lines = [line for line in map(json.loads, journal.splitlines()) if line["run"] == "password"]
+    assert [(line["step"], line["result"]) for line in lines] == [
+        ("add", "ok"), ("add", "ok"), ("remove", "failed"), ("remove", "ok")
+    ]  # fmt: skip
+    assert [one["parts"] for one in lines[-1]["windows"]] == [["keys"]] and not [
+        secret for secret in playbook.fleet.secrets if secret in journal
+    ]
     for name in ("site", "maintenance", "verify"):
         playbook.done(name)

@@ -21,7 +21,7 @@ from .._common.dates import format_date, parse_date
 from .._common.untrusted import shown
 from .._r2.places import is_bucket
 
-RUNS = ("site", "maintenance", "verify", "check", "drill", "rotate", "unlock", "recover", "guard")
+RUNS = ("site", "maintenance", "verify", "check", "drill", "rotate", "password", "unlock", "recover", "guard")
 # The length of a name, of a sentence; and how many of a kind an entry holds.
 NAME, TEXT, MOST, MOST_JOBS = 120, 400, 30, 60
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
