@@ -105,7 +105,7 @@ findings:
         - 'Baseline: V(snapshots_gone), V(snapshot_replaced), V(index_gone), V(packs_gone), V(pack_replaced),
           V(baseline_missing), V(baseline_damaged), V(maintenance_pending).'
         - 'Ransomware: V(looks_encrypted), V(common_ending), V(note_files), V(files_vanished), V(no_files), V(not_looked_at),
-          V(signals_damaged), V(signals_not_weighed).'
+          V(signals_lost), V(signals_damaged), V(signals_not_weighed).'
         - 'In M(holdfast.restic_r2.restic_prune) also: V(duplicates), V(too_many_removals), V(repository_locked), V(lost),
           V(replaced), V(leftovers).'
       type: str

@@ -95,8 +95,8 @@ signals:
       sample: 4f0c2a9d1b77
     code:
       description:
-        - A fixed name, V(looks_encrypted), V(common_ending), V(note_files), V(files_vanished), V(no_files), or
-          V(not_looked_at) for snapshots that could not be looked at.
+        - A fixed name, V(looks_encrypted), V(common_ending), V(note_files), V(files_vanished), V(no_files),
+          V(not_looked_at) for snapshots that could not be looked at, or V(signals_lost) where the file of signals is gone.
       type: str
       sample: looks_encrypted
     job:

@@ -169,6 +169,24 @@ def test_what_is_remembered_is_not_guessed(site: LockedRepository, files: Files)
     assert refused["failed"] and "signals is damaged" in refused["msg"] and "Traceback" not in refused["msg"]
 
 
+def test_signals_that_are_lost_are_not_taken_for_none(site: LockedRepository, files: Files) -> None:
+    good = site.snapshots()
+    files.encrypt()
+    files.back_up()
+    assert signal_codes(site.audit(baseline="update")) == ["looks_encrypted"]
+    kept(site).unlink()
+    for _time in range(2):
+        held = site.prune(keep_last=1, max_remove="100%")
+        assert "failed" not in held and signal_codes(held) == ["signals_lost"] and held["removed"] == []
+    assert set(good) <= set(site.snapshots())
+    kept(site).unlink()
+    # Who makes the baseline anew does not accept it.
+    (signal,) = site.audit(baseline="rebuild")["signals"]
+    assert accept(site, signal["id"])["signals"] == []
+    freed = site.prune(keep_last=1, max_remove="100%")
+    assert freed["signals"] == [] and good[-1] in {one["id"] for one in freed["removed"]}
+
+
 def test_thresholds_are_shares(site: LockedRepository) -> None:
     refused = site.prune(signals={"share": 2})
     assert refused["failed"] and "share in signals is 2.0; it must be a share" in refused["msg"]

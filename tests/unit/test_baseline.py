@@ -30,6 +30,7 @@ BASELINE = Baseline(
     frozenset(["2" * 64]),
     {"3" * 64: Pack(1234, 1_790_000_001, PackContents("4" * 64, b"\x00\xff" * 8))},
     frozenset([("web1 é", ("/etc", "/srv"))]),
+    watched=True,
 )
 
 
@@ -89,5 +90,6 @@ def test_only_what_is_there() -> None:
         ID,
         BASELINE.key_id,
         groups=BASELINE.groups,
+        watched=True,
     )
     assert BASELINE.only(["1" * 64], ["2" * 64], ["3" * 64]) == BASELINE

@@ -64,6 +64,7 @@ class Baseline:
         indexes: The ids of the index objects.
         packs: What is known of each pack, by its id.
         groups: Host and paths of the snapshots.
+        watched: Whether there was a file of signals when it was written: where that is gone, signals may be gone.
     """
 
     repository_id: str
@@ -72,6 +73,7 @@ class Baseline:
     indexes: frozenset[str] = frozenset()
     packs: dict[str, Pack] = field(default_factory=dict)
     groups: frozenset[Group] = frozenset()
+    watched: bool = False
 
     def only(self, snapshots: Iterable[str], indexes: Iterable[str], packs: Iterable[str]) -> Baseline:
         """The baseline with only these objects."""
@@ -146,6 +148,7 @@ def _as_json(baseline: Baseline) -> dict[str, Any]:
             for name, pack in baseline.packs.items()
         },
         "groups": sorted([host, list(paths)] for host, paths in baseline.groups),
+        "watched": baseline.watched,
     }
 
 
@@ -160,4 +163,5 @@ def _from_json(data: dict[str, Any]) -> Baseline:
             for name, (size, stored_at, digest, blobs) in data["packs"].items()
         },
         groups=frozenset((host, tuple(paths)) for host, paths in data["groups"]),
+        watched=bool(data.get("watched")),
     )

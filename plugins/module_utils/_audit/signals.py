@@ -22,6 +22,8 @@ from .tree_changes import TreeChanges
 
 ENCRYPTED, SHRANK, EMPTY = "looks_encrypted", "files_vanished", "no_files"
 ENDING, NOTES, NOT_LOOKED_AT = "common_ending", "note_files", "not_looked_at"
+# Not seen in a snapshot: what was seen before is not known any more.
+LOST = "signals_lost"
 # Content that is this dense cannot be told from encrypted content.
 _DENSE = 0.95
 # Of fewer files a share says little, for each of them may be a disk of another machine: there bytes are counted.

@@ -24,7 +24,7 @@ from .._common.errors import HoldfastError
 from .._common.untrusted import shown
 from .._restic.retention import Snapshot
 from .new_packs import PackFile
-from .signals import NOT_LOOKED_AT, Limits, Signal, hits_by_summary, packed_by_summary
+from .signals import LOST, NOT_LOOKED_AT, Limits, Signal, hits_by_summary, packed_by_summary
 from .signals_look import Looked
 from .signals_state import Anchor, Raised, State, about
 from .tree_changes import ChangesError
@@ -76,7 +76,7 @@ class SignalsPass:
     def run(self, snapshots: Iterable[Snapshot]) -> State:
         """Look at what is new among all snapshots."""
         there = {str(snapshot["id"]): snapshot for snapshot in snapshots if snapshot["id"] in self.uploaded}
-        accepted = {name for signal in self.state.raised if signal.accepted for name in signal.snapshots}
+        accepted = {name for signal in self._accepted() for name in signal.snapshots}
         judged = self.state.judged & there.keys() | accepted & there.keys()
         kept = [signal for signal in self.state.raised if signal.accepted or signal.code != NOT_LOOKED_AT]
         self.state = replace(self.state, judged=judged, raised=_still_needed(kept, there))
@@ -86,6 +86,10 @@ class SignalsPass:
         anchors = {job: anchor for job, anchor in self.state.anchors.items() if anchor.snapshot in there}
         self.state = replace(self.state, anchors=anchors, raised=(*self.state.raised, *self._late))
         return self.state
+
+    def _accepted(self) -> list[Raised]:
+        """Accepted signals that were seen in snapshots."""
+        return [signal for signal in self.state.raised if signal.accepted and signal.code != LOST]
 
     def _job(self, snapshot: Snapshot) -> str:
         return shown(self.job_of(snapshot), 100)

@@ -24,7 +24,7 @@ from .._common.errors import HoldfastError
 from .._common.private_file import write_private
 from .._common.record import RecordError, stored
 from .checks import WARN, Finding
-from .signals import NOT_LOOKED_AT
+from .signals import LOST, NOT_LOOKED_AT
 
 NAME = "signals"
 VERSION = 1
@@ -91,8 +91,13 @@ class Raised:
     def finding(self, prefix: str = "") -> Finding:
         """The same for people; its object is named with the prefix of the repository, as in all findings."""
         before = f"The last snapshot before it is {self.good[:12]}, stored {self.good_stored}." if self.good else ""
-        where = f"Snapshot {self.snapshots[0][:12]} of {self.job}, stored {self.stored}:"
-        if self.code == NOT_LOOKED_AT:
+        where = f"Snapshot {self.snapshots[0][:12]} of {self.job}, stored {self.stored}:" if self.code != LOST else ""
+        if self.code == LOST:
+            what = (
+                f"Nothing that was stored before {self.stored} is removed until somebody accepts this. Restore the file "
+                "from a copy, or look at the snapshots yourself, and accept it with the step accept of recover."
+            )
+        elif self.code == NOT_LOOKED_AT:
             what = "Run it again; if it stays, look at the snapshots yourself, and accept it with the step accept of recover."
         else:
             what = (

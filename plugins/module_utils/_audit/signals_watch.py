@@ -10,15 +10,18 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Optional
 
 from .._restic.retention_plan import ALL_JOBS
 from .auditor import Auditor
 from .checks import BLOCK, WARN, Finding
 from .contents_checks import listing
+from .signals import LOST
 from .signals_look import Look, Looked
 from .signals_pass import SignalsPass
-from .signals_state import SignalsError, State, load, save
+from .signals_state import NAME, SignalsError, State, about, load, save
 from .survey import Survey
 
 
@@ -55,21 +58,43 @@ def watch(auditor: Auditor, found: Survey, write: bool) -> None:
     try:
         before = load(folder, repository_id)
     except SignalsError as error:
-        what = "Restore it from a copy. If there is none, remove it, and look at the snapshots since yourself."
+        what = "Restore it from a copy. If there is none, remove it: all that is stored is held then until somebody accepts that."
         auditor.note([Finding("signals_damaged", BLOCK, str(error), what)], f"No window is opened for {auditor.name}")
         return
-    # What was there before anybody looked for signals is taken for what the first new snapshot is compared with.
-    old = auditor.old.snapshots if auditor.old else {}
-    state = before or State(repository_id, judged=frozenset(old))
+    state = before or _begun(auditor, found, repository_id)
     if not auditor.blocked:
         state = _looked_at(auditor, found, state)
         if write and state != before:
             save(folder, state)
+        # The baseline is written after the file of signals, and never without it.
+        auditor.baseline = replace(auditor.baseline, watched=True)
     auditor.signals = state
     if state.hold_before:
         # Of all jobs: which one a snapshot belongs to is what the host says.
         auditor.keep_before[ALL_JOBS] = state.hold_before
     auditor.note([signal.finding() for signal in state.open], "")
+
+
+def _begun(auditor: Auditor, found: Survey, repository_id: str) -> State:
+    """What is known where there is no file of signals.
+
+    What was there before anybody looked for signals is taken for what the first new snapshot is compared with. Where there was
+    such a file, what it held is unknown, and all that is there now is held.
+    """
+    known = auditor.stored
+    state = State(repository_id, judged=frozenset(known.snapshots if known else ()))
+    # Of a baseline that is damaged nothing is known.
+    watched = known.watched if known else bool(auditor.version)
+    stored = {
+        name: found.objects[f"{auditor.prefix}snapshots/{name}"].last_modified
+        for name in auditor.names(found.objects, "snapshots")
+    }
+    if not watched or not stored:
+        return state
+    newest = max(stored, key=lambda name: (stored[name], name))
+    text = f"The file {NAME} beside the record is gone, and with it what was seen in snapshots and what was accepted."
+    lost = about(LOST, "all jobs", [newest], stored[newest] + timedelta(seconds=1), None, text)
+    return replace(state, raised=(lost,))
 
 
 def told(state: Optional[State], prefix: str) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ _LOOKS = ("verify", "maintenance")
 _KEYS = {"host": "the host's own keys", "node": "the node's keys"}
 # What stands for all jobs where nothing is known of each of them.
 ALL = "all jobs"
-_NO_SIGN = ("not_looked_at", "signals_damaged", "signals_not_weighed")
+_NO_SIGN = ("not_looked_at", "signals_lost", "signals_damaged", "signals_not_weighed")
 _CALENDAR = re.compile(r"[0-9a-f]{1,100}")
 
 
