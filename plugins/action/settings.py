@@ -28,7 +28,7 @@ SPEC = {
     "apart": {"type": "list", "elements": "str", "default": []},
     "fleet": {"type": "list", "elements": "str", "default": []},
     "reaches": {"type": "list", "elements": "str", "default": []},
-    "backed_up": {"type": "list", "elements": "str", "default": []},
+    "backed_up": {"type": "str"},
     "whole_play": {"type": "bool", "default": False},
     "facts": {"type": "str", "choices": ["refuse", "tell"], "default": "refuse"},
 }
@@ -71,8 +71,9 @@ class ActionModule(ActionBase):
         # First what can be told well, then what hangs on it.
         own = self._read([*specs.get(arguments["entry_point"], {}), *named], variables)
         values = _checked(own, {**options, **named}, host_of(task_vars), variables)
+        backed_up = self._read([arguments["backed_up"] or ""], variables).get(arguments["backed_up"], [])
         for name in arguments["reaches"]:
-            _refuse_other(name, str(own.get(name) or ""), arguments["backed_up"], task_vars)
+            _refuse_other(name, str(own.get(name) or ""), backed_up, task_vars)
         more = self._read([name for name in arguments["variables"] if name not in values], variables)
         # A variable that belongs to another role of the collection is what that role would make of it.
         for other_role in {name.partition("_")[0] for name in more if name not in options}:

@@ -68,10 +68,9 @@ options:
     default: []
   backed_up:
     description:
-      - Hosts of the inventory that are backed up. Fails when a setting of O(reaches) names one of them.
-    type: list
-    elements: str
-    default: []
+      - The name of the variable with the hosts of the inventory that are backed up. Fails when a setting of O(reaches) names
+        one of them.
+    type: str
   whole_play:
     description:
       - Also checks the settings of all roles of this collection in the play, as far as they are known yet. For the

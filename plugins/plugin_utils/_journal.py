@@ -231,7 +231,8 @@ def recovered(variables: Mapping[str, Any]) -> Entry:
 
 def passwords(variables: Mapping[str, Any]) -> Entry:
     """The step, and the window in which a key was removed."""
-    entry: Entry = {"step": _result(variables, "__repository_set").get("password_step")}
+    # The role makes both steps in a run of the second one.
+    entry: Entry = {"step": report_of(variables).get("step")}
     removed = _result(variables, "repository_keys_removed")
     if removed.get("windows"):
         entry["windows"] = [{**window, "parts": _parts(window)} for window in removed["windows"]]

@@ -168,7 +168,9 @@ def test_no_backed_up_host_is_drilled_on(tmp_path: Path, ansible: Ansible) -> No
     settings = task["holdfast.restic_r2.settings"]
     del settings["entry_point"]
     settings.update(variables=[], options={"repository_drill_on": {"type": "str"}})
+    known = yaml.safe_load((ROOT / "roles/repository/vars/main.yml").read_text(encoding="utf-8"))
     play = {"hosts": "web1", "gather_facts": False, "tasks": [task]}
+    play["vars"] = {settings["backed_up"]: known[settings["backed_up"]]}
 
     def drilled_on(name: str, **more: str) -> Run:
         return ansible.playbook([play], inventory, "-l", "web1", variables={"repository_drill_on": name, **more})

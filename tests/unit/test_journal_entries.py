@@ -240,12 +240,12 @@ def test_locks_that_are_lost_keep_the_moment_at_which_they_were_proved() -> None
 
 def test_the_window_in_which_a_password_was_removed_is_written_down() -> None:
     window = {**WINDOW, "prefixes": ["keys/"]}
-    step = {"__repository_set": {"password_step": "remove"}}
+    fine = {**FINE, "step": "remove"}
     removed = {"removed": ["a"], "windows": [window], "fences": [{"without": "no token"}]}
-    entry = only("password", repository_report=FINE, repository_keys_removed=removed, **step)
+    entry = only("password", repository_report=fine, repository_keys_removed=removed)
     assert (entry["run"], entry["step"], entry["unfenced"]) == ("password", "remove", "no token")
     assert [one["parts"] for one in entry["windows"]] == [["keys"]]
     state = empty()
     take(state, {**entry, "written": "2026-11-27T08:00:00Z"})
     assert state["repositories"]["backup-web1"]["seconds_unlocked"] == 0.8
-    assert "windows" not in only("password", repository_report=FINE, repository_keys_removed={"skipped": True}, **step)
+    assert "windows" not in only("password", repository_report=fine, repository_keys_removed={"skipped": True})
