@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._common.untrusted import shown
 from ..plugin_utils import _fleet
+from ..plugin_utils._place_rules import MACHINES, machine
 from ..plugin_utils._setting_names import NAMES
 from ..plugin_utils._settings import NEAR, contradictions, converted, elsewhere, halves, in_own_words, misspelt, slips
 from ..plugin_utils._shared import PLACE, place_of, shared
@@ -35,6 +36,14 @@ SPEC = {
 COLLECTION = "holdfast.restic_r2"
 # What a role does later on with settings that are looked at together with those of its first entry point.
 LATER = {"repository": ("maintenance", "verify")}
+
+
+class CannotBeRead(AnsibleActionFail):
+    """A setting could not be evaluated; one that was evaluated before it may be the cause."""
+
+    def __init__(self, message: str, before: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.before = before
 
 
 class ActionModule(ActionBase):
@@ -69,7 +78,11 @@ class ActionModule(ActionBase):
             if arguments["whole_play"]:
                 result["warnings"] = self._look_ahead(variables, host_of(task_vars))
         # First what can be told well, then what hangs on it.
-        own = self._read([*specs.get(arguments["entry_point"], {}), *named], variables)
+        try:
+            own = self._read([*specs.get(arguments["entry_point"], {}), *named], variables)
+        except CannotBeRead as error:
+            _checked(error.before, {**options, **named}, host_of(task_vars), variables)
+            raise
         values = _checked(own, {**options, **named}, host_of(task_vars), variables)
         backed_up = self._read([arguments["backed_up"] or ""], variables).get(arguments["backed_up"], [])
         for name in arguments["reaches"]:
@@ -117,6 +130,9 @@ class ActionModule(ActionBase):
         """Check the settings of all roles of the play before the first of them begins; return what to warn of."""
         roles = [role for role in self._task.get_play().get_roles() if role.get_name().startswith(f"{COLLECTION}.")]
         specs = {role.get_name(include_role_fqcn=False): role_options(role._role_path) for role in roles}
+        options = {
+            name: option for entries in specs.values() for spec in entries.values() for name, option in spec.items()
+        }
         values: dict[str, Any] = {}
         for role in roles:
             known = {**variables, "role_path": role._role_path}
@@ -126,13 +142,11 @@ class ActionModule(ActionBase):
             ):
                 try:
                     values.update(self._read([name], known))
-                except AnsibleActionFail:
+                except CannotBeRead:
+                    _checked(values, options, host, variables)
                     # Keys that the role repository has not made yet.
                     if not name.startswith("credentials_"):
                         raise
-        options = {
-            name: option for entries in specs.values() for spec in entries.values() for name, option in spec.items()
-        }
         _checked(values, options, host, variables)
         _refuse_names(elsewhere(set(variables) - set(NAMES), options, [f"{role}_" for role in specs]), host)
         near = misspelt(variables, options, tuple(f"{role}_" for role in specs), NEAR)
@@ -146,7 +160,7 @@ class ActionModule(ActionBase):
 
     def _read(self, names: list[str], variables: dict[str, Any]) -> dict[str, Any]:
         templar = self._templar.copy_with_new_env(available_variables=variables)
-        values = {}
+        values: dict[str, Any] = {}
         omitted = variables.get("omit")
         for name in names:
             if name not in variables:
@@ -160,9 +174,12 @@ class ActionModule(ActionBase):
                     f"{name} cannot be evaluated from inventory, play and extra variables alone (facts are left out, because "
                     f"the host could forge them): {error}"
                 )
-                raise AnsibleActionFail(in_own_words([problem], variables)[0]) from error
+                raise CannotBeRead(in_own_words([problem], variables)[0], values) from error
             if not (isinstance(value, str) and value == omitted):
                 values[name] = value
+            # At once, for others are read from the variables of that machine.
+            if name in MACHINES:
+                _refuse_no_host(name, value, variables)
         return values
 
 
@@ -199,6 +216,13 @@ def _flat(specs: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def _refuse(problems: list[str], host: str) -> None:
     if problems:
         raise AnsibleActionFail("\n".join(f"{host}: {problem}" for problem in problems))
+
+
+def _refuse_no_host(name: str, value: Any, variables: dict[str, Any]) -> None:
+    try:
+        machine(str(value), variables["groups"]["all"])
+    except ValueError as error:
+        _refuse(in_own_words([f"{name} {error}."], variables), str(variables["inventory_hostname"]))
 
 
 def _refuse_misspelt(variables: dict[str, Any], host: str) -> None:

@@ -37,9 +37,10 @@ def period(text: str) -> None:
 
 
 def file_mode(text: str) -> None:
-    if not re.fullmatch(r"0?[0-7]{3}", text):
+    # With its 0, for a number without quotes has lost it, and 0644 has become 420.
+    if not re.fullmatch(r"0[0-7]{3}", text):
         raise ValueError(
-            f"is {shown(text, 80)!r}, which are no permissions of a file: write octal digits in quotes, as in '0640'"
+            f"is {shown(text, 80)!r}, which are no permissions of a file: write 0 and three octal digits in quotes, as in '0640'"
         )
 
 

@@ -21,6 +21,7 @@ from ..module_utils._restic.jobs import Jobs
 
 UNREACHABLE = "The maintenance node could not be reached; nothing was done."
 NOTHING = "It did not come to its end; see the failure above."
+TOLD = "Its failed task, above, says why."
 LINE = "{:<24} {:<7} {}"
 # The length of a line of the table, of a text in a record, and how many findings of a host a record holds.
 LINE_LIMIT, TEXT_LIMIT, MOST_FINDINGS = 2000, 1000, 100
@@ -189,12 +190,18 @@ def relock_report(relocked: Mapping[str, Any]) -> list[str]:
 
 
 def report_table(
-    hostvars: Mapping[str, Any], hosts: Iterable[str], notes: Iterable[str] = (), following: str = "", begun: str = ""
+    hostvars: Mapping[str, Any],
+    hosts: Iterable[str],
+    notes: Iterable[str] = (),
+    following: str = "",
+    begun: str = "",
+    above: bool = False,
 ) -> list[str]:
     """The lines of the table at the end of a run, the last with what to do next.
 
     Args:
         begun: A variable that every host has whose turn has come; the others are left out. Empty where all are meant.
+        above: Whether what failed tasks said is in front of the reader already, so that it is not said once more.
     """
     lines = [LINE.format("HOST", "STATE", "WHAT HAPPENED")]
     for host in hosts:
@@ -202,7 +209,8 @@ def report_table(
             continue
         report = report_of(hostvars[host])
         state = "ok" if report.get("done") else "FAILED"
-        lines.append(LINE.format(shown(host), state, shown(report.get("text", NOTHING), LINE_LIMIT)))
+        text = TOLD if above and report.get("told") else report.get("text", NOTHING)
+        lines.append(LINE.format(shown(host), state, shown(text, LINE_LIMIT)))
     lines += [LINE.format("-", "note", shown(note, LINE_LIMIT)) for note in notes]
     return lines + ([LINE.format("-", "next", shown(following, LINE_LIMIT))] if following else [])
 

@@ -20,12 +20,12 @@ from typing import Any
 from ..module_utils._audit.signals import Limits
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.untrusted import shown
-from ..module_utils._locks.rules import normalise_prefix
 from ..module_utils._r2.places import is_bucket
 from ..module_utils._restic.jobs import TAG
 from ..module_utils._restic.retention import COUNTED, parse_duration
 from ..module_utils._restic.retention_plan import hold_from, protected_from
 from ._calendar import is_event, nearest
+from ._place_rules import CLASSES, HINTS, batch, one_of, prefix, program
 from ._report_rules import address, file_mode, metrics_file, period
 
 # systemd.time(7). "M" is a month, "m" a minute.
@@ -264,16 +264,6 @@ def folder_of_node(text: str) -> None:
         )
 
 
-def prefix(text: str) -> None:
-    try:
-        normalise_prefix(text)
-    except HoldfastError:
-        raise ValueError(
-            f"is {_said(text)}, and restic and R2 would read that otherwise: write names with slashes between, as in web1/, "
-            "without . and .., and without %, ? and #"
-        ) from None
-
-
 def release(text: str) -> None:
     if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", text):
         raise ValueError(f"is {_said(text)}, which is no release of restic: write its three numbers, as in 0.19.1")
@@ -372,12 +362,18 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(period, "report_evidence"),
     **_of(file_mode, "report_mode"), **_of(metrics_file, "repository_metrics_file", "guard_metrics_file"),
     **_of(between(0), "report_price"), **_of(between(1), "report_silence"),
-    **_of(prefix, "repository_prefix"),
+    **_of(prefix, "repository_prefix", "backup_prefix"),
+    **_of(one_of("default", "eu", "fedramp", "us"), "repository_jurisdiction", "guard_jurisdictions",
+          "holdfast_jurisdictions"),
+    **_of(one_of(*HINTS), "repository_location_hint"), **_of(one_of(*CLASSES), "repository_storage_class"),
+    **_of(program, "repository_restic_path"),
+    **_of(batch, "holdfast_serial"), **_of(between(0, 100), "holdfast_max_fail_percentage"),
     **_of(release, "restic_version"),
     **_of(job_name, "backup_jobs.name"),
     **_of(user_name, "backup_jobs.user", "backup_user"),
     **_of(file_name, "backup_jobs.filename"),
-    **_of(absolute, "backup_jobs.paths", "backup_jobs.exclude_files", "backup_writable_paths"),
+    **_of(absolute, "backup_jobs.paths", "backup_jobs.exclude_files", "backup_writable_paths",
+          "repository_expected_paths"),
     **_of(marker_file, "backup_jobs.exclude_if_present"),
     **_of(byte_size, "backup_jobs.exclude_larger_than", "backup_jobs.drill.bytes", "backup_jobs.drill.memory",
           "repository_drill_bytes"),

@@ -47,6 +47,23 @@ def test_a_wrong_setting_of_the_last_role_is_refused_before_the_first_begins(ans
     assert rest_calls(fleet) == [] and not (fleet.home("web1") / "etc").exists()
 
 
+def test_a_node_that_is_no_host_is_refused_by_name_before_anything_is_asked(ansible: Ansible, fleet: Fleet) -> None:
+    fleet.host("web1").update(holdfast_node="nosuchhost", holdfast_jurisdiction="EU")
+    fleet.host("web2").update(holdfast_prefix=True, holdfast_restic_path="bin/restic")
+    run = ansible.playbook(SITE, fleet.inventory)
+    assert run.exit_code == 2, run.output
+    told = {result.host: result.result["msg"] for result in run.failed}
+    assert told["web1"] == (
+        "web1: holdfast_node is 'nosuchhost', which is no host of the inventory: write the name of one, or localhost."
+    )
+    assert "web2: holdfast_prefix is " in told["web2"] and "web2: holdfast_restic_path is 'bin/restic'" in told["web2"]
+    assert rest_calls(fleet) == []
+
+    run = ansible.playbook(SITE, fleet.inventory, variables={"holdfast_serial": "ten"})
+    (failed,) = run.failed
+    assert "holdfast_serial has 'ten': write how many hosts, as in 10" in failed.result["msg"]
+
+
 def test_two_hosts_with_one_repository_are_refused_also_outside_of_the_limit(ansible: Ansible, fleet: Fleet) -> None:
     fleet.inventory["holdfast"]["hosts"]["WEB.1"] = {**fleet.host("web1")}
     fleet.inventory["holdfast"]["hosts"]["web-1"] = {

@@ -248,6 +248,15 @@ def test_the_table_has_one_line_for_each_host_and_note() -> None:
     assert lines[3].endswith(reports.NOTHING) and harmless(lines) and max(map(len, lines)) < 2100
 
 
+def test_what_a_failed_task_has_said_is_not_said_again_below_it() -> None:
+    reports_of = {"told": True, "done": False, "text": "The bucket is gone."}, {"done": False, "text": "It is stale."}
+    hostvars = {f"web{number}": {"repository_report": one} for number, one in enumerate(reports_of, 1)}
+    below = reports.report_table(hostvars, hostvars, above=True)
+    assert below[1].split(None, 2) == ["web1", "FAILED", reports.TOLD] and below[2].endswith("It is stale.")
+    # Those who get a message have no output above it.
+    assert reports.report_table(hostvars, hostvars)[1].endswith("The bucket is gone.")
+
+
 def test_records_are_bounded_and_no_templates() -> None:
     records = reports.maintenance_records(HOSTVARS, ["web1", "web2", "web3"])
     assert harmless(records)

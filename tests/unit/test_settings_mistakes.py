@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._place_rules import machine
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings import (
     NEAR,
     converted,
@@ -20,6 +21,7 @@ from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings impor
     misspelt,
     slips,
 )
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._specs import playbook_options
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 OPTIONS: dict[str, Any] = {
@@ -28,6 +30,7 @@ OPTIONS: dict[str, Any] = {
     for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values()
     for name, option in (entry.get("options") or {}).items()
 }
+OPTIONS.update(playbook_options("site"))
 
 
 @pytest.mark.parametrize(
@@ -51,6 +54,28 @@ OPTIONS: dict[str, Any] = {
         ("repository_retention", {"keep_daily": 0, "keep_last": "0"}, "{keep_daily: 7}"),
         ("repository_retention", 7, "{name: value}"),
         ("repository_fence", False, "in quotes, as one of auto, never"),
+        ("repository_prefix", True, "in quotes"),
+        ("repository_prefix", "True", "in quotes"),
+        ("repository_jurisdiction", "EU", "write eu."),
+        ("repository_jurisdiction", "europe", "one of default, eu, fedramp, us"),
+        ("guard_jurisdictions", ["eu", "asia"], "one of default, eu, fedramp, us"),
+        ("repository_location_hint", "WEUR", "write weur."),
+        ("repository_location_hint", "Frankfurt", "one of apac, eeur"),
+        ("repository_storage_class", "standard", "write Standard."),
+        ("repository_storage_class", "cold", "one of Standard, InfrequentAccess"),
+        ("repository_restic_path", "bin/restic", "from / on, or a name on the search path"),
+        ("repository_restic_path", "restic ", "from / on, or a name on the search path"),
+        ("repository_expected_paths", ["/etc", "srv"], "from / on"),
+        ("report_mode", 644, "as in '0640'"),
+        # What YAML makes of 0644.
+        ("report_mode", 420, "as in '0640'"),
+        ("report_mode", "420", "as in '0640'"),
+        ("holdfast_serial", "ten", "as in 10"),
+        ("holdfast_serial", [1, "200%"], "as in 10"),
+        ("holdfast_serial", [0], "as in 10"),
+        ("holdfast_serial", [True], "as in 10"),
+        ("holdfast_max_fail_percentage", "none", "digits alone"),
+        ("holdfast_max_fail_percentage", 101, "from 0 to 100"),
     ],
 )
 def test_mistakes_of_a_newcomer_are_refused(name: str, written: Any, meant: str) -> None:
@@ -69,10 +94,25 @@ def test_mistakes_of_a_newcomer_are_refused(name: str, written: Any, meant: str)
         ("repository_prefix", ""),
         ("restic_version", "0.19.1"),
         ("repository_retention", {"keep_within": "14d", "max_remove": "50%"}),
+        ("repository_jurisdiction", "us"),
+        ("repository_location_hint", ""),
+        ("repository_restic_path", "restic"),
+        ("repository_restic_path", "/opt/my tools/restic"),
+        ("report_mode", "0644"),
+        ("holdfast_serial", [1, "10%", "100%"]),
     ],
 )
 def test_what_is_meant_is_taken(name: str, written: Any) -> None:
     assert converted({name: written}, OPTIONS) == ({name: written}, [])
+
+
+def test_a_node_is_a_host_of_the_inventory_or_this_machine() -> None:
+    for name in ("localhost", "127.0.0.1", "node1", ""):
+        machine(name, ["web1", "node1"])
+    with pytest.raises(ValueError, match="no host of the inventory: write node1, or localhost"):
+        machine("node-1", ["web1", "node1"])
+    with pytest.raises(ValueError, match="no host of the inventory: write the name of one, or localhost"):
+        machine("backup.example.com", ["web1", "node1"])
 
 
 def test_names_and_pairs_that_are_set_by_half() -> None:
