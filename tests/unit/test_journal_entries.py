@@ -141,6 +141,11 @@ def test_one_call_for_each_node_and_nothing_in_a_dry_run() -> None:
     assert [call["entries"] for call in made.journal_calls(hostvars, hostvars, "verify", write=False)] == [[], []]
 
 
+def test_number_that_no_float_holds_takes_no_other_entry_along() -> None:
+    found = cleaned({"run": "verify", "result": "ok", "bytes": 10**400, "packs": float("inf"), "snapshots": 3})
+    assert found == {"run": "verify", "result": "ok", "snapshots": 3}
+
+
 def test_what_is_wrong_with_a_journal_is_told() -> None:
     well = {"lines": 3}
     assert made.journal_notes({**well, "broken": []}, well, "/records") == made.journal_notes({}, {}, "/records") == []

@@ -100,6 +100,32 @@ def test_more_data_than_a_snapshot_tells_of_is_not_quiet() -> None:
     assert run(days)[1].asked == [] and run(days, packs=came)[1].asked == [("0", "1")]
 
 
+def test_much_data_is_looked_into_whatever_its_snapshot_says_and_once() -> None:
+    """A forged summary tells of no change, and of more data than came."""
+    forged = {"total_files_processed": 100, "files_changed": 0, "files_unmodified": 100, "data_added_packed": 1 << 40}
+    days = [snapshot(number, quiet=number > 0, summary=forged) for number in range(4)]
+    stored = [(BEGUN + timedelta(days=day, hours=-1)).timestamp() for day in (0, 1, 2)]
+    packs = [PackFile(size << 20, int(at)) for size, at in zip((1000, 40, 60), stored)]
+    answers = {"2": Looked(gone=True, lost=None)}
+    assert run(days, told=Told(answers), packs=packs[:2])[1].asked == []
+    assert run(days, told=Told(answers), packs=packs)[1].asked == [("0", "2")]
+
+
+def test_many_snapshots_among_many_packs_take_no_time_of_their_own() -> None:
+    """A host can have half a million objects: each of its packs is looked at once, and not once for each snapshot."""
+
+    class Pack:
+        looked = 0
+
+        def __getattr__(self, name: str) -> int:
+            Pack.looked += 1
+            return 0
+
+    days = [snapshot(number, quiet=number > 0) for number in range(50)]
+    run(days, packs=[Pack()] * 10)  # type: ignore[list-item]
+    assert Pack.looked == 20
+
+
 def test_slow_changes_are_compared_with_what_was_before_them() -> None:
     answers = {"1": Looked(gone=True, lost=None), "2": Looked(gone=True, lost=0.4), "3": BAD}
     state, told = run([snapshot(number) for number in range(5)], told=Told(answers))

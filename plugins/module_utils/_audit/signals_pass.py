@@ -12,14 +12,15 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Optional, Protocol
 
-from .._common.dates import format_date
+from .._common.dates import format_date, parse_date
 from .._common.errors import HoldfastError
 from .._common.untrusted import shown
 from .._restic.retention import Snapshot
@@ -72,10 +73,14 @@ class SignalsPass:
     looks: int = 0
     weighed: bool = True
     _late: list[Raised] = field(default_factory=list)
+    _stored: _Sums = field(init=False)
+    _told: _Sums = field(init=False)
 
     def run(self, snapshots: Iterable[Snapshot]) -> State:
         """Look at what is new among all snapshots."""
         there = {str(snapshot["id"]): snapshot for snapshot in snapshots if snapshot["id"] in self.uploaded}
+        self._stored = _Sums((pack.stored, pack.size) for pack in self.packs)
+        self._told = _Sums((self.uploaded[name].timestamp(), packed_by_summary(one)) for name, one in there.items())
         accepted = {name for signal in self._accepted() for name in signal.snapshots}
         judged = self.state.judged & there.keys() | accepted & there.keys()
         kept = [signal for signal in self.state.raised if signal.accepted or signal.code != NOT_LOOKED_AT]
@@ -135,6 +140,7 @@ class SignalsPass:
         following = replace(self._begun(snapshot), files=looked.files)
         # What changes slowly is compared with what was there before it began to.
         kept = replace(anchor, last=snapshot["id"], hits=0 if looked.lost is None else anchor.hits)
+        kept = replace(kept, seen=format_date(stored_at))
         self._judged(job, snapshot, kept if undecided else following)
 
     def _at_once(
@@ -183,16 +189,39 @@ class SignalsPass:
         if hits == 0 and last.get("tree") == snapshot.get("tree"):
             return anchor.hits
         total = anchor.hits + hits
-        if total > self.limits.quiet * files or self._untold(last, snapshot, there):
+        if total > self.limits.quiet * files or self._untold(last, snapshot) or self._much(anchor, snapshot):
             return None
         return total
 
-    def _untold(self, last: Snapshot, snapshot: Snapshot, there: Mapping[str, Snapshot]) -> bool:
+    def _much(self, anchor: Anchor, snapshot: Snapshot) -> bool:
+        """Whether so much came since the last look, by the service's own list, that what snapshots say of it does not count."""
+        if self.looks >= MOST_LOOKS or self.look.over:
+            # A later snapshot is looked into: the time of the last look stays.
+            return False
+        start, end = parse_date(anchor.seen or anchor.stored), self.uploaded[snapshot["id"]].timestamp()
+        if start is None:
+            return True
+        before, came = self._stored.between(0, start.timestamp()), self._stored.between(start.timestamp(), end)
+        return came > self.limits.share * before + _UNTOLD
+
+    def _untold(self, last: Snapshot, snapshot: Snapshot) -> bool:
         """Whether more came, by the service's own list, than the snapshots of that time tell of."""
         start, end = self.uploaded[last["id"]], self.uploaded[snapshot["id"]]
-        came = sum(pack.size for pack in self.packs if start.timestamp() <= pack.stored <= end.timestamp())
-        told = sum(packed_by_summary(one) for one in there.values() if start <= self.uploaded[one["id"]] <= end)
-        return came > told * 3 // 2 + _UNTOLD
+        times = start.timestamp(), end.timestamp()
+        return self._stored.between(*times) > self._told.between(*times) * 3 // 2 + _UNTOLD
+
+
+class _Sums:
+    """Numbers by their times, to be summed up for any span of time: a host may have stored a million of each kind."""
+
+    def __init__(self, found: Iterable[tuple[float, int]]) -> None:
+        ordered = sorted(found)
+        self._times = [time for time, _number in ordered]
+        self._sums = [0, *accumulate(number for _time, number in ordered)]
+
+    def between(self, start: float, end: float) -> int:
+        """The sum of those from the start to the end, both included."""
+        return self._sums[bisect_right(self._times, end)] - self._sums[bisect_left(self._times, start)]
 
 
 def _still_needed(raised: Iterable[Raised], there: Collection[str]) -> tuple[Raised, ...]:

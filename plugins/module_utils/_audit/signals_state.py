@@ -46,6 +46,7 @@ class Anchor:
         files: How many files it has; None when nobody counted them.
         last: The id of the last snapshot that was judged.
         hits: How many files have changed or vanished since the first of both, as the later ones say of themselves.
+        seen: When the last snapshot was stored that was compared with it; empty before the first.
     """
 
     snapshot: str
@@ -53,6 +54,7 @@ class Anchor:
     files: Optional[int] = None
     last: str = ""
     hits: int = 0
+    seen: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,6 +23,7 @@ from .._r2.places import is_bucket
 RUNS = ("site", "maintenance", "verify", "check", "drill", "rotate", "password", "unlock", "recover", "guard")
 # The length of a name, of a sentence; and how many of a kind an entry holds.
 NAME, TEXT, MOST, MOST_JOBS = 120, 400, 30, 60
+_LARGEST = 1 << 100
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _CALENDAR = re.compile(r"[0-9a-f]{1,100}")
 _RUN_ID = re.compile(r"[0-9a-f-]{8,36}")
@@ -47,7 +47,8 @@ def instant(value: Any) -> str | None:
 
 
 def number(value: Any) -> float | int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+    # Larger whole numbers than this have no number of floating point.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _LARGEST:
         return None
     return value if isinstance(value, int) else round(value, 3)
 
