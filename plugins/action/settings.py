@@ -78,12 +78,8 @@ class ActionModule(ActionBase):
             if arguments["whole_play"]:
                 result["warnings"] = self._look_ahead(variables, host_of(task_vars))
         # First what can be told well, then what hangs on it.
-        try:
-            own = self._read([*specs.get(arguments["entry_point"], {}), *named], variables)
-        except CannotBeRead as error:
-            _checked(error.before, {**options, **named}, host_of(task_vars), variables)
-            raise
-        values = _checked(own, {**options, **named}, host_of(task_vars), variables)
+        names = [*specs.get(arguments["entry_point"], {}), *named]
+        own, values = self._read_checked(names, variables, {**options, **named}, host_of(task_vars))
         backed_up = self._read([arguments["backed_up"] or ""], variables).get(arguments["backed_up"], [])
         for name in arguments["reaches"]:
             _refuse_other(name, str(own.get(name) or ""), backed_up, task_vars)
@@ -157,6 +153,17 @@ class ActionModule(ActionBase):
             for name, meant in near.items()
             if name not in refused
         ]
+
+    def _read_checked(
+        self, names: list[str], variables: dict[str, Any], options: dict[str, Any], host: str
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Values as they are written, and as their options describe them."""
+        try:
+            own = self._read(names, variables)
+        except CannotBeRead as error:
+            _checked(error.before, options, host, variables)
+            raise
+        return own, _checked(own, options, host, variables)
 
     def _read(self, names: list[str], variables: dict[str, Any]) -> dict[str, Any]:
         templar = self._templar.copy_with_new_env(available_variables=variables)
