@@ -68,10 +68,18 @@ def test_imports_go_down(path: Path) -> None:
     assert imported(path) <= allowed
 
 
+def defined(package: str) -> set[str]:
+    """The functions and classes of a package."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (UTILS / package).glob("*.py")]
+    return {node.name for tree in trees for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_says_what_lives_there(package: str) -> None:
     told = ast.get_docstring(ast.parse((UTILS / package / "__init__.py").read_text(encoding="utf-8"))) or ""
     assert "May import: " in told and "Callers use " in told
+    callers = told.partition("Callers use ")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", callers)) <= defined(package)
 
 
 def test_imports_inside_the_collection_are_relative() -> None:
@@ -87,7 +95,9 @@ def test_imports_inside_the_collection_are_relative() -> None:
 def places() -> set[str]:
     """The files and folders that the map of the code names."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    named = re.findall(r"`((?:_\w+|plugins|roles|meta|monitoring|examples|docs|tests)/[^`:]+)(?:::\w+)?`", page)
+    named = re.findall(
+        r"`((?:_\w+|playbooks|plugins|roles|meta|monitoring|examples|docs|tests)/[^`:]+)(?:::\w+)?`", page
+    )
     return {place for place in named if "ROLE" not in place and "*" not in place}
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Maintenance of one repository, as a transaction: judge, prepare, prove; then delete exactly that in one window.
+"""Maintains one repository, as a transaction: judge, prepare, prove; then delete exactly that in one window.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The auditor of a repository: collects facts, has the checks judge them, and stops maintenance when one of them blocks.
+"""Audits a repository: collects facts, has the checks judge them, and stops maintenance when one of them blocks.
 
 It changes nothing in the bucket.
 

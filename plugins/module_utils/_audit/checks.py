@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Safety checks: they turn facts into findings, some of which block maintenance. Pure.
+"""Turns facts into findings, some of which block maintenance. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """

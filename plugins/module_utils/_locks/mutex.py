@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A mutex for the lock document of a bucket that several repositories share.
+"""Takes and gives back the mutex for the lock document of a bucket that several repositories share.
 
 Writers read, change and write back the document as a whole, and it has no version: of two writers at the same time, one
 undoes the other. So a writer first creates an object, by a PUT that succeeds only while there is none, and deletes it

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lock document of a bucket: our rules in it, and its mistakes. Pure.
+"""Names the lock rules of a repository, and finds them, and mistakes, in a lock document. Pure.
 
 Rules are dicts exactly as the API returned them. Every function returns new lists and leaves the rules of others,
 with all their fields, as they were read.

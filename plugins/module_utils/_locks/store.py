@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where lock documents are kept: the part of a provider that windows, the guard, fences and probes know.
+"""Reads and replaces lock documents: the part of a provider that windows, the guard, fences and probes know.
 
 `LockStore` is all that they use. `CloudflareLocks` is its implementation for R2; another provider whose buckets have lock
 rules by prefix would be another one.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Cloudflare's R2 API: buckets, public access, and the id of the token. Lock documents are in `_locks.store`.
+"""Calls Cloudflare's R2 API: buckets, public access, and the id of the token. Lock documents are in `_locks.store`.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""R2 through its S3 API: listings, single objects, lifecycle rules, and the probe of a lock.
+"""Calls R2 by its S3 API: listings, single objects, lifecycle rules, and the probe of a lock.
 
 The import of boto3 is guarded: the keys and the endpoint are also needed where boto3 is not installed.
 

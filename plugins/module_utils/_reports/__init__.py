@@ -4,7 +4,7 @@
 
 """What happened, and what is so now: the journal of runs, the state that follows from it, and what others make of that.
 
-May import: `_common`. Callers use `RunJournal`, `cleaned`, `state_after`.
+May import: `_common`. Callers use `RunJournal`, `cleaned`, `take`.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The journal: one line of JSON for each repository and run, each with the hash of the line before it.
+"""Keeps the journal: one line of JSON for each repository and run, each with the hash of the line before it.
 
 One file a year beside the records, journal-YEAR.jsonl. The chain goes on from one file to the next: a line that was changed,
 removed or inserted breaks it, and `check` says where. A line that a crash has cut is never removed: the hash of the next line

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""restic in namespaces of its own, in which nothing but some folders can be written, /proc leads nowhere, and the network leads
+"""Runs restic in namespaces of its own: it can write nothing but some folders, /proc leads nowhere, and the network leads
 to its repository alone.
 
 What a snapshot holds is data to restic, yet it decides which paths restic opens, as root. So the kernel refuses the others, and

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where a repository is, and what opens it. Pure.
+"""Tells where a repository is, and what opens it. Pure.
 
 Also used on backed-up hosts: Python 3.9 and the standard library only.
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A view of a repository: its judged objects and the additions of restic, and nothing else of the bucket.
+"""Makes a view of a repository: its judged objects and the additions of restic, and nothing else of the bucket.
 
 restic reads, writes and deletes in the view. Reads come from the bucket, by exact key, and only as they were judged; what
 is added goes into the bucket, never over anything; what is deleted is written down.

@@ -4,7 +4,7 @@
 
 """API tokens of hosts and their keys: desired tokens, the API, the file of keys, rotation.
 
-May import: `_common`, `_r2`, `_locks`. Callers use `Tokens`, `Rotation`.
+May import: `_common`, `_r2`, `_locks`. Callers use `Tokens`, `HostToken`.
 
 Private to holdfast.restic_r2; may change at any time.
 """

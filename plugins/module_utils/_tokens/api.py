@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The API tokens of an account, through Cloudflare's API.
+"""Makes, changes and deletes the API tokens of an account, by Cloudflare's API.
 
 Private to holdfast.restic_r2; may change at any time.
 """
