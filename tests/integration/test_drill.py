@@ -142,6 +142,15 @@ def test_a_probe_that_fails_is_told(drill: Drills, script: str, told: str) -> No
     assert len(failed["msg"]) < 2000
 
 
+def test_the_memory_that_all_of_a_probe_uses_is_not_taken_from_others(tmp_path: Path) -> None:
+    for name in ("tree", "work"):
+        (tmp_path / name).mkdir()
+        os.chown(tmp_path / name, *((NOBODY, NOBODY) if os.geteuid() == 0 else (-1, -1)))
+    script = "cat /proc/self/oom_score_adj; head -c 100000000 /dev/zero > /dev/shm/more && echo much"
+    ended = run(["sh", "-c", script], str(tmp_path / "tree"), str(tmp_path / "work"), Limits(60, 64 << 20))
+    assert ended.said.splitlines()[0] == "1000" and "much" not in ended.said, ended
+
+
 def test_a_probe_that_hangs_is_ended_with_all_that_it_started(drill: Drills) -> None:
     name = f"sleep 9{os.getpid()}"
     failed = drill.probe(f"setsid {name} & {name} & wait", seconds=15)
@@ -173,6 +182,12 @@ def test_a_full_disk_is_told_before_and_while_it_is_restored(drill: Drills, tmp_
     try:
         drills = Drills(drill.bed, drill.files, disk)
         assert "MiB free, and the drill needs" in drills()["msg"]
+        # A snapshot that holds more than it says: restic would go on, and no other run could write there meanwhile.
+        subprocess.run(["mount", "-o", "remount,size=230m", disk], check=True)
+        fill = 'case $one in --target=*) yes | head -c 200000000 > "${one#--target=}/fill";; esac'
+        hanging = f"""for one in "$@"; do {fill}; done; echo '{{"message_type":"status"}}'; exec sleep 600"""
+        filling = program(tmp_path / "fills", f"""[ "$1" = restore ] && {{ {hanging}; }}\nexec '{restic_path}' "$@" """)
+        assert "was full before" in drills(restic_path=filling, seconds=60)["msg"]
     finally:
         subprocess.run(["umount", disk], check=True)
     broken = program(

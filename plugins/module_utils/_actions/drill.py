@@ -28,12 +28,12 @@ from .._common.untrusted import shown
 from .._restic.cli import Restic, ResticError
 from .._restic.confinement import require
 from .._restic.jobs import Jobs, paths_of
-from .._restic.process import stop
+from .._restic.process import half_of_memory, limit_memory, stop
 from .._restic.sandbox import NOBODY, SPARE, Limits, run
 from .drill_expect import Expect, expects, problems
 from .drill_folder import drill_folder
 from .list_snapshots import stored_times
-from .restore import LONGEST_LINE, RESTIC_CHOOSES_ATTRIBUTES, How, Selection, restore
+from .restore import LONGEST_LINE, RESTIC_CHOOSES_ATTRIBUTES, How, RestoreError, Selection, free_space, restore
 from .restore_target import Target, entries, inspect
 
 # How many files a sample has at most; their names are arguments of restic.
@@ -173,6 +173,8 @@ class Driller:
         found, heap, size = _Contents(), [], 0  # type: ignore[var-annotated]
         process = restic.start(["ls", "--json", "--no-lock", snapshot])
         try:
+            # A host chooses how large its folders are.
+            limit_memory(process, half_of_memory())
             for line in iter(partial(process.stdout.readline, LONGEST_LINE), ""):  # type: ignore[union-attr]
                 node = _node(line)
                 found.entries += bool(node)
@@ -221,9 +223,10 @@ class Driller:
     def _restore(self, restic: Restic, snapshot: str, include: list[str], target: Target) -> None:
         began, outcome = elapsed(), self.outcome
         try:
-            done = restore(restic, Selection(snapshot=snapshot, include=include), target, How())
-        except ResticError as error:
-            if _free(os.path.dirname(target.path)) < SPARE:
+            how = How(memory=half_of_memory(), spare=SPARE)
+            done = restore(restic, Selection(snapshot=snapshot, include=include), target, how)
+        except (ResticError, RestoreError) as error:
+            if free_space(os.path.dirname(target.path)) < SPARE:
                 raise DrillError(
                     f"The disk of {os.path.dirname(target.path)} was full before the snapshot was restored: choose a larger one "
                     "(holdfast_drill_dir), or restore less (holdfast_drill_bytes)."
@@ -269,13 +272,8 @@ def _node(line: str) -> dict[str, Any]:
     return node if isinstance(node, dict) and "node" in (node.get("struct_type"), node.get("message_type")) else {}
 
 
-def _free(path: str) -> int:
-    found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize
-
-
 def _room(folder: str, needed: int) -> None:
-    free = _free(folder)
+    free = free_space(folder)
     if free < needed + SPARE:
         raise DrillError(
             f"The disk of {folder} has {free >> 20} MiB free, and the drill needs {(needed + SPARE) >> 20}: choose a larger one "

@@ -27,6 +27,7 @@ from .._locks.rules import parse_date
 from .._restic.cli import Completed, Restic, stop
 from .._restic.confinement import Confined
 from .._restic.jobs import Jobs
+from .._restic.process import limit_memory
 from .restore_target import Target, disarm, entries
 
 # The first that reports in JSON, has --dry-run, leaves equal files alone, and never writes through a link.
@@ -130,12 +131,16 @@ class How:
     Attributes:
         special: Whether devices, setuid and setgid bits, capabilities and attributes of the system are restored.
         confined: Whether restic may write nothing but the target.
+        memory: How many bytes of memory restic may use; 0 for any number.
+        spare: How many bytes of the disk stay free; 0 for none.
     """
 
     verify: bool = True
     special: bool = False
     confined: bool = True
     check_mode: bool = False
+    memory: int = 0
+    spare: int = 0
 
 
 def restore(restic: Restic, selection: Selection, target: Target, how: How) -> dict[str, Any]:
@@ -145,7 +150,8 @@ def restore(restic: Restic, selection: Selection, target: Target, how: How) -> d
     if target.filled or len(snapshots) > 1:
         restic.require(RESTIC_OVERWRITES, "Restoring over files")
     listings = [
-        listed(restic, snapshot["id"], target.path, devices=how.special, included=included) for snapshot in snapshots
+        listed(restic, snapshot["id"], target.path, devices=how.special, included=included, memory=how.memory)
+        for snapshot in snapshots
     ]
     _refuse_missing(restic, snapshots, listings)
     if any(listing.bad_names for listing in listings):
@@ -207,12 +213,16 @@ def _result(
     }
 
 
-def listed(restic: Restic, snapshot: str, target: str, *, devices: bool, included: Iterable[str] = ()) -> Listing:
+def listed(
+    restic: Restic, snapshot: str, target: str, *, devices: bool, included: Iterable[str] = (), memory: int = 0
+) -> Listing:
     """The judged listing of a snapshot, and which of the included paths it lacks."""
     listing = Listing(devices=devices, room=LONGEST_PATH - len(os.fsencode(target)) - 1, included=included)
     with tempfile.TemporaryFile() as said:
         process = restic.start(["ls", "--json", "--no-lock", snapshot], stderr=said)
         try:
+            if memory:
+                limit_memory(process, memory)
             for node in _nodes(process.stdout):
                 listing.add(node)
             code = process.wait()
@@ -273,10 +283,11 @@ def _run(
     runs = restic
     if how.confined and not how.check_mode:
         runs = Confined(restic, [target.path, *_cache(restic)], special=how.special)
-    said = _Said(target.path)
+    said = _Said(target.path, 0 if how.check_mode else how.spare)
     try:
         # Else it says sixty times a second how far it is.
-        completed = runs.run(args, take=said.hear, env={**runs.environment(), "RESTIC_PROGRESS_FPS": "0.1"})
+        environment = {**runs.environment(), "RESTIC_PROGRESS_FPS": "1" if how.spare else "0.1"}
+        completed = runs.run(args, take=said.hear, env=environment, memory=how.memory)
     finally:
         if not (how.special or how.check_mode):
             result["left_out"] += [item.as_dict() for item in disarm(target.path, MOST_LEFT_OUT)]
@@ -294,14 +305,21 @@ class _Said:
         other_errors: How often it complained of anything else.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, spare: int = 0) -> None:
         self._target = target
+        self._spare = spare
         self._summary: dict[str, Any] = {}
         self.changes = False
         self.bad_names = self.other_errors = 0
 
     def hear(self, _stream: str, line: str) -> None:
-        """A line of its output or of its errors, where each is JSON only in part."""
+        """A line of its output or of its errors, where each is JSON only in part.
+
+        Raises:
+            RestoreError: The disk is full: a snapshot can hold more than it says, and restic goes on with the next file.
+        """
+        if self._spare and free_space(self._target) < self._spare:
+            raise RestoreError(f"The disk of {self._target} was full before all was restored.")
         try:
             message = json.loads(line) if line.startswith("{") else {}
         except (ValueError, RecursionError):
@@ -325,6 +343,12 @@ class _Said:
 
     def number(self, name: str) -> int:
         return int(self._summary.get(name, 0))
+
+
+def free_space(path: str) -> int:
+    """How many bytes of the disk of a folder a user may still fill."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
 
 
 def _cache(restic: Restic) -> list[str]:

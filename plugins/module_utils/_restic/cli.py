@@ -187,7 +187,7 @@ class Restic:
         """
         args = list(args)
         if memory:
-            popen["env"] = {**self.environment(), "GOMEMLIMIT": collector_limit(memory)}
+            popen["env"] = {**(popen.get("env") or self.environment()), "GOMEMLIMIT": collector_limit(memory)}
         process = self.start(args, **popen)
         try:
             if memory:

@@ -58,9 +58,9 @@ class Kernel:
     def prctl(self, option: int, *values: int) -> None:
         self("prctl", option, *(ctypes.c_ulong(number) for number in (*values, 0, 0, 0)[:4]))
 
-    def mount(self, source: str, target: str, kind: str | None, flags: int) -> None:
-        words = (word if word is None else os.fsencode(word) for word in (source, target, kind))
-        self("mount", *words, ctypes.c_ulong(flags), None)
+    def mount(self, source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+        words = [word if word is None else os.fsencode(word) for word in (source, target, kind, data)]
+        self("mount", *words[:3], ctypes.c_ulong(flags), words[3])
 
     def set_mounts(self, path: str, add: int, remove: int = 0) -> None:
         """Change the attributes of all mounts at and below a path."""

@@ -151,6 +151,9 @@ class _Inside:
             os.dup2(said, 2)
             os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
             self._prepare()
+            # All of its processes together may need more than there is: then these are the first to be killed.
+            with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+                file.write("1000")
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
             kernel = Kernel()
             self._leave(kernel)
@@ -220,7 +223,7 @@ class _Inside:
         for name in _DEVICES:
             os.close(os.open(f"{new}/dev/{name}", os.O_CREAT | os.O_WRONLY))
             kernel.mount(f"/dev/{name}", f"{new}/dev/{name}", None, _BIND)
-        kernel.mount("none", f"{new}/dev/shm", "tmpfs", _NOSUID | _NODEV | _NOEXEC)
+        kernel.mount("none", f"{new}/dev/shm", "tmpfs", _NOSUID | _NODEV | _NOEXEC, f"size={self._limits.memory}")
         os.chmod(f"{new}/dev/shm", 0o1777)
         for descriptor, place in ((tree, TREE), (work, WORK)):
             kernel.mount(f"/proc/self/fd/{descriptor}", new + place, None, _BIND)
