@@ -19,6 +19,7 @@ from .._audit.options import expected_from, remembered
 from .._audit.signals_watch import told, watch
 from .._clients import Clients
 from .._common.errors import HoldfastError
+from .._common.progress import Progress
 from .._common.record import folder
 from .._common.signals import ended_by_signals
 from .._restic.cli import MINIMUM
@@ -60,8 +61,8 @@ class RepositoryAudit:
 
     def run(self) -> None:
         """Look. The outcome is there also when this raises."""
-        limit = self.auditor.settings.time_limit
-        with ended_by_signals(f"The audit of {self.auditor.name}", lambda: "nothing was written.", limit):
+        work, limit = f"The audit of {self.auditor.name}", self.auditor.settings.time_limit
+        with self.auditor.progress.told(), ended_by_signals(work, lambda: "nothing was written.", limit):
             self._run()
             if self.kept_in and not self.check_mode:
                 keep(self.kept_in, self.auditor.findings)
@@ -69,12 +70,17 @@ class RepositoryAudit:
     def _run(self) -> None:
         auditor = self.auditor
         auditor.restic.require(MINIMUM, "A repository in R2")
+        step = auditor.progress.step
+        step("listing")
         found = auditor.look(probe=True)
         auditor.identified(found)
         if auditor.unused(found.objects):
             return
+        step("reading the list of snapshots")
         auditor.opened(found)
+        step("reading what is new")
         auditor.contents(found)
+        step("comparing new snapshots")
         auditor.snapshots(found)
         watch(auditor, found, write=self.mode != "compare" and not self.check_mode)
         if self.mode != "compare" and auditor.baseline and not auditor.blocked:
@@ -118,6 +124,7 @@ def audit_for(clients: Clients, check_mode: bool) -> RepositoryAudit:
     auditor = Auditor(restic, clients.s3, clients.cloudflare, settings, clients.lock_probe)
     records = clients.params["record_dir"]
     kept_in = folder(records, clients.bucket, clients.prefix) if records else None
+    auditor.progress = Progress(settings.folder, "audit", auditor.name)
     return RepositoryAudit(auditor, mode, check_mode, kept_in)
 
 

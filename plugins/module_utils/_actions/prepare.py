@@ -30,7 +30,7 @@ from .._common.signals import dies_with_parent
 from .._restic.cli import Restic
 from .._restic.process import half_of_memory
 from .._restic.view import Added, View
-from .prune_figures import figures
+from .prune_figures import PruneProgress, figures
 
 # In the order in which they are deleted: at every moment, what is there needs nothing that is gone.
 PARTS = ("snapshots", "index", "data")
@@ -109,6 +109,7 @@ class Preparation:
     def run(self, found: Survey, going: Collection[str], additions: str = "bucket") -> Prepared:
         """Forget these snapshots, and prune, in a view of the judged objects."""
         auditor, started = self.auditor, elapsed()
+        auditor.progress.step("preparing")
         view = auditor.view(
             found.objects,
             additions=additions,
@@ -147,6 +148,10 @@ class Preparation:
 
     def _run(self, restic: Restic, view: View, found: Survey, *args: str) -> str:
         limits: dict[str, Any] = {"memory": half_of_memory()}
+        if args[0] == "prune":
+            told = PruneProgress(self.auditor.progress)
+            # Else it says nothing where it is, or that sixty times a second.
+            limits.update(take=told.hear, env={**restic.environment(), "RESTIC_PROGRESS_FPS": "0.1"})
         completed = restic.run(args, preexec_fn=dies_with_parent(signal.SIGKILL), **limits)
         self._stop_at_problems(view)
         if completed.exit_code:
@@ -189,6 +194,7 @@ class Preparation:
         return self._proved(prepared)
 
     def _proved(self, prepared: Prepared) -> bool:
+        self.auditor.progress.step("checking")
         with self.auditor.served(prepared.view) as restic:
             # With a lock: it is only in the view, and needed later on.
             errors = restic.errors(lock=True, preexec_fn=dies_with_parent(signal.SIGKILL))

@@ -26,6 +26,7 @@ from .._audit.survey import Survey
 from .._clients import Clients
 from .._common.clock import awake, elapsed
 from .._common.errors import HoldfastError
+from .._common.progress import Progress
 from .._common.signals import dies_with_parent, ended_by_signals
 from .._locks.store import time_told
 from .._r2.s3 import S3Object
@@ -99,6 +100,7 @@ class Maintenance:
         self.restic = auditor.restic
         self.terms = terms
         self.name = auditor.name
+        self.step = auditor.progress.step
         self.lock = lock
         self.sleep = sleep
         self.fence = fence
@@ -139,7 +141,8 @@ class Maintenance:
 
     def run(self) -> None:
         """Do it. The outcome is there also when this raises."""
-        with ended_by_signals(f"Maintenance of {self.name}", self._interrupted, self.auditor.settings.time_limit):
+        limit = self.auditor.settings.time_limit
+        with self.auditor.progress.told(), ended_by_signals(f"Maintenance of {self.name}", self._interrupted, limit):
             self._run()
 
     def _interrupted(self) -> str:
@@ -162,12 +165,16 @@ class Maintenance:
     def _once(self) -> bool:
         """Judge, prepare and commit; False when it has to begin anew."""
         auditor = self.auditor
+        self.step("listing")
         found = auditor.look(probe=True)
         auditor.identified(found)
         if auditor.unused(found.objects):
             return True
+        self.step("reading the list of snapshots")
         auditor.opened(found, count=True)
+        self.step("reading what is new")
         auditor.contents(found)
+        self.step("comparing new snapshots")
         watch(auditor, found, write=not self.terms.dry_run)
         decisions = auditor.decide(found)
         if auditor.held:
@@ -196,6 +203,7 @@ class Maintenance:
             later = not attempt and prepared.seconds < self.terms.fence_seconds
             if not later and not self.preparation.judge(prepared, self.auditor.look()):
                 return False
+            self.step("waiting for other restic processes")
             self._await_other_restics(prepared.found)
             if not later and elapsed() - prepared.checked > _LOCK_AGE and not self.preparation.renew(prepared):
                 return False
@@ -210,6 +218,7 @@ class Maintenance:
         self, prepared: Prepared, decisions: list[Decision], unchecked: bool, last: bool
     ) -> Optional[bool]:
         """Keep the hosts out, and delete; None when another restic has begun to work: then try again."""
+        self.step("waiting for the fence")
         self.fences.append(self.fence(self.warnings.append))
         with self.fences[-1] as fence:
             # While the fence comes up, so that no host is kept out longer than it must be.
@@ -248,12 +257,15 @@ class Maintenance:
         auditor = self.auditor
         if not self.preparation.judge(prepared, found):
             return False
+        # Nothing is written while the window is open.
+        self.step("deleting")
         try:
             left = self.commit.run({part: prepared.below(part) for part in PARTS})
         except BaseException:
             with suppress(HoldfastError):
                 self._account(prepared, found, auditor.listed(), decisions)
             raise
+        self.step("proving that all is locked")
         after = auditor.look(probe=True)
         self._account(prepared, found, after, decisions)
         intro = f"Maintenance of {self.name} found after it had deleted"
@@ -276,6 +288,7 @@ class Maintenance:
                 blocking = audit.other_restics(stored, self.terms.lock_wait)
                 self.auditor.note(blocking, f"No window is opened for {self.name}")
             self.sleep(2)
+            self.auditor.progress.moved()
             locks = self._locks()
 
     def without_stale_locks(self, found: Survey) -> dict[str, S3Object]:
@@ -375,6 +388,7 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
     fence_seconds = 0.0 if params["fence"] == NEVER else params["fence_seconds"]
     terms = Terms(params["lock_wait"], params["open_timeout"], fence_seconds, dry_run)
     auditor = Auditor(restic, clients.s3, clients.cloudflare, settings, clients.lock_probe)
+    auditor.progress = Progress(settings.folder, "maintenance", auditor.name)
     maintenance = Maintenance(auditor, terms, window, lock, fence=partial(fence_for, clients))
     return maintenance
 

@@ -10,6 +10,9 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 import re
+from typing import Optional
+
+from .._common.progress import Progress
 
 FIGURES = ("packs_removed", "bytes_removed", "packs_repacked", "bytes_repacked")
 _COUNT = {
@@ -20,6 +23,8 @@ _SIZE = {
     "repacked": re.compile(r"to repack: +\d+ blobs / (.+)"),
     "removed": re.compile(r"total prune: +\d+ blobs / (.+)"),
 }
+_SHARE = re.compile(r"\[[0-9:]+\] +([0-9]{1,3}\.[0-9]{2})%  .*")
+_LONGEST = 200
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 
@@ -38,6 +43,31 @@ def figures(output: str) -> dict[str, int]:
                 found[f"bytes_{kind}"] = size(blobs[1])
     found["packs_removed"] += found["packs_repacked"]
     return found
+
+
+class PruneProgress:
+    """Hears `restic prune -v` while it works, and tells where it is.
+
+    Args:
+        progress: Is told.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._repacks: Optional[int] = None
+
+    def hear(self, _stream: str, line: str) -> None:
+        """A line that restic has printed."""
+        line = line[:_LONGEST].strip()
+        blobs, begins, share = _SIZE["repacked"].fullmatch(line), line == "repacking packs", _SHARE.fullmatch(line)
+        if blobs:
+            self._repacks = size(blobs[1])
+        elif begins:
+            self._progress.step("repacking", self._repacks)
+        elif line == "rebuilding index":
+            self._progress.step("writing the index")
+        elif share:
+            self._progress.at(share=float(share[1]) / 100)
 
 
 def size(text: str) -> int:

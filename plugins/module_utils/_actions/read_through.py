@@ -22,6 +22,7 @@ from .._common.beside import damaged, load_beside, save_beside
 from .._common.clock import elapsed
 from .._common.dates import format_date, parse_date
 from .._common.errors import HoldfastError
+from .._common.progress import Progress
 from .._common.record import RecordError, folder, load, no_record
 from .._common.signals import dies_with_parent, ended_by_signals
 from .._restic.answers import Completed, short
@@ -129,11 +130,12 @@ class Reader:
         self._record_dir = record_dir
         self._path = folder(record_dir, clients.bucket, clients.prefix)
         self._began = elapsed()
+        self._progress = Progress(self._path, "check", self._name, still=how.seconds)
 
     def run(self) -> None:
         """Read all parts whose turn has come. The outcome is there also when this raises."""
         try:
-            with ended_by_signals(f"The reading of {self._name}", self._interrupted):
+            with self._progress.told(), ended_by_signals(f"The reading of {self._name}", self._interrupted):
                 self._run()
         finally:
             self.outcome.seconds = round(elapsed() - self._began, 1)
@@ -187,7 +189,9 @@ class Reader:
         return max(0.0, self._how.seconds - (elapsed() - self._began))
 
     def _read_all(self, restic: Restic, reading: Reading, due: list[Part], packs: Packs) -> None:
+        self._progress.step("reading data", sum(_bytes(part, packs) for part in due))
         for part in due:
+            self._progress.at(self.outcome.bytes)
             if self._remaining() < 1:
                 return
             at = self._clients.cloudflare.server_time()
@@ -205,7 +209,7 @@ class Reader:
                 self.outcome.read.append(part.subset)
                 self.outcome.left.remove(part.subset)
                 self.outcome.packs += sum(packs.get(prefix, (0, 0))[0] for prefix in part.prefixes)
-                self.outcome.bytes += sum(packs.get(prefix, (0, 0))[1] for prefix in part.prefixes)
+                self.outcome.bytes += _bytes(part, packs)
             self.outcome.changed = True
             save_beside(self._path, FILE, to_data(reading))
 
@@ -238,6 +242,10 @@ class Reader:
             memory=half_of_memory(),
             preexec_fn=dies_with_parent(),
         )
+
+
+def _bytes(part: Part, packs: Packs) -> int:
+    return sum(packs.get(prefix, (0, 0))[1] for prefix in part.prefixes)
 
 
 def broken_packs(stdout: str) -> list[str]:

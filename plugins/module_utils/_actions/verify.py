@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from .._audit.freshness import Expected, hours_since, of_jobs, of_no_job, stale
 from .._clients import Clients
 from .._common.dates import format_date
 from .._common.errors import HoldfastError
+from .._common.progress import stalled
 from .._common.record import folder
 from .._locks.desired import plan
 from .._locks.fences import fence_of
@@ -81,7 +82,14 @@ def verify(clients: Clients, record_dir: str | None, expected: Expected, proofs:
     found.look(lambda: _public(found, clients))
     found.look(lambda: _repository(found, clients, record_dir, now, expected))
     found.look(lambda: _proofs(found, clients, record_dir, now, proofs))
+    found.add("stalled", *_stalled(clients, record_dir))
     return found
+
+
+def _stalled(clients: Clients, record_dir: str | None) -> list[str]:
+    """Runs that have not moved for long, by the clock of the node, which wrote when they did."""
+    path = folder(record_dir, clients.bucket, clients.prefix) if record_dir else ""
+    return stalled(path, datetime.now(timezone.utc)) if path else []
 
 
 def _proofs(found: Verified, clients: Clients, record_dir: str | None, now: datetime, proofs: Proofs) -> None:

@@ -21,6 +21,7 @@ from datetime import datetime
 from typing import Any, Optional
 
 from .._common.parallel import in_parallel
+from .._common.progress import Progress
 from .._locks.probe import LockProbe
 from .._locks.store import LockStore
 from .._r2.s3 import S3, S3Object
@@ -82,6 +83,8 @@ class Auditor:
         self.holds: list[dict[str, Any]] = []
         # What looked like ransomware, now and before; None when nothing is remembered.
         self.signals: Optional[State] = None
+        # Where the run is; a run that wants that to be told puts its own in.
+        self.progress = Progress()
 
     def note(self, findings: Iterable[audit.Finding], intro: str) -> None:
         """Keep the findings; raise AuditError when one of them blocks."""
@@ -182,7 +185,8 @@ class Auditor:
             with serve(View(self.s3, self.prefix, objects)) as address:
                 self._quick = (quick_key(self.restic.through(address)),)
         quick = self._quick[0]
-        return View(self.s3, self.prefix, objects, key=quick.objects if quick else None, **settings)
+        moved = self.progress.moved
+        return View(self.s3, self.prefix, objects, key=quick.objects if quick else None, moved=moved, **settings)
 
     @contextmanager
     def served(self, view: View) -> Iterator[Restic]:
@@ -277,6 +281,7 @@ class Auditor:
         keys = self.settings.record.keys if self.settings.record else [key_id]
         names = ("config", *(() if quick else (f"keys/{name}" for name in keys)))
         there = {name: self.settings.copies.get(name) or self.s3.get(self.prefix + name) for name in names}
+        self.looked_into.told = self.progress.at
         self.looked_into.keys = {**there, **(quick.objects if quick else {})}
         self.looked_into.restic = self._opened(self.restic)
 

@@ -16,7 +16,7 @@ import hashlib
 import re
 import threading
 from collections import ChainMap
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Optional
@@ -98,6 +98,8 @@ class Contents:
     figures: Figures = field(default_factory=Figures)
     # What the index objects of maintenance itself claim that were read last.
     claimed: Claims = field(default_factory=dict)
+    # Told how many bytes of new packs were read, of how many.
+    told: Callable[[int, None, int], object] = lambda done, share, total: None
     _long: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -152,6 +154,8 @@ class Contents:
     ) -> list[Finding]:
         again = audit.known_again(fresh, baseline)
         there = {name: listed.packs[name] for name in fresh if name in listed.packs}
+        begun, total = self.figures.bytes, sum(pack.size for pack in there.values())
+        self.figures.more = lambda: self.told(self.figures.bytes - begun, None, total)
         real = contents(self.s3, self.prefix, scratch, there, self.figures) if scratch and there else {}
         large = audit.too_large("data", self.figures.too_large, SOME_OBJECTS)
         claimed = {name: fresh[name] for name in there if name not in self.figures.too_large}

@@ -9,7 +9,7 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -43,6 +43,8 @@ class Figures:
     bytes: int = 0
     # The packs that need more memory than those of restic do.
     too_large: set[str] = field(default_factory=set)
+    # Called when they became more.
+    more: Callable[[], object] = lambda: None
 
     def told(self) -> dict[str, int]:
         """The figures as a module returns them."""
@@ -85,6 +87,7 @@ def contents(
             in_parallel(download, names, _DOWNLOADS)
             figures.packs += len(names)
             figures.bytes += sum(packs[name].size for name in names)
+            figures.more()
             found.update(scratch.contents())
         except TooLargeError:
             scratch.remove(pack_key(name) for name in names)

@@ -68,8 +68,12 @@ def write_private(path: str, content: bytes) -> None:
     write_at_once(path, content)
 
 
-def write_at_once(path: str, content: bytes, mode: int = 0o600) -> None:
-    """Replace a file in one step, or make it. Raises OSError."""
+def write_at_once(path: str, content: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
+    """Replace a file in one step, or make it. Raises OSError.
+
+    Args:
+        durable: It must survive a loss of power.
+    """
     parent = os.path.dirname(path)
     descriptor, temporary = tempfile.mkstemp(dir=parent, prefix=".", suffix=".part")  # mode 0600
     try:
@@ -77,11 +81,14 @@ def write_at_once(path: str, content: bytes, mode: int = 0o600) -> None:
             stream.write(content)
             stream.flush()
             os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
+    if not durable:
+        return
     with suppress(OSError):  # not every file system can
         _sync_folder(parent)
 

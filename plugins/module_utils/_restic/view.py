@@ -74,6 +74,7 @@ class View:
         key: A key of our own, by its key below the prefix; restic sees it in place of those in the bucket.
         scratch: Where additions wait for being sent; the usual place for temporary files when None.
         announce: Told what is about to be added to the bucket.
+        moved: Called at each request.
     """
 
     def __init__(
@@ -88,9 +89,11 @@ class View:
         most: int = 10 << 30,
         scratch: Optional[str] = None,
         announce: Callable[[str, Added], object] = lambda key, added: None,
+        moved: Callable[[], object] = lambda: None,
     ) -> None:
         self.s3 = s3
         self.announce = announce
+        self.moved = moved
         self.prefix = prefix
         self.live = locks == "live"
         self._key = dict(key or {})
@@ -244,6 +247,7 @@ class View:
     def count(self, method: str) -> None:
         with self._mutex:
             self.requests[method] += 1
+        self.moved()
 
     def problem(self, sentence: str) -> ViewError:
         """Keep what must not be, and the error for it."""
