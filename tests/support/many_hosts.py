@@ -56,6 +56,9 @@ def variables(stand_in: StandIn, home: Path) -> dict[str, Any]:
         "holdfast_retention": {"keep_last": 1, "max_remove": "100%"},
         "holdfast_grace": "0",
         "holdfast_max_age": 10**6,
+        # As the snapshots of the template say, which all of them have.
+        "holdfast_expected_hosts": ["web1"],
+        "backup_jobs": [{"name": "files", "paths": [str(home / "files")]}],
     }
 
 
