@@ -23,7 +23,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.drill_
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.sandbox import NOBODY, Limits, run
 
 from tests.stand_in.client import StandIn
-from tests.support.repositories import Bed, program
+from tests.support.repositories import Bed, program, without_summary
 from tests.support.running import ROOT, Ansible
 from tests.support.waiting import wait_for
 
@@ -274,6 +274,33 @@ def test_the_recipe_for_sqlite(drill: Drills) -> None:
     assert "no such table: orders" in drill(command=other)["msg"]
 
 
+def made_by(drill: Drills, name: str, script: str) -> bytes:
+    """The dump that a script makes with a server that is thrown away."""
+    work, tree = (drill.bed.home / f"{name}-{part}" for part in ("work", "tree"))
+    for folder in (work, tree):
+        folder.mkdir()
+        os.chown(folder, NOBODY, NOBODY)
+    made = run(["sh", "-euc", script], str(tree), str(work), Limits(120, 2 << 30))
+    assert made.status == 0, made
+    return (work / "all.sql").read_bytes()
+
+
+def loaded(drill: Drills, heading: str, dump: bytes, rows: bytes) -> None:
+    """A dump is loaded by the command of the page, and one that was cut before the rows of its table is not."""
+    told = {}
+    for state, content in (("whole", dump), ("cut", dump[: dump.index(rows)])):
+        name = f"{heading.lower()}-{state}"
+        source = drill.bed.home / "dumps" / name
+        source.mkdir(parents=True)
+        (source / "all.sql").write_bytes(content)
+        command = [f"cd .{source}", *recipe(heading)["command"][2:]]
+        drill.bed.backup(source, f"--tag=job:{name}")
+        jobs = [{"name": name, "paths": [str(source)]}]
+        told[state] = drill(name, jobs=jobs, command=["sh", "-euc", "\n".join(command)])
+    assert told["whole"]["ok"], told
+    assert not told["cut"]["ok"] and "exit status 1" in told["cut"]["msg"], told
+
+
 # Makes what pg_dumpall makes on a host, with a server that is thrown away.
 DUMP = """
 PATH=$(echo /usr/lib/postgresql/*/bin):$PATH
@@ -293,21 +320,39 @@ pg_dumpall --host=/tmp --username=postgres >/tmp/all.sql
 @pytest.mark.proof
 def test_the_recipe_for_postgresql(drill: Drills) -> None:
     """A dump of the real pg_dumpall is loaded by the command of the page, and one that was cut is not."""
-    work, tree = drill.bed.home / "work", drill.bed.home / "tree"
-    for folder in (work, tree):
-        folder.mkdir()
-        os.chown(folder, NOBODY, NOBODY)
-    made = run(["sh", "-euc", DUMP], str(tree), str(work), Limits(120, 2 << 30))
-    assert made.status == 0, made
-    dump = (work / "all.sql").read_bytes()
-    told = {}
-    for name, content in (("whole", dump), ("cut", dump[: dump.index(b"COPY public.goods")])):
-        source = drill.bed.home / "dumps" / name
-        source.mkdir(parents=True)
-        (source / "all.sql").write_bytes(content)
-        command = [f"cd .{source}", *recipe("PostgreSQL")["command"][2:]]
-        drill.bed.backup(source, f"--tag=job:{name}")
-        jobs = [{"name": name, "paths": [str(source)]}]
-        told[name] = drill(name, jobs=jobs, command=["sh", "-euc", "\n".join(command)])
-    assert told["whole"]["ok"], told
-    assert not told["cut"]["ok"] and "exit status 1" in told["cut"]["msg"], told
+    loaded(drill, "PostgreSQL", made_by(drill, "postgresql", DUMP), b"COPY public.goods")
+
+
+# Begins a server as the page does, and makes what mariadb-dump makes on a host.
+MARIADB = """
+mariadb --no-defaults --socket=/tmp/socket -e 'CREATE DATABASE shop; CREATE TABLE shop.goods AS SELECT 1 AS id'
+mariadb-dump --no-defaults --socket=/tmp/socket --all-databases >/tmp/all.sql
+"""
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(shutil.which, ("mariadbd", "mariadb-install-db", "mariadb", "mariadb-dump"))),
+    reason="root and MariaDB (Debian: mariadb-server-core, mariadb-client) are not on this machine",
+)
+@pytest.mark.proof
+def test_the_recipe_for_mariadb(drill: Drills) -> None:
+    """A dump of the real mariadb-dump is loaded by the command of the page, and one that was cut is not."""
+    start = recipe("MariaDB")["command"][2].partition("mariadb --no-defaults")[0]
+    loaded(drill, "MariaDB", made_by(drill, "mariadb", start + MARIADB), b"INSERT INTO `goods`")
+
+
+def test_a_snapshot_without_a_summary_in_format_1(
+    shared_stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path
+) -> None:
+    """As restic before 0.14 makes repositories, and before 0.17 snapshots: sizes come from the files themselves."""
+    bed = Bed(shared_stand_in, ansible, restic_path, tmp_path, prefix="old/")
+    bed.initialise(version=1)
+    files = tmp_path / "files"
+    files.mkdir()
+    for number in range(3):
+        (files / str(number)).write_bytes(os.urandom(10_000))
+    without_summary(bed, bed.backup(files, "--tag=job:data"))
+    (snapshot,) = bed.restic.snapshots()
+    assert "summary" not in snapshot and json.loads(bed.restic.succeed(["cat", "config"]).stdout)["version"] == 1
+    done = Drills(bed, files, tmp_path / "scratch")()
+    assert done["ok"] and (done["all_files"], done["all_bytes"], done["bytes"]) == (3, 30_000, 30_000), done

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from tests.stand_in.client import StandIn
 from tests.support.maintenance import PREFIX, LockedRepository
-from tests.support.repositories import program
+from tests.support.repositories import Bed, program, without_summary
+from tests.support.running import Ansible
 
 WORDS = (
     "the",
@@ -161,6 +163,28 @@ def test_what_cannot_be_looked_at_is_held(site: LockedRepository, files: Files) 
     assert "restic diff on" in held["signals"][0]["evidence"]
     assert signal_codes(site.prune(keep_last=1, max_remove="100%")) == ["looks_encrypted"]
     assert set(good) <= set(site.snapshots())
+
+
+def test_a_repository_that_tells_less_is_looked_at_by_names_and_counts(
+    stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path
+) -> None:
+    """Format 1, whose data is not compressed, with snapshots of a restic that writes no summary."""
+    bed = Bed(stand_in, ansible, restic_path, tmp_path, PREFIX)
+    bed.initialise(version=1)
+    assert "failed" not in bed.repository()
+    site = LockedRepository(bed, tmp_path)
+    files = Files(site)
+    files.write()
+    good = without_summary(bed, files.back_up())
+    files.encrypt(".locked")
+    bad = without_summary(bed, files.back_up())
+    bed.lock()
+    assert all("summary" not in snapshot for snapshot in bed.restic.snapshots())
+    found = site.audit(baseline="update")
+    assert "failed" not in found and signal_codes(found) == ["common_ending"]
+    assert (found["signals"][0]["snapshot"], found["signals"][0]["last_good"]) == (bad, good)
+    (told,) = [one for one in found["findings"] if one["code"] == "signals_not_weighed"]
+    assert told["severity"] == "warn" and "only names and counts were looked at" in told["evidence"]
 
 
 def test_what_is_remembered_is_not_guessed(site: LockedRepository, files: Files) -> None:

@@ -21,7 +21,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli imp
 
 from tests.stand_in.client import StandIn
 from tests.support.quick_restic import replace_keys
-from tests.support.repository_format import Key
+from tests.support.repository_format import Key, name_of
 from tests.support.running import Ansible
 
 PASSWORD = "a staple, quite correct"
@@ -103,15 +103,20 @@ class Bed:
         """Run restic_repository with a record."""
         return self.module("restic_repository", **{"record_dir": str(self.record_dir), **arguments})
 
-    def initialise(self, above: str = "") -> None:
+    def initialise(self, above: str = "", version: int = 2) -> None:
         """Have restic make the repository, and give it a key of the same password that opens in a moment.
 
         Args:
             above: What the key's name must be greater than, for those who want to come before it.
+            version: The format of the repository.
         """
-        self.restic.succeed(["init"])
-        master = Key.from_json(json.loads(self.restic.succeed(["cat", "masterkey", "-q"]).stdout))
+        self.restic.succeed(["init", f"--repository-version={version}"])
+        master = self.master()
         replace_keys(self.s3, self.prefix, PASSWORD, master, above)
+
+    def master(self) -> Key:
+        """The key of the repository."""
+        return Key.from_json(json.loads(self.restic.succeed(["cat", "masterkey", "-q"]).stdout))
 
     def backup(self, folder: Path, *more: str, host: str = "web1") -> str:
         """Back up a folder as a host does; the id of the snapshot."""
@@ -130,6 +135,16 @@ class Bed:
 
     def secrets(self) -> list[str]:
         return [PASSWORD, self.stand_in.api_token, self.stand_in.secret_access_key]
+
+
+def without_summary(bed: Bed, snapshot: str) -> str:
+    """Put a snapshot that does not say what it added, as restic before 0.17 makes them, in the place of another; its id."""
+    said = json.loads(bed.restic.succeed(["cat", "snapshot", snapshot, "-q"]).stdout)
+    said.pop("summary")
+    content = bed.master().seal_json(said)
+    bed.s3.put_if(f"{bed.prefix}snapshots/{name_of(content)}", content)
+    bed.s3.delete(f"{bed.prefix}snapshots/{snapshot}")
+    return name_of(content)
 
 
 def program(path: Path, script: str) -> str:
