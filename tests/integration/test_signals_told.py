@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
@@ -29,7 +30,21 @@ from tests.support.running import ROOT
 UNTIL = {"until": "2099-01-31", "reason": "we investigate"}
 
 
-def test_an_encryption_is_told_wherever_people_look(site: LockedRepository) -> None:
+@dataclass
+class Told:
+    """What there is after the runs: the snapshots before and after, lines, tables and messages, and the state."""
+
+    good: str
+    bad: str
+    place: dict[str, str]
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    tables: dict[str, Any] = field(default_factory=dict)
+    messages: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+def encrypted(site: LockedRepository) -> Told:
+    """A job whose files were encrypted between two backups, the first of which was looked at."""
     bed = site.bed
     docs = bed.home / "docs"
     for number in range(60):
@@ -40,57 +55,64 @@ def test_an_encryption_is_told_wherever_people_look(site: LockedRepository) -> N
     site.audit(baseline="update")
     for path in [path for path in docs.rglob("*") if path.is_file()]:
         path.write_bytes(os.urandom(path.stat().st_size))
-    bad = bed.backup(docs, "--tag=job:docs")
+    return Told(good, bed.backup(docs, "--tag=job:docs"), {"bucket": bed.bucket, "prefix": PREFIX})
 
+
+def looked_at(site: LockedRepository, told: Told) -> None:
+    """What verify and maintenance make of it, up to the end of the playbooks."""
+    bed, records = site.bed, site.bed.record_dir
+    jobs = [{"name": "docs", "paths": [str(bed.home / "docs")]}]
     audited = site.audit(baseline="update")
-    verified = bed.module(
-        "restic_verify", record_dir=str(bed.record_dir), jobs=[{"name": "docs", "paths": [str(docs)]}]
-    )
+    verified = bed.module("restic_verify", record_dir=str(records), jobs=jobs)
     pruned = site.prune(max_remove="100%", hold=UNTIL)
     assert "failed" not in audited and "failed" not in verified and "failed" not in pruned
-    place = {"node": "localhost", "node_python": "", "record_dir": str(bed.record_dir), "metrics_file": ""}
-    known = {
-        "__repository_place": {**place, "bucket": bed.bucket, "prefix": PREFIX},
-        "repository_audited": audited,
-        "repository_verified": verified,
-        "repository_pruned": pruned,
-    }
-    journal, told = RunJournal(str(bed.record_dir)), {}
-    for run, report in (("verify", verify_report(verified, audited)), ("maintenance", maintenance_report(pruned))):
-        (call,) = journal_calls({"web1": {**known, "repository_report": report}}, ["web1"], run)
-        state = journal.append(call["entries"])
-        told[run] = (
-            report,
-            run_message(["HOST", f"web1 {'ok' if report['done'] else 'FAILED'} {report['text']}"], run, [call]),
-        )
-    lines = [json.loads(line) for line in next(bed.record_dir.glob("journal-*.jsonl")).read_text().splitlines()]
-    for line in lines:
+    node = {"node": "localhost", "node_python": "", "record_dir": str(records), "metrics_file": ""}
+    results = {"repository_audited": audited, "repository_verified": verified, "repository_pruned": pruned}
+    told.tables = {"verify": verify_report(verified, audited), "maintenance": maintenance_report(pruned)}
+    for run, report in told.tables.items():
+        host = {"__repository_place": {**node, **told.place}, **results, "repository_report": report}
+        (call,) = journal_calls({"web1": host}, ["web1"], run)
+        told.state = RunJournal(str(records)).append(call["entries"])
+        row = f"web1 {'ok' if report['done'] else 'FAILED'} {report['text']}"
+        told.messages[run] = run_message(["HOST", row], run, [call])
+    journal = next(records.glob("journal-*.jsonl")).read_text(encoding="utf-8")
+    told.lines = [json.loads(line) for line in journal.splitlines()]
+
+
+def alarms(told: Told) -> None:
+    """The metrics have what the alert asks for."""
+    text = metrics(told.state)
+    sample = re.search(r"^holdfast_signals\{(.*)\} 1$", text, re.MULTILINE)
+    assert sample and 'code="looks_encrypted"' in sample[1] and "docs" in sample[1]
+    assert re.search(r"^holdfast_holds\{.*\} 1$", text, re.MULTILINE)
+    rules = yaml.safe_load((ROOT / "monitoring" / "alerts.yml").read_text(encoding="utf-8"))
+    alerts = {rule["alert"]: rule["expr"] for group in rules["groups"] for rule in group["rules"]}
+    assert 'holdfast_signals{code="looks_encrypted"}' in alerts["HoldfastLooksEncrypted"]
+
+
+def is_on_the_page(told: Told) -> None:
+    (repository,) = told.state["repositories"].values()
+    host = host_of({"name": "web1", **told.place, "jobs": ["docs"]}, repository, told.lines)
+    page = as_data(judged(Fleet(datetime.now(timezone.utc), (host,), 0.015)))["hosts"][0]
+    assert page["state"] == "danger" and page["signals"][0]["last_good_snapshot"] == told.good[:8]
+    assert f"holdfast_restore_snapshot={told.good[:8]}" in json.dumps(page["problems"])
+    assert page["holds"][0]["reason"] == "we investigate"
+
+
+def test_an_encryption_is_told_wherever_people_look(site: LockedRepository) -> None:
+    told = encrypted(site)
+    looked_at(site, told)
+    for line in told.lines:
         (signal,) = line["signals"]
-        assert (signal["code"], signal["snapshot"], signal["last_good"]) == ("looks_encrypted", bad, good)
+        assert (signal["code"], signal["snapshot"], signal["last_good"]) == ("looks_encrypted", told.bad, told.good)
         assert signal["stored"] >= signal["last_good_stored"] and signal["evidence"]
         assert [one["code"] for one in line["findings"]].count("looks_encrypted") == 1
-    assert [line["holds"] for line in lines[1:]] == [[{"name": "", "reason": "we investigate", **lines[1]["holds"][0]}]]
-    # verify alarms, maintenance stays green and says so; the message of both names the host.
-    assert not told["verify"][0]["done"] and good[:12] in told["verify"][0]["text"]
-    assert told["maintenance"][0]["done"] and "held: nothing stored before" in told["maintenance"][0]["text"]
-    assert all(
-        message["urgent"] and "signs of an attack on web1" in message["title"] for _report, message in told.values()
-    )
-
-    sample = re.search(r"^holdfast_signals\{(.*)\} 1$", metrics(state), re.MULTILINE)
-    assert sample and 'code="looks_encrypted"' in sample[1] and "docs" in sample[1]
-    assert re.search(r"^holdfast_holds\{.*\} 1$", metrics(state), re.MULTILINE)
-    rules = yaml.safe_load((ROOT / "monitoring" / "alerts.yml").read_text(encoding="utf-8"))
-    (alert,) = [
-        rule for group in rules["groups"] for rule in group["rules"] if rule["alert"] == "HoldfastLooksEncrypted"
-    ]
-    assert f'holdfast_signals{{code="{signal["code"]}"}}' in alert["expr"]
-
-    (repository,) = state["repositories"].values()
-    wanted = {"name": "web1", "bucket": bed.bucket, "prefix": PREFIX, "jobs": ["docs"]}
-    now = datetime.now(timezone.utc)
-    page: dict[str, Any] = as_data(judged(Fleet(now, (host_of(wanted, repository, lines),), 0.015)))["hosts"][0]
-    assert page["state"] == "danger" and page["signals"][0]["last_good_snapshot"] == good[:8]
-    assert (
-        f"holdfast_restore_snapshot={good[:8]}" in json.dumps(page) and page["holds"][0]["reason"] == "we investigate"
-    )
+    (hold,) = told.lines[1]["holds"]
+    assert hold["reason"] == "we investigate" and hold["snapshots"] > 0
+    # verify alarms, maintenance stays green and says so; the messages of both name the host.
+    verify, maintenance = told.tables["verify"], told.tables["maintenance"]
+    assert not verify["done"] and told.good[:12] in verify["text"]
+    assert maintenance["done"] and "held: nothing stored before" in maintenance["text"]
+    assert all("signs of an attack on web1" in one["title"] and one["urgent"] for one in told.messages.values())
+    alarms(told)
+    is_on_the_page(told)
