@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import cast
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.drill import Driller, DrillError, Plan
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.drill_record import (
     DrillRecordError,
     drill_finding,
@@ -17,6 +19,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.drill_
     load_drills,
     next_job,
 )
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._proofs import (
     byte_count,
@@ -25,11 +28,22 @@ from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._proofs import 
     drill_report,
 )
 
+UNREADABLE = PermissionError(13, "Permission denied", "/restored/closed")
 NOW = datetime(2026, 11, 27, 4, tzinfo=timezone.utc)
 DRILLED = {
     "ok": True, "snapshot": "ab" * 32, "bytes": 2 << 20, "files": 7, "seconds": 2.0, "all_seconds": 9,
     "sample": False, "probe": {"status": 0},
 }  # fmt: skip
+
+
+def test_what_a_restored_tree_does_not_let_a_user_read_is_told_in_a_sentence() -> None:
+    class Unreadable:
+        def open_repository(self) -> None:
+            raise UNREADABLE
+
+    plan = Plan("data", [{"name": "data", "paths": ["/srv"]}], [], "/drills", 1, 60, 1, "seed", NOW)
+    with pytest.raises(DrillError, match="job data could not be done: /restored/closed: Permission denied"):
+        Driller(cast(Clients, Unreadable()), plan).run()
 
 
 def test_a_line_of_the_table_for_each_end_of_a_drill() -> None:

@@ -19,7 +19,12 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.eviden
     SignatureError,
     write_evidence,
 )
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._page.evidence import PeriodError, period_of
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._page.evidence import (
+    PeriodError,
+    _Repository,
+    _take,
+    period_of,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.journal import RunJournal
 
 from tests.support.march import MARCH, NOW, WINDOW, entries, entry, stamp
@@ -92,6 +97,25 @@ def test_of_each_finding_it_is_told_what_became_of_it(journal: RunJournal, tmp_p
     assert finding["evidence"] == "It is 54.5 hours old."
     [hold] = one["holds"]
     assert (hold["name"], hold["gone"]) == ("law", stamp(3))
+
+
+def test_a_host_that_is_told_of_anew_in_each_line_makes_no_line_slower() -> None:
+    """Each line is compared with the line before it, and not with all that was ever told."""
+
+    class Counted(dict[Any, Any]):
+        looked = 0
+
+        def items(self) -> Any:
+            Counted.looked += len(self)
+            return super().items()
+
+    known = _Repository(lasting={"findings": Counted()})
+    for number in range(1, 40):
+        line = entry("verify", number / 2, findings=[{"code": "odd", "evidence": "x" * number}])
+        _take(known, line, MARCH + timedelta(days=number / 2))
+    gone = [found["gone"] for found in known.lasting["findings"].values()]
+    assert gone == [stamp(number / 2) for number in range(2, 40)] + [None]
+    assert Counted.looked < 40
 
 
 def test_a_period_that_goes_on_is_told_until_now(journal: RunJournal, tmp_path: Path) -> None:

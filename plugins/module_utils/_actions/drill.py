@@ -126,6 +126,11 @@ class Driller:
         try:
             with signals_raise(self._plan.seconds):
                 self._run(check_mode)
+        except OSError as error:
+            # A host chooses the modes of what is restored; only root reads all of them.
+            raise DrillError(
+                f"The drill of job {self._plan.job} could not be done: {error.filename or 'the machine'}: {error.strerror}."
+            ) from error
         except Interrupted as signal:
             raise DrillError(
                 f"The drill of job {self._plan.job} was ended by {signal}; its folder was removed."

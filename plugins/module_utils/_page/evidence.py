@@ -76,6 +76,7 @@ class _Repository:
     removed: int = 0
     # What is there for some time, by what it is known by; and what of it the newest look has found.
     lasting: dict[str, dict[Any, dict[str, Any]]] = field(default_factory=dict)
+    newest: dict[str, set[Any]] = field(default_factory=dict)
 
 
 def evidence(lines: Iterable[Line], period: Period, now: datetime, journal: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +132,8 @@ def _take(one: _Repository, line: Line, at: datetime) -> None:
     one.drills += [{**when, **drill} for drill in line.get("drills") or ()]
     one.removed += int(line.get("removed") or 0)
     for kind, entries in _lasting(line):
-        _last(one.lasting.setdefault(kind, {}), entries, at)
+        _last(one.lasting.setdefault(kind, {}), one.newest.get(kind, set()), entries, at)
+        one.newest[kind] = set(entries)
 
 
 def _lasting(line: Line) -> Iterator[tuple[str, dict[Any, dict[str, Any]]]]:
@@ -151,14 +153,16 @@ def _known_by(finding: Line) -> tuple[Any, ...]:
     return finding.get("code"), finding.get("job"), re.sub(r"[0-9][0-9.,:TZ-]*", "#", str(finding.get("evidence")))
 
 
-def _last(known: dict[Any, dict[str, Any]], entries: Mapping[Any, dict[str, Any]], at: datetime) -> None:
+def _last(
+    known: dict[Any, dict[str, Any]], newest: set[Any], entries: Mapping[Any, dict[str, Any]], at: datetime
+) -> None:
+    """Take what a line tells of a kind; nothing but what the line before it told of can be gone since."""
     moment = format_date(at)
     for key, entry in entries.items():
         before = known.get(key, {"first": moment})
         known[key] = {**entry, "first": before["first"], "last": moment, "gone": None}
-    for key, entry in known.items():
-        if key not in entries and entry["gone"] is None:
-            entry["gone"] = moment
+    for key in newest - entries.keys():
+        known[key]["gone"] = moment
 
 
 def _told(one: _Repository, begin: datetime, end: datetime) -> dict[str, Any]:
