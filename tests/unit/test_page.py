@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.report import Wanted, write_report
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.progress import Progress
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._page import from_status, render
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._page.judge import judged, known_since, protected
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._page.model import (
@@ -141,6 +142,20 @@ def test_what_verify_and_maintenance_tell_is_on_the_page(journal: RunJournal, tm
     assert (host["month_cost"], data["unlocked_30_days"]["seconds"]) == (0.015, 2.25)
     text = (tmp_path / "page" / "hosts" / "web1.html").read_text(encoding="utf-8")
     assert "the host&#39;s own keys" in text and "unlocked for 2.2 s" in text
+
+
+def test_a_run_at_work_is_on_the_page(journal: RunJournal, tmp_path: Path) -> None:
+    folder = Path(journal.folder) / "backup-web1"
+    folder.mkdir(parents=True)
+    progress = Progress(str(folder), "maintenance", "backup-web1")
+    with progress.told():
+        progress.step("<b>repacking")
+        written = write_report(wanted(journal, tmp_path / "page"))
+    (host,) = written.data["hosts"]
+    assert [line.rpartition(", ")[0] for line in host["running"]] == ["maintenance: <b>repacking"]
+    for name in ("index.html", host["page"]):
+        text = (tmp_path / "page" / name).read_text(encoding="utf-8")
+        assert "maintenance: &lt;b&gt;repacking" in text and "<b>repacking" not in text
 
 
 def test_days_with_snapshots_are_on_the_time_line_of_a_host(journal: RunJournal, tmp_path: Path) -> None:

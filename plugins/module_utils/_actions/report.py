@@ -16,11 +16,13 @@ import tempfile
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
 from .._common.errors import HoldfastError
+from .._common.progress import doing, places
+from .._common.record import folder
 from .._page.as_data import as_data
 from .._page.from_status import host_of
 from .._page.judge import judged
@@ -32,6 +34,7 @@ from .._reports.journal import RunJournal
 DATA, INDEX = "report.json", "index.html"
 # How many bytes at the end of the journal are read for the history of hosts, and how many runs of each are told.
 HISTORY, MOST_RUNS = 8 << 20, 30
+_MOST_RUNNING = 5
 _OURS = re.compile(r"hosts/[A-Za-z0-9_-]{1,80}\.html")
 
 
@@ -110,11 +113,17 @@ def _fleet(wanted: Wanted, now: datetime) -> Fleet:
     hosts = []
     for one in wanted.hosts:
         name = f"{one['bucket']}/{one.get('prefix') or ''}".rstrip("/")
-        hosts.append(host_of(one, known.get(name), lines.get(name, ())))
+        running = _running(folder(wanted.record_dir, one["bucket"], one.get("prefix") or ""), now)
+        hosts.append(replace(host_of(one, known.get(name), lines.get(name, ())), running=running))
     strangers = sorted(set(known) - {host.repository for host in hosts})
     return Fleet(
         now, tuple(_last_of_all(hosts)), wanted.price, limits=Limits(wanted.silence), strangers=tuple(strangers)
     )
+
+
+def _running(path: str, now: datetime) -> tuple[str, ...]:
+    """The runs that are at work on a repository, or were killed."""
+    return tuple(f"{place.run}: {doing(place, now)}" for place in places(path)[:_MOST_RUNNING])
 
 
 def _last_of_all(hosts: Iterable[Host]) -> list[Host]:

@@ -252,7 +252,12 @@ def all_places(record_dir: str) -> Iterator[Place]:
 
 def line(place: Place, now: datetime) -> str:
     """Where a run is, as a line: `backup-web1: repacking, 34 %, 12.0 GiB of 35.0 GiB, about 20 minutes left`."""
-    told = [f"{place.repository}: {place.step or place.run}"]
+    return f"{place.repository}: {doing(place, now)}"
+
+
+def doing(place: Place, now: datetime) -> str:
+    """The line without the repository."""
+    told = [place.step or place.run]
     if place.share is not None:
         told.append(f"{int(place.share * 100)} %")
     if place.total:

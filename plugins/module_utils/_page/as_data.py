@@ -71,6 +71,7 @@ def _host(host: Host, fleet: Fleet) -> dict[str, Any]:
         "bytes": host.bytes,
         "month_cost": _rounded(cost(host.bytes, fleet.price)),
         "jobs": [_job(job) for job in host.jobs],
+        "running": list(host.running),
         "open": [_window(window) for window in host.open],
         "windows": [_window(window) for window in host.windows],
         "holds": [

@@ -125,6 +125,7 @@ class Host:
         unlocked: For how many seconds that maintenance had something unlocked.
         read_from: Since when everything was read at least once.
         sizes: Days with the bytes that were stored on them.
+        running: What works on it just now, a line for each run.
         problems: Filled by `judged`.
     """
 
@@ -147,6 +148,7 @@ class Host:
     sizes: tuple[tuple[datetime, float], ...] = ()
     findings: tuple[Problem, ...] = ()
     events: tuple[Event, ...] = ()
+    running: tuple[str, ...] = ()
     unreadable: str = ""
     state: str = UNKNOWN
     problems: tuple[Problem, ...] = ()
