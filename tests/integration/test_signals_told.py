@@ -14,6 +14,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 import yaml
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.signals import (
+    EMPTY,
+    ENCRYPTED,
+    ENDING,
+    NOTES,
+    SHRANK,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._page.as_data import as_data
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._page.from_status import host_of
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._page.judge import judged
@@ -87,7 +94,8 @@ def alarms(told: Told) -> None:
     assert re.search(r"^holdfast_holds\{.*\} 1$", text, re.MULTILINE)
     rules = yaml.safe_load((ROOT / "monitoring" / "alerts.yml").read_text(encoding="utf-8"))
     alerts = {rule["alert"]: rule["expr"] for group in rules["groups"] for rule in group["rules"]}
-    assert 'holdfast_signals{code="looks_encrypted"}' in alerts["HoldfastLooksEncrypted"]
+    asked = re.findall(r'holdfast_(?:signals|findings)\{code=~"([a-z_|]+)"\}', alerts["HoldfastLooksEncrypted"])
+    assert [set(codes.split("|")) for codes in asked] == [{ENCRYPTED, ENDING, NOTES, SHRANK, EMPTY}] * 2
 
 
 def is_on_the_page(told: Told) -> None:
