@@ -103,7 +103,6 @@ def installed(fleet: BootedHosts) -> set[str]:
     return {host.ssh("restic version").stdout.strip() for host in fleet}
 
 
-@pytest.mark.sample(of="hosts")
 def test_a_release_is_fetched_once_and_verified(site: Site, mirror: Mirror, fleet: BootedHosts) -> None:
     mirror.release("0.20.0")
     assert install(site, mirror, "0.20.0", "--check").exit_code == 0
@@ -139,7 +138,6 @@ def test_what_cannot_be_trusted_replaces_nothing(site: Site, mirror: Mirror, fle
     assert installed(fleet) == before
 
 
-@pytest.mark.sample(of="hosts")
 def test_a_release_that_is_kept_is_verified_again_by_other_pins(site: Site, mirror: Mirror, fleet: BootedHosts) -> None:
     packed = (mirror.releases / "v0.20.0" / "restic_0.20.0_linux_amd64.bz2").read_bytes()
     checksum = hashlib.sha256(packed).hexdigest()

@@ -67,7 +67,6 @@ def test_dry_run_on_bare_hosts_predicts_and_changes_nothing(site: Site, heartbea
     assert site.stand_in.ask("ledger")["destructive"] == []
 
 
-@pytest.mark.sample(of="hosts")
 def test_an_ordinary_user_provisions_from_bare(site: Site) -> None:
     run = site.provision("--diff", user="admin", environment=PLAIN)
     assert {result.host for result in run.changed} >= set(site.fleet.hosts)
