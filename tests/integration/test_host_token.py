@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 import sys
 import threading
@@ -46,7 +47,7 @@ class Host:
 
     def answer(self, keys: dict[str, str]) -> str:
         try:
-            s3_client(self.stand_in, keys).put_object(Bucket=BUCKET, Key="other/new", Body=b"x")
+            s3_client(self.stand_in, keys).put_object(Bucket=BUCKET, Key=f"other/{secrets.token_hex(4)}", Body=b"x")
         except ClientError as error:
             return code_of(error)[0]
         return "ok"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def tokens(stand_in: StandIn) -> dict[str, Any]:
 def answer(stand_in: StandIn, keys: dict[str, Any], bucket: str = BUCKET) -> str:
     """What a write with these keys comes to."""
     try:
-        s3_client(stand_in, keys).put_object(Bucket=bucket, Key="other/new", Body=b"x")
+        s3_client(stand_in, keys).put_object(Bucket=bucket, Key=f"other/{secrets.token_hex(4)}", Body=b"x")
     except ClientError as error:
         return code_of(error)[0]
     return "ok"

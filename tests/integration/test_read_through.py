@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.stand_in.client import StandIn
+from tests.stand_in.fixtures import HURRIED
 from tests.support.repositories import Bed, program, sample
 from tests.support.running import Ansible
 
@@ -99,6 +100,7 @@ def test_everything_is_read_and_verify_is_content_until_it_is_too_old(bed: Bed) 
 def test_a_damaged_pack_is_told_by_both_until_it_is_whole(bed: Bed) -> None:
     key = max(packs(bed), key=lambda one: len(bed.s3.get(one)))
     whole = bed.s3.get(key)
+    bed.stand_in.settings(**HURRIED)
     bed.unlock()
     bed.s3.put_if(key, whole[:1000] + b"XXXX" + whole[1004:], etag=bed.s3.head(key).etag)  # type: ignore[union-attr]
     age(bed, 91, prefixes=range(int(PACK.match(key)[1], 16) % 4, 256, 4))  # type: ignore[index]

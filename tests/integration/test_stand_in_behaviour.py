@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedErro
 from cloudflare import APIConnectionError, APIStatusError
 
 from tests.stand_in.client import StandIn
+from tests.stand_in.fixtures import HURRIED
 from tests.stand_in.ledger import gaps
 from tests.stand_in.locks import Enforcement
 from tests.stand_in.others import cloudflare_client, code_of, new_bucket, rule, s3_client, set_rules
@@ -110,6 +111,7 @@ def test_ledger_tells_what_was_open_and_what_was_destroyed(stand_in: StandIn) ->
 
 def test_overwriting_is_destructive_and_creating_is_not(stand_in: StandIn) -> None:
     s3, bucket = s3_client(stand_in), new_bucket(stand_in, "overwrite", "data/")
+    stand_in.settings(**HURRIED)
     s3.put_object(Bucket=bucket, Key="x", Body=b"1")
     s3.put_object(Bucket=bucket, Key="x", Body=b"2")
     s3.copy_object(Bucket=bucket, Key="x", CopySource={"Bucket": bucket, "Key": "data/old"})
