@@ -95,3 +95,13 @@ def test_closing_without_an_answer_is_not_proved_by_a_document_of_before_a_late_
     account.at(32.45, lambda: account.stale.append(lock_set("")))
     report = short(account, 0.8)
     assert not account.stale and report["in_force"] is True and not windows(account.rules)
+
+
+def test_opening_write_without_an_answer_that_comes_once_all_is_closed_is_closed_again() -> None:
+    """A stale look made the keeper write twice; the first write took effect, and hides that the second did not yet."""
+    account = account_of()
+    account.script["PUT lock"] = [partial(account.stale.append, lock_set("")), Lost(15.0)]
+    report = short(account, 3.0)
+    account.sleep(60.0)
+    assert report["in_force"] is True and account.calls.count("PUT lock") == 4
+    assert account.rules == lock_set("")

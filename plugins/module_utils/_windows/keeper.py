@@ -141,6 +141,7 @@ class Keeper(Closer):
         """Write rules that leave something unlocked. If no answer comes, they may even take effect later."""
         self.touched = True
         asked: list[float] = []
+        lost = cloudflare.lost_answers
 
         def answered() -> None:
             self.control.undisturbed(LOOK_SECONDS)
@@ -158,6 +159,8 @@ class Keeper(Closer):
                 self._doubt()
             raise
         finally:
+            if cloudflare.lost_answers > lost:
+                self._doubt()  # what was read may be of an earlier write, and this one may come once all is closed
             self.written_at = elapsed()
             self.basis_age = max(self.basis_age, self.written_at - self.read_at)
         self.lifted = True
