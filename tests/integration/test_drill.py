@@ -198,6 +198,7 @@ def test_a_full_disk_is_told_before_and_while_it_is_restored(drill: Drills, tmp_
 
 
 def test_a_drill_that_is_killed_leaves_nothing_after_the_next_one(drill: Drills) -> None:
+    drill.folder.mkdir(mode=0o700, exist_ok=True)
     left = drill.folder / "drill-dead"
     deep = left / "tree"
     for _number in range(300):
