@@ -30,7 +30,7 @@ def end_of_run(
     """The end of a run of verify over two hosts."""
     tasks = [
         {"ansible.builtin.set_fact": {"repository_report": report or REPORT, "repository_verified": WELL}},
-        {"ansible.builtin.import_role": {"name": "holdfast.restic_r2.repository", "tasks_from": "report"},
+        {"ansible.builtin.import_role": {"name": "holdfast.restic_r2.repository", "tasks_from": "end"},
          "vars": {"__repository_run": "verify"}},
     ]  # fmt: skip
     play = {"hosts": "holdfast", "gather_facts": False, "tasks": tasks}

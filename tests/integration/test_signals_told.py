@@ -27,9 +27,9 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._page.judge imp
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._page.model import Fleet
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.journal import RunJournal
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.metrics import metrics
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._journal import journal_calls
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._messages import run_message
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._reports import maintenance_report, verify_report
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._journal_entries import journal_calls
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._message_texts import run_message
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._tables import maintenance_report, verify_report
 
 from tests.support.maintenance import PREFIX, LockedRepository
 from tests.support.running import ROOT

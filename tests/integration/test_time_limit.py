@@ -10,7 +10,7 @@ import signal
 from threading import Event
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.signals import (
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.process_signals import (
     Interrupted,
     signals_raise,
     signals_wait,

@@ -146,7 +146,7 @@ def play(decisions: bytes) -> World:
     world = World(decisions, PREFIXES)
     quiet = mock.Mock()
     clocks = [mock.patch.object(module, "elapsed", world.clock) for module in (_keeper, _closer, _prober, _mutex)]
-    with mock.patch.object(_closer, "Journal", quiet), mock.patch.object(_closer.time, "sleep", world.sleep):
+    with mock.patch.object(_closer, "SystemLog", quiet), mock.patch.object(_closer.time, "sleep", world.sleep):
         for clock in clocks:
             clock.start()
         try:

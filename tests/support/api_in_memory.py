@@ -121,7 +121,7 @@ def clocks_of(account: FakeApi) -> Iterator[None]:
     patches += [mock.patch.object(module, "awake", account.awake) for module in modules if hasattr(module, "awake")]
     patches += [
         mock.patch.object(_closer.time, "sleep", account.sleep),
-        mock.patch.object(_closer, "Journal", mock.Mock()),
+        mock.patch.object(_closer, "SystemLog", mock.Mock()),
     ]
     for patch in patches:
         patch.start()

@@ -21,7 +21,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.drill_
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._proofs import (
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._proof_tables import (
     byte_count,
     check_report,
     drill_plan,

@@ -16,7 +16,10 @@ from typing import cast
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.restic_lock import ResticLock
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.signals import Interrupted, signals_raise
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.process_signals import (
+    Interrupted,
+    signals_raise,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Restic
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.confinement import ConfinementError, require

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.entries import cleaned
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.state import empty, take
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils import _journal as made
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils import _journal_entries as made
 
 PLACE = {
     "node": "localhost",

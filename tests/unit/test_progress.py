@@ -115,7 +115,7 @@ def test_a_run_goes_on_where_nothing_can_be_written(tmp_path: Path) -> None:
 _RUN = """
 import sys, time
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.progress import Progress
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.signals import ended_by_signals
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.process_signals import ended_by_signals
 writer = Progress(sys.argv[1], "maintenance", "backup-web1")
 with writer.told(), ended_by_signals("It", lambda: "no harm."):
     writer.step("repacking")

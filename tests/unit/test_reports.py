@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.holdfast.restic_r2.plugins.filter.reports import (
+from ansible_collections.holdfast.restic_r2.plugins.filter.filters import (
     ARCHITECTURES,
     FilterModule,
     restic_architecture,
 )
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils import _reports as reports
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils import _tables as reports
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._jobs import (
     jobs_on_host,
     jobs_to_judge,

@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 import pytest
 from ansible.plugins.filter.core import FilterModule as Core
-from ansible_collections.holdfast.restic_r2.plugins.filter.reports import FilterModule
+from ansible_collections.holdfast.restic_r2.plugins.filter.filters import FilterModule
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._hosts.units import complaints
 
 from tests.support.running import ROOT

@@ -16,7 +16,10 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.signals import Interrupted, signals_raise
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.process_signals import (
+    Interrupted,
+    signals_raise,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import windows
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import closer as _closer

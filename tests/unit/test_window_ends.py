@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._common import journal as _journal
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common import system_log as _system_log
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import close_window, windows
@@ -214,7 +214,7 @@ def test_error_of_the_work_is_kept_when_closing_fails_too(api: ApiInFile) -> Non
 def test_log_that_takes_no_line_holds_up_nothing(api: ApiInFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """A system log that hangs, and a file that cannot be written on, from the middle of the window."""
     hung = api.path.with_suffix(".hung")
-    monkeypatch.setattr(_journal.syslog, "syslog", lambda *_line: time.sleep(60) if hung.exists() else None)
+    monkeypatch.setattr(_system_log.syslog, "syslog", lambda *_line: time.sleep(60) if hung.exists() else None)
     spec = spec_of(api)
     with WindowSession(spec) as window:
         hung.touch()

@@ -19,9 +19,9 @@ from .._audit.options import expected_from, remembered
 from .._audit.signals_watch import told, watch
 from .._clients import Clients
 from .._common.errors import HoldfastError
+from .._common.process_signals import ended_by_signals
 from .._common.progress import Progress
 from .._common.record import folder
-from .._common.signals import ended_by_signals
 from .._restic.cli import MINIMUM
 from .._restic.retention_plan import Plan, protected_from
 

@@ -23,7 +23,7 @@ from .._clients import Clients
 from .._common.clock import elapsed
 from .._common.dates import format_date
 from .._common.errors import HoldfastError
-from .._common.signals import Interrupted, signals_raise
+from .._common.process_signals import Interrupted, signals_raise
 from .._common.untrusted import shown
 from .._restic.cli import Restic, ResticError
 from .._restic.confinement import require

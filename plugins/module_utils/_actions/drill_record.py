@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Optional
 
-from .._common.beside import damaged, load_beside, save_beside
+from .._common.beside_record import damaged, load_beside, save_beside
 from .._common.dates import format_date, parse_date
 from .._common.errors import HoldfastError
 from .._common.untrusted import shown

@@ -26,7 +26,7 @@ from .._audit.auditor import Auditor
 from .._audit.survey import Survey
 from .._common.clock import elapsed
 from .._common.errors import HoldfastError
-from .._common.signals import dies_with_parent
+from .._common.process_signals import dies_with_parent
 from .._restic.cli import Restic
 from .._restic.process import half_of_memory
 from .._restic.view import Added, View

@@ -26,8 +26,8 @@ from .._audit.survey import Survey
 from .._clients import Clients
 from .._common.clock import awake, elapsed
 from .._common.errors import HoldfastError
+from .._common.process_signals import dies_with_parent, ended_by_signals
 from .._common.progress import Progress
-from .._common.signals import dies_with_parent, ended_by_signals
 from .._locks.store import time_told
 from .._r2.s3 import S3Object
 from .._restic.cli import MAINTENANCE_MINIMUM, ResticError

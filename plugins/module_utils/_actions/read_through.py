@@ -18,13 +18,13 @@ from typing import Optional
 
 from .._audit.survey import at_most
 from .._clients import Clients
-from .._common.beside import damaged, load_beside, save_beside
+from .._common.beside_record import damaged, load_beside, save_beside
 from .._common.clock import elapsed
 from .._common.dates import format_date, parse_date
 from .._common.errors import HoldfastError
+from .._common.process_signals import dies_with_parent, ended_by_signals
 from .._common.progress import Progress
 from .._common.record import RecordError, folder, load, no_record
-from .._common.signals import dies_with_parent, ended_by_signals
 from .._restic.answers import Completed, short
 from .._restic.cli import Restic, ResticError
 from .._restic.process import half_of_memory

@@ -19,8 +19,8 @@ from .._audit.judged import keys_in, keys_of
 from .._clients import Clients
 from .._common.dates import format_date, parse_date
 from .._common.errors import HoldfastError
+from .._common.process_signals import ended_by_signals
 from .._common.record import folder, load, no_record
-from .._common.signals import ended_by_signals
 from .._locks.rules import PARTS, lock_set
 from .._r2.s3 import S3, S3Object
 from .._windows.session import WindowSession, WindowSpec, window_told

@@ -26,8 +26,8 @@ from .._audit.survey import Survey
 from .._clients import Clients
 from .._common.clock import awake
 from .._common.errors import HoldfastError
+from .._common.process_signals import ended_by_signals
 from .._common.record import Record, forget, save
-from .._common.signals import ended_by_signals
 from .._restic.answers import WRONG_PASSWORD
 from .._restic.cli import MAINTENANCE_MINIMUM, Restic, ResticError
 from .._restic.view import View

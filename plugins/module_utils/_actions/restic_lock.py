@@ -22,7 +22,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from .._common.errors import HoldfastError
-from .._common.signals import forking, signals_wait
+from .._common.process_signals import forking, signals_wait
 from .._r2.s3 import S3, S3Error
 from .._windows.control import SIGNALS
 from .._windows.session import close_others

@@ -21,7 +21,7 @@ from typing import Any
 
 from .._common.errors import HoldfastError
 from .._common.network import PROXIES
-from .._common.signals import signals_wait
+from .._common.process_signals import signals_wait
 from .answers import LOCKED, NO_REPOSITORY, WRONG_PASSWORD, Completed, failure, reason, short
 from .process import (
     LARGEST_ANSWER,

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .._common.errors import HoldfastError
-from .._common.signals import forking
+from .._common.process_signals import forking
 from .cli import Completed, Restic
 from .confined_network import NEWNET, Gateway
 from .syscall_filter import restrict

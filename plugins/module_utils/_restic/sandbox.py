@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .._common.errors import HoldfastError
-from .._common.signals import dies_with_parent, forking
+from .._common.process_signals import dies_with_parent, forking
 from .confinement import Kernel, keep
 from .syscall_filter import restrict
 

@@ -22,7 +22,7 @@ from typing import Any
 from .._common.clock import awake, elapsed
 from .._common.dates import format_date
 from .._common.errors import HoldfastError
-from .._common.journal import Journal
+from .._common.system_log import SystemLog
 from .._locks.fences import check_behind
 from .._locks.mutex import Mutex, MutexScope
 from .._locks.probe import Prober
@@ -61,7 +61,7 @@ class Closer:
         self.holder = holder
         self.control = control
         self.status = status
-        self.journal = Journal(f"window {holder} on {spec.repository}", spec.log_path)
+        self.log = SystemLog(f"window {holder} on {spec.repository}", spec.log_path)
         self.cloudflare: LockStore | None = None
         self.prober = Prober(self._s3, spec.prefixes, self._pause)
         self.s3: S3 | None = None
@@ -112,11 +112,11 @@ class Closer:
     def close(self) -> int:
         self.closing = True  # from here on, no reason to close interrupts a pause: the last one is that of the mutex
         if self.cloudflare is None or not self.touched:
-            self.journal.line(f"not opened, nothing was changed: {self.report['ended_by']}")
+            self.log.line(f"not opened, nothing was changed: {self.report['ended_by']}")
             self._tell("closed")
             return 1
         self.cloudflare.priority = CLOSING
-        self.journal.line(f"closing: {self.report['ended_by']}")
+        self.log.line(f"closing: {self.report['ended_by']}")
         self._lock_again(self.cloudflare)
         if self.report["in_force"]:
             self._await_aftershocks(self.cloudflare)
@@ -153,7 +153,7 @@ class Closer:
             refused = refused + pause if stubborn else 0.0
             if awake() + pause >= end or refused >= _REFUSED_TIMEOUT:
                 return self._give_up(problem)
-            self.journal.line(f"not closed yet: {problem}", urgent=True)
+            self.log.line(f"not closed yet: {problem}", urgent=True)
             time.sleep(pause)
             pause = min(pause * 2, 15.0)
 
@@ -168,7 +168,7 @@ class Closer:
         self.report["closed"] = format_date(cloudflare.server_time().replace(microsecond=0))
         if self.opened_at:
             self.report["seconds"] = round(elapsed() - self.opened_at, 3)
-        self.journal.line("closed, in force")
+        self.log.line("closed, in force")
 
     def _enable(self, cloudflare: LockStore, retry_timeout: float) -> None:
         spec = self.spec
@@ -182,7 +182,7 @@ class Closer:
             if spec.shared:
                 mine.take()
             if mine.alone and not self.alone:
-                self.journal.line(f"closing without the mutex: {mine.alone}", urgent=True)
+                self.log.line(f"closing without the mutex: {mine.alone}", urgent=True)
                 self.alone = mine.alone
             update = cloudflare.update_lock_rules(
                 spec.bucket,
@@ -265,7 +265,7 @@ class Closer:
             f"The locks of {spec.repository} could not be proved to be in force again "
             f"({', '.join(spec.prefixes)}): {problem} Run now, with the token in CLOUDFLARE_API_TOKEN: {command}"
         )
-        self.journal.line(self.report["error"], urgent=True)
+        self.log.line(self.report["error"], urgent=True)
 
     # Tools -----------------------------------------------------------------------------------------------------------
 
@@ -294,4 +294,4 @@ class Closer:
         try:
             os.write(self.status, message.encode())
         except OSError:
-            pass  # the parent is gone; the journal has the line
+            pass  # the parent is gone; the system log has the line

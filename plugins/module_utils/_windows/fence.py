@@ -96,7 +96,7 @@ class FenceKeeper(Keeper):
         self._prove_refused()
         self._prove_disabled(tokens)
         fences.check_behind(cloudflare.lock_rules(self.spec.bucket), self.spec.prefix, self.holder, self._now())
-        self.journal.line(f"disabled: {', '.join(self.spec.tokens)}")
+        self.log.line(f"disabled: {', '.join(self.spec.tokens)}")
 
     def _disable(self, tokens: Tokens, token_id: str) -> None:
         found, ours = tokens.get(token_id), self.disabled or []
@@ -143,7 +143,7 @@ class FenceKeeper(Keeper):
         try:
             super()._extend(cloudflare)
         except fences.WindowOpen as error:
-            self.journal.line(f"not extended now: {error}")
+            self.log.line(f"not extended now: {error}")
 
     # Taking it down --------------------------------------------------------------------------------------------------
 
@@ -208,7 +208,7 @@ class FenceKeeper(Keeper):
             f"{left}: {problem} Run the relock playbook with a token that has the permission 'Account API Tokens "
             f"Write'{also}."
         )
-        self.journal.line(self.report["error"], urgent=True)
+        self.log.line(self.report["error"], urgent=True)
 
     def _tokens(self) -> Tokens:
         # Tokens are Cloudflare's: the store of another provider would have a fence of its own.

@@ -28,7 +28,7 @@ from .closer import CAP, LEASE, LOOK_SECONDS, Closer
 from .control import Control, Ending
 from .settings import WindowSpec
 
-# How long the last lines of the journal may take, in seconds.
+# How long the last lines of the log may take, in seconds.
 _LAST_WORDS = 2.0
 # For how long, in seconds, the work that a window was opened for goes ahead of the look that closing builds upon.
 _HEAD_START = 0.01
@@ -79,7 +79,7 @@ class Keeper(Closer):
         self._leased(cloudflare, lease)
         self.report["opened"] = self.report["opened"] or format_date(cloudflare.server_time().replace(microsecond=0))
         if not spec.proved:
-            self.journal.line("open")
+            self.log.line("open")
             return
         states = self.prober.until("open", deadline)
         still = [prefix for prefix, state in states.items() if state == "locked"]
@@ -88,7 +88,7 @@ class Keeper(Closer):
                 f"The lock on {', '.join(still)} in bucket {spec.bucket} was lifted but is still enforced after "
                 f"{spec.open_timeout:.0f} seconds; the window was closed again, try later."
             )
-        self.journal.line("open, proved by probe")
+        self.log.line("open, proved by probe")
 
     def _unlock(self, cloudflare: LockStore, deadline: float) -> datetime:
         """Disable the rules and write the lease, planned anew when it did not take; returns the lease."""
@@ -101,7 +101,7 @@ class Keeper(Closer):
             self._look()
             if self.spec.shared and not self.mutex.ours and elapsed() < deadline:
                 continue  # reading took so long that another process may be writing by now
-            self.journal.line(f"opening {', '.join(spec.prefixes)} until {format_date(lease)}: {spec.reason}")
+            self.log.line(f"opening {', '.join(spec.prefixes)} until {format_date(lease)}: {spec.reason}")
             if not self.opened_at:
                 self._leased(cloudflare, lease)
                 self.opened_at = elapsed()
@@ -110,7 +110,7 @@ class Keeper(Closer):
             except (Throttled, Unreachable, LockConflict) as error:
                 if elapsed() + pause >= deadline:
                     raise
-                self.journal.line(f"not opened yet: {error}", urgent=True)
+                self.log.line(f"not opened yet: {error}", urgent=True)
             else:
                 return lease
             self._release_mutex()
@@ -219,12 +219,12 @@ class Keeper(Closer):
                 raise MutexBusy(self.spec.bucket)  # reading took so long that another process may be writing by now
             self._write(cloudflare, self.spec.extended(rules, self.holder, lease))
         except (CloudflareError, S3Error, MutexBusy) as error:
-            self.journal.line(f"the lease could not be extended: {error}", urgent=True)
+            self.log.line(f"the lease could not be extended: {error}", urgent=True)
             return
         finally:
             self._release_mutex()
         self._leased(cloudflare, lease)
-        self.journal.line(f"lease extended to {format_date(lease)}")
+        self.log.line(f"lease extended to {format_date(lease)}")
 
     # The mutex of a shared bucket ------------------------------------------------------------------------------------------
 
@@ -257,4 +257,4 @@ def keep(
     try:
         return keeper.run(only_close)
     finally:
-        keeper.journal.flush(_LAST_WORDS)
+        keeper.log.flush(_LAST_WORDS)

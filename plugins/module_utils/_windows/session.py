@@ -29,8 +29,8 @@ from typing import Any
 
 from .._common.clock import awake, elapsed
 from .._common.errors import HoldfastError
-from .._common.journal import Journal
-from .._common.signals import forking, signals_wait
+from .._common.process_signals import forking, signals_wait
+from .._common.system_log import SystemLog
 from .keeper import Keeper, WindowSpec, keep
 
 # How often to look, in seconds, whether a silent keeper is stopped.
@@ -171,9 +171,9 @@ class WindowSession:
             close_others(command_end, status_end)
             status = keep(self.spec, self.holder, command_end, status_end, only_close, self.keeper)
         except BaseException as error:  # noqa: BLE001 - the parent's code must never go on in this process
-            journal = Journal(f"keeper of {self.spec.repository}")
-            journal.line(f"failed: {type(error).__name__}: {error}", urgent=True)
-            journal.flush(1.0)
+            log = SystemLog(f"keeper of {self.spec.repository}")
+            log.line(f"failed: {type(error).__name__}: {error}", urgent=True)
+            log.flush(1.0)
         finally:
             os._exit(status)
 

@@ -23,7 +23,7 @@ import time
 _WAITING = 10000
 
 
-class Journal:
+class SystemLog:
     """Lines about one thing. Failing to log never fails the work, nor does it hold it up."""
 
     def __init__(self, subject: str, path: str | None = None) -> None:

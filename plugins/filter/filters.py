@@ -14,7 +14,7 @@ from ansible.errors import AnsibleFilterError
 
 from ..module_utils._common.untrusted import shown
 from ..module_utils._r2.places import default_bucket, s3_address
-from ..plugin_utils import _account, _homes, _job_units, _jobs, _journal, _messages, _proofs, _reports
+from ..plugin_utils import _account, _homes, _job_units, _jobs, _journal_entries, _message_texts, _proof_tables, _tables
 
 # What kernels call architectures, and what restic's releases call them.
 ARCHITECTURES = {
@@ -56,34 +56,34 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "account_options": _account.account_options,
-            "check_report": _proofs.check_report,
-            "drill_plan": _proofs.drill_plan,
-            "drill_report": _proofs.drill_report,
+            "check_report": _proof_tables.check_report,
+            "drill_plan": _proof_tables.drill_plan,
+            "drill_report": _proof_tables.drill_report,
             "bucket_name": default_bucket,
-            "failure_text": _reports.failure_text,
+            "failure_text": _tables.failure_text,
             "shown": shown,
             "commands_read_homes": _homes.commands_read_homes,
             "reads_homes": _homes.reads_homes,
             "restic_architecture": restic_architecture,
-            "journal_calls": _journal.journal_calls,
-            "journal_notes": _journal.journal_notes,
+            "journal_calls": _journal_entries.journal_calls,
+            "journal_notes": _journal_entries.journal_notes,
             "runs_commands": _job_units.runs_commands,
             "s3_endpoint": s3_address,
             "jobs_on_host": _jobs.jobs_on_host,
             "jobs_to_judge": _jobs.jobs_to_judge,
-            "guard_message": _messages.guard_message,
+            "guard_message": _message_texts.guard_message,
             "jobs_to_restore": _jobs.jobs_to_restore,
-            "maintenance_report": _reports.maintenance_report,
-            "maintenance_records": _reports.maintenance_records,
-            "orphan_notes": _reports.orphan_notes,
-            "relock_report": _reports.relock_report,
-            "report_table": _reports.report_table,
-            "restore_report": _reports.restore_report,
-            "restore_table": _reports.restore_table,
-            "run_message": _messages.run_message,
-            "site_next": _reports.site_next,
-            "site_report": _reports.site_report,
-            "snapshot_table": _reports.snapshot_table,
+            "maintenance_report": _tables.maintenance_report,
+            "maintenance_records": _tables.maintenance_records,
+            "orphan_notes": _tables.orphan_notes,
+            "relock_report": _tables.relock_report,
+            "report_table": _tables.report_table,
+            "restore_report": _tables.restore_report,
+            "restore_table": _tables.restore_table,
+            "run_message": _message_texts.run_message,
+            "site_next": _tables.site_next,
+            "site_report": _tables.site_report,
+            "snapshot_table": _tables.snapshot_table,
             "unit_word": unit_word,
-            "verify_report": _reports.verify_report,
+            "verify_report": _tables.verify_report,
         }

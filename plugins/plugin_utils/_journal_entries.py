@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Optional
 
 from ..module_utils._locks.probe import in_force
-from ._reports import NO_JOBS, report_of
+from ._tables import NO_JOBS, report_of
 
 Result = Mapping[str, Any]
 Entry = dict[str, Any]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..module_utils._common.untrusted import shown
-from ._reports import LINE_LIMIT, UNREACHABLE, Report, readable_size
+from ._tables import LINE_LIMIT, UNREACHABLE, Report, readable_size
 
 
 def check_report(read: Mapping[str, Any], bucket: str = "") -> Report:
