@@ -64,7 +64,7 @@ def _mounted(path: str) -> dict[str, str]:
             for line in file:
                 before, _dash, behind = line.partition(" - ")
                 place = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), before.split()[4])
-                # What is mounted later at the same place is what is seen.
+                # A later mount hides an earlier one at the same place.
                 found[place] = behind.split()[0]
     except OSError:
         return {}
@@ -107,7 +107,7 @@ def nothing_there(paths: Sequence[str]) -> str:
     for path in paths:
         if os.path.islink(path):
             return f"{path} is a link, of which restic keeps no more than the link: name the folder that it leads to"
-    # What cannot be looked at is restic's to tell.
+    # restic tells of a path that cannot be looked at.
     if any(not os.path.isdir(path) or any(files for _folder, _folders, files in os.walk(path)) for path in paths):
         return ""
     return f"there is not a single file in {', '.join(paths)}: look whether a disk is not mounted" if paths else ""

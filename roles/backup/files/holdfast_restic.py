@@ -103,7 +103,7 @@ class Runner:
         return subprocess.run([*self._drop(), *SHELL, text], env={**environment, **known}, check=False).returncode
 
     def _served(self, words: list[str], known: dict[str, str]) -> int:
-        """Run a hook at the other end. What it says belongs to this unit's journal, so it must come from this one."""
+        """Run a hook at the other end. Its output belongs to this unit's journal, so it must come from this one."""
         reader, writer = os.pipe()
 
         def pass_on() -> None:
@@ -115,7 +115,7 @@ class Runner:
         passing.start()
         status = ask(self.server, words, known, writer, writer) if self.server else 1
         os.close(writer)
-        # What a hook has left running may go on writing.
+        # A process that a hook has left running may go on writing.
         passing.join(timeout=5)
         return status
 
@@ -219,7 +219,7 @@ def backup(config: dict[str, Any], name: str, signals: Signals) -> int:
                 remove_stale_locks(lock, config["restic"], environment)
             status = run_restic(config, Restic(job, runner, lock, environment), signals)
         except Stop as error:
-            # What was frozen or mounted before has to be undone all the same.
+            # The hooks before may have frozen or mounted something: that has to be undone all the same.
             runner.hook("after", HOLDFAST_STATUS=error.status)
             raise
         if not config["systemd"]:
