@@ -23,7 +23,7 @@ from tests.support.running import ROOT
 
 VICTIM = "web1"
 STARTED = time.monotonic()
-# After so many seconds of silence somebody who watches is told what goes on.
+# After so many seconds of silence the demo tells what goes on.
 QUIET = 8.0
 summary: dict[str, Any] = {}
 said = {"last": STARTED}
@@ -181,7 +181,7 @@ def encrypt(world: Demo) -> tuple[dict[str, bytes], str]:
     kept = {one["id"] for result in pruned for one in result["kept"]}
     require(good in kept and not any(result["removed"] for result in pruned), "Maintenance did not hold what is good.")
     summary["encrypted"] = {"signals": sorted({one["code"] for one in signals}), "held": len(kept)}
-    say(f"       maintenance is green, and holds all {len(kept)} snapshots until somebody accepts that")
+    say(f"       maintenance is green, and holds all {len(kept)} snapshots until a person accepts that")
     return original, good
 
 
@@ -214,7 +214,7 @@ def look_again(world: Demo) -> None:
 
 
 def look_at_page(world: Demo) -> None:
-    say("report: a page for whoever did not watch")
+    say("report: a page for those who did not watch")
     world.run("report", "report.log")
     told = json.loads((DEMO / "report" / "report.json").read_text(encoding="utf-8"))
     worst, unlocked = told["hosts"][0], told["unlocked_30_days"]

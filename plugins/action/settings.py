@@ -114,7 +114,7 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail("\n".join(problems))
 
     def _member(self, host: str, variables: dict[str, Any]) -> dict[str, Any]:
-        """What a page has to know of a host; what cannot be evaluated is told where the host's own work begins."""
+        """What a page has to know of a host; a value that cannot be evaluated is told where the host's own work begins."""
         own = {**variables["hostvars"].raw_get(host), "hostvars": variables["hostvars"]}
         values: dict[str, Any] = {}
         for name in _fleet.NAMES:

@@ -86,7 +86,7 @@ class CallbackModule(CallbackBase):
     def _tell(self, seconds: int) -> None:
         """Print lines until the playbook ends. Ansible forks meanwhile: no lock is taken here but that of its display."""
         record_dir = self.get_option("record_dir")
-        with suppress(OSError, ValueError):  # nobody reads the output any more
+        with suppress(OSError, ValueError):  # the reader of the output is gone
             while not self._over.wait(seconds):
                 found = [place for place in all_places(record_dir) if place.began >= self._began]
                 for text in lines(found, datetime.now(timezone.utc), _MOST):

@@ -75,7 +75,7 @@ options:
     description:
       - From when on a change between two snapshots of a job looks like ransomware. The defaults are what the measurements in
         C(bench/signals.py) leave no false alarm with. All but O(signals.seconds) are shares, from 0 to 1.
-      - It is looked for where there is a baseline, in each new snapshot once, against the last one of its job. What is found is
+      - It is looked for where there is a baseline, in each new snapshot once, against the last one of its job. The signal is
         kept beside the record until a person accepts it with M(holdfast.restic_r2.restic_signals).
     type: dict
     default: {}
@@ -118,8 +118,8 @@ options:
         default: 0.03
       seconds:
         description:
-          - How many seconds the search may take, from 10 to 86400. What it does not come to is told as V(not_looked_at), is held
-            like a signal, and is looked at the next time.
+          - How many seconds the search may take, from 10 to 86400. The snapshots that are left are told as V(not_looked_at),
+            are held like a signal, and are looked at the next time.
         type: int
         default: 900
 """

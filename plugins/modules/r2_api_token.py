@@ -62,7 +62,7 @@ options:
     type: str
   permission:
     description:
-      - What it may do with objects. restic needs V(read_write) for backups. What is locked it cannot delete all the same.
+      - The permission on objects. restic needs V(read_write) for backups. Locked objects it cannot delete all the same.
     type: str
     choices: [read_write, read_only]
     default: read_write

@@ -13,7 +13,7 @@ description:
   - Makes a page of HTML from the journal and the state on the maintenance node. It shows which hosts are protected and since when
     that is known, and for each host and job what stands between it and a restore. There is also a page for each host, and
     C(report.json) with the same facts.
-  - The page needs no script, and asks no other host for anything. Nobody is contacted to make it.
+  - The page needs no script, and asks no other host for anything. No host is contacted to make it.
   - A host of which nothing was heard for O(silence) hours is unknown, whatever was known of it before.
   - The role P(holdfast.restic_r2.report#role) hands over its own O(templates) and the hosts of the inventory.
 author:

@@ -99,7 +99,9 @@ def main() -> None:
     if subset and params["read_data"]:
         module.fail_json(msg="read_data reads everything already; set either read_data or read_data_subset.")
     if subset and not re.fullmatch(SUBSET, subset):
-        module.fail_json(msg=f"read_data_subset {subset!r} is none of a part (2/7), a percentage (10%) or a size (5G).")
+        module.fail_json(
+            msg=f"read_data_subset must be a part (2/7), a percentage (10%) or a size (5G), and not {subset!r}."
+        )
     try:
         restic = Clients(params, hider(module)).open_repository()
         errors = restic.check(read_data=params["read_data"], read_data_subset=subset)

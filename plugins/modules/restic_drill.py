@@ -16,7 +16,7 @@ description:
   - Then looks at the files (O(expect)), and runs a command on them (O(command)). The command sees the programs of the machine
     (C(/usr)), the restored tree, and a folder to work in. It has no network, no secrets and no rights; as root it runs as
     C(nobody). It, and all that it starts, ends with its time or with the drill.
-  - The folder is removed, however the drill ends. What a killed drill left is removed by the next one.
+  - The folder is removed, however the drill ends. The next drill removes the folder of a killed one.
   - A snapshot with more than O(bytes) is sampled, by O(seed). With O(expect) or O(command) it is refused instead.
   - Runs on the maintenance node, or on a machine that is named for drills. Never have it run on a host that is backed up.
 author: The holdfast.restic_r2 maintainers (!UNKNOWN)

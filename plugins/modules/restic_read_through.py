@@ -16,9 +16,9 @@ description:
   - A repository is read in 8 to 256 parts of some gigabytes, by the first byte of the packs' ids (C(restic check
     --read-data-subset n/t)). When a part was read is remembered in the file C(reading) beside the record, by the clock of the
     service. A pack that was stored later counts as not read.
-  - Everything is due again after three quarters of O(read_within). What waits longest comes first, so that runs that did not take
-    place, or were interrupted, are made up for. The first round is spread over that time, and begins with another part for each
-    repository, so that a fleet is not read in one night.
+  - Everything is due again after three quarters of O(read_within). The data that waits longest comes first, so that runs that
+    did not take place, or were interrupted, are made up for. The first round is spread over that time, and begins with
+    another part for each repository, so that a fleet is not read in one night.
   - Fails when a pack is damaged, or when not one of the parts that are due could be read in the time.
     M(holdfast.restic_r2.restic_verify) tells of damaged packs until the part was read again and is whole.
   - Changes nothing in the bucket, and takes no restic lock, so that backups go on.
@@ -46,7 +46,8 @@ attributes:
 options:
   record_dir:
     description:
-      - The folder in which M(holdfast.restic_r2.restic_repository) recorded the repository. What was read is remembered there.
+      - The folder in which M(holdfast.restic_r2.restic_repository) recorded the repository. The module remembers there which
+        data was read.
     type: path
     required: true
   read_within:

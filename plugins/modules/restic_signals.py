@@ -25,7 +25,7 @@ attributes:
     details: Tells what would be accepted.
   diff_mode:
     support: none
-    details: Who accepted what is in the file beside the record.
+    details: The file beside the record says who accepted which signal.
   idempotent:
     support: full
 options:
@@ -52,7 +52,7 @@ options:
     default: []
   accepted_by:
     description:
-      - Who accepts them. It is kept with them. Needed together with O(accept).
+      - The person who accepts them. It is kept with them. Needed together with O(accept).
     type: str
   reason:
     description:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the values of settings look like that say where something is, and how a run takes its turns; see _setting_rules.py. Pure.
+"""Checks the values of settings for places, and for the batches of a run; see _setting_rules.py. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -109,9 +109,9 @@ def misspelt(names: Iterable[str], known: Iterable[str], prefixes: tuple[str, ..
 
 
 def slips(near: Mapping[str, str]) -> dict[str, str]:
-    """Those of the names that are misspelt which nobody would give to a variable of his own.
+    """The misspelt names that a person would hardly give to a variable of his own.
 
-    A plural, or the singular of one, may well be somebody's own; but without its jobs a host is backed up otherwise than meant.
+    A plural, or the singular of one, may well be a person's own; but without its jobs a host is backed up otherwise than meant.
     """
     return {
         name: meant
@@ -258,7 +258,7 @@ def _entries(text: str, option: Mapping[str, Any], name: str) -> list[str]:
 
 
 def _parsed(value: Any) -> Any:
-    """What stands in brackets is JSON, as from -e option=[…] and surveys; other texts are what they are."""
+    """A text in brackets is JSON, as from -e option=[…] and surveys; other texts stay as they are."""
     if isinstance(value, str) and value.strip()[:1] + value.strip()[-1:] in ("[]", "{}"):
         try:
             return json.loads(value)

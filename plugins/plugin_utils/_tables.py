@@ -37,7 +37,7 @@ TOLD_BY_MAINTENANCE = (*STALE, "hold", "hold_ended")
 # How many jobs, and how many histories of no job, the line of a host names.
 MOST_JOBS, MOST_RETIRED = 10, 5
 NO_JOBS = (
-    "Which jobs this host has is not known here, so nobody has looked whether each of them makes backups: write its backup_jobs "
+    "The jobs of this host are not known here, so no run has looked whether each of them makes backups: write its backup_jobs "
     "into the inventory."
 )
 _FINDING = ("code", "severity", "evidence", "what_to_do")
@@ -79,7 +79,7 @@ def _held(pruned: Mapping[str, Any]) -> str:
         return ""
     codes = ", ".join(sorted({f"{shown(one['code'], 40)} {shown(one['id'], 20)}" for one in signals}))
     last = max(str(one["stored"]) for one in signals)
-    return f"; held: nothing stored before {shown(last, 40)} is removed until somebody accepts {codes} (recover, step judge)"
+    return f"; held: nothing stored before {shown(last, 40)} is removed until a person accepts {codes} (recover, step judge)"
 
 
 def _signals(result: Mapping[str, Any]) -> list[str]:
@@ -131,7 +131,7 @@ def _each(jobs: list[Mapping[str, Any]]) -> str:
 
 
 def _retired(verified: Mapping[str, Any]) -> list[str]:
-    """What is there of no job: it takes space, and nobody makes more of it."""
+    """Snapshots of no job: they take space, and no job adds to them."""
     found = verified.get("retired") or []
     if not found:
         return []

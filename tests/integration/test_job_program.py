@@ -210,7 +210,7 @@ def test_a_job_whose_excludes_leave_nothing_fails(jobs: Jobs) -> None:
     jobs.write(*({"name": name, "paths": [data], **more} for name, more in by.items()), reruns=1)
     for count, name in enumerate(by, 1):
         done = jobs.run("--backup", name)
-        assert done.returncode == 65 and "what is excluded left nothing" in done.stderr, (name, done.stderr)
+        assert done.returncode == 65 and "the excludes left nothing" in done.stderr, (name, done.stderr)
         assert "processed 0 files" in done.stdout and "follows" not in done.stderr
         assert jobs.snapshots() == count
     jobs.write(

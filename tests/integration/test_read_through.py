@@ -88,7 +88,7 @@ def test_restic_reads_the_packs_of_the_part_and_no_others(bed: Bed) -> None:
 
 def test_everything_is_read_and_verify_is_content_until_it_is_too_old(bed: Bed) -> None:
     age(bed, 91)
-    assert any("100% of what is stored was not read in the last 90 days" in one for one in verified(bed))
+    assert any("100% of the stored data was not read in the last 90 days" in one for one in verified(bed))
     foreseen = read(bed, check_mode=True)
     assert (len(foreseen["left"]), foreseen["read"], foreseen["changed"]) == (8, [], False)
     answer = read(bed, limit_download=100_000)

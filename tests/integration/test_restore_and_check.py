@@ -237,7 +237,7 @@ def test_check_of_a_sound_repository(backups: Backups) -> None:
         answer = backups.bed.module("restic_check", **arguments)
         assert (answer["changed"], answer["ok"], answer["errors"]) == (False, True, []), answer
     assert "either read_data or" in backups.bed.module("restic_check", read_data=True, read_data_subset="1/2")["msg"]
-    assert "is none of a part" in backups.bed.module("restic_check", read_data_subset="many")["msg"]
+    assert "must be a part (2/7)" in backups.bed.module("restic_check", read_data_subset="many")["msg"]
 
 
 def test_modules_that_read_write_nothing(backups: Backups, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_what_was_stored_after_the_reading_counts_from_when_it_was_stored() -> N
     assert overdue(reading, NOW, NOW + timedelta(days=31), MONTH) is None
     told = overdue(reading, NOW, NOW + timedelta(days=31, seconds=1), MONTH)
     assert told == (
-        "12% of what is stored was not read in the last 30 days: run the playbook check, at least every few days, and give it "
+        "12% of the stored data was not read in the last 30 days: run the playbook check, at least every few days, and give it "
         "the time that it needs (holdfast_check_seconds)."
     )
 

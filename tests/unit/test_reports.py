@@ -208,7 +208,7 @@ def test_what_looks_like_ransomware_fails_verify_and_is_told_by_maintenance() ->
     later = {**SEEN, "id": "91c3e7d05f2a", "stored": "2026-11-25T03:10:00Z"}
     held = reports.maintenance_report({"removed": [], "kept": [1], "findings": [FOUND], "signals": [later, SEEN]})
     assert held["done"] and held["text"].endswith(
-        "; held: nothing stored before 2026-11-25T03:10:00Z is removed until somebody accepts looks_encrypted 4f0c2a9d1b77, "
+        "; held: nothing stored before 2026-11-25T03:10:00Z is removed until a person accepts looks_encrypted 4f0c2a9d1b77, "
         "looks_encrypted 91c3e7d05f2a (recover, step judge)"
     )
 

@@ -44,7 +44,7 @@ def test_an_open_folder_is_closed_by_one_above_it(folder: Path) -> None:
     (folder / "a").mkdir(mode=0o755)
     assert inspect(str(folder / "a")).path == str(folder / "a")
     folder.chmod(0o755)
-    with pytest.raises(TargetError, match="Others may enter"):
+    with pytest.raises(TargetError, match="Other users may enter"):
         inspect(str(folder / "a"))
     assert inspect(str(folder / "a"), special=True)
     assert inspect(str(folder / "new"))

@@ -28,7 +28,7 @@ _SEARCHED, _MOST_SEARCHED = 1 << 20, 1000
 
 
 class ExpectError(HoldfastError):
-    """What is expected cannot be understood."""
+    """The expectation cannot be understood."""
 
 
 @dataclass

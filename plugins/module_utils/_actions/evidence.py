@@ -114,7 +114,7 @@ def _without_time(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sign(path: str, key: str) -> None:
-    # It would ask for a passphrase where there is a terminal, and nobody is there who could answer.
+    # It would ask for a passphrase where there is a terminal, and wait for ever.
     environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never"}
     command = ["ssh-keygen", "-Y", "sign", "-f", key, "-n", NAMESPACE, path]
     try:

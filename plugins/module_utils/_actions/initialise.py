@@ -41,7 +41,7 @@ def initialise(restic: Restic, s3: S3) -> None:
     if not _stored_first(s3, f"{repository.prefix}config", config):
         raise RepositoryError(
             f"Repository {repository.name} was made by another run at this moment, and nothing of this one is in it. Find out "
-            "who has the same bucket and prefix; if it was you, run this again."
+            "which host or playbook has the same bucket and prefix; if it is one of yours, run this again."
         )
     try:
         _stored_first(s3, f"{repository.prefix}keys/{key}", content)

@@ -132,7 +132,7 @@ def _last_of_all(hosts: Iterable[Host]) -> list[Host]:
 
 
 def _history(journal: RunJournal) -> dict[str, deque[Mapping[str, Any]]]:
-    """The newest lines of each repository; a line that is none is the business of whoever checks the journal."""
+    """The newest lines of each repository; a damaged line is left out; verify tells of it."""
     found: dict[str, deque[Mapping[str, Any]]] = {}
     for raw in journal.newest(HISTORY):
         with suppress(ValueError):

@@ -106,7 +106,7 @@ def newest_of_each(found: Iterable[Snapshot], jobs: Sequence[Mapping[str, Any]],
     there = "; ".join(shown(one) for one in sorted(newest))
     if not jobs and len(newest) > 1:
         raise RestoreError(
-            f"Repository {name} has snapshots of several jobs, and which of them is meant is not known: name a snapshot by its "
+            f"Repository {name} has snapshots of several jobs: name a snapshot by its "
             f"id, or paths (for the playbook holdfast_restore_snapshot, holdfast_restore_paths), or give the host its "
             f"backup_jobs. There are snapshots of: {there}."
         )

@@ -83,7 +83,7 @@ def inspect(path: str, roots: Sequence[str] = (), *, overwrite: bool = False, sp
         )
     if not closed and not special:
         raise TargetError(
-            f"Others may enter the target {normal}, and could use what a snapshot brings before it is judged: restore below "
+            f"Other users may enter the target {normal}, and could use a restored file before it is judged: restore below "
             f"{PROPOSED}, or make the target's mode 0700."
         )
     return Target(normal, filled)

@@ -4,8 +4,8 @@
 
 """Keeps the baseline of a repository: the objects that were verified when it was last looked at.
 
-One file beside the record, on the maintenance node, where no backed-up host can write. What is in the baseline need not be
-read again: under the lock it cannot change. It is never guessed: what cannot be read in full is an error.
+One file beside the record, on the maintenance node, where no backed-up host can write. An object in the baseline need not be
+read again: under the lock it cannot change. It is never guessed: a baseline that cannot be read in full is an error.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -75,7 +75,7 @@ def unknown(ids: Collection[str]) -> list[Finding]:
 
 
 def told_before(folder: str) -> set[str]:
-    """The ended holds that were told before. What cannot be read was not told."""
+    """The ended holds that were told before. A file that cannot be read tells of none."""
     try:
         found = json.loads((stored(folder, NAME) if folder else None) or b"[]")
         return {str(one) for one in found} if isinstance(found, list) else set()

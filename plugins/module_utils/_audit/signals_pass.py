@@ -4,8 +4,8 @@
 
 """Looks at each new snapshot of a repository once, against the last one of its job, for what looks like ransomware.
 
-The order of snapshots is that in which the service stored them, which no host can choose. What cannot be looked at is told,
-and held like a signal: a host must not be able to hide something by making it too large.
+The order of snapshots is that in which the service stored them, which no host can choose. A snapshot that cannot be looked at
+is told, and held like a signal: a host must not be able to hide something by making it too large.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -43,7 +43,7 @@ class Anchor:
     Args:
         snapshot: The id of the last snapshot into whose trees was looked.
         stored: When it was stored.
-        files: How many files it has; None when nobody counted them.
+        files: How many files it has; None when they were not counted.
         last: The id of the last snapshot that was judged.
         hits: How many files have changed or vanished since the first of both, as the later ones say of themselves.
         seen: When the last snapshot was stored that was compared with it; empty before the first.
@@ -78,7 +78,7 @@ class Raised:
         good: The id of the last snapshot before it; empty when there is none.
         good_stored: When that was stored.
         evidence: What was seen.
-        accepted: By whom, if anybody.
+        accepted: The person who accepted it, if one did.
     """
 
     code: str
@@ -96,14 +96,14 @@ class Raised:
         where = f"Snapshot {self.snapshots[0][:12]} of {self.job}, stored {self.stored}:" if self.code != LOST else ""
         if self.code == LOST:
             what = (
-                f"Nothing that was stored before {self.stored} is removed until somebody accepts this. Restore the file "
+                f"Nothing that was stored before {self.stored} is removed until a person accepts this. Restore the file "
                 "from a copy, or look at the snapshots yourself, and accept it with the step accept of recover."
             )
         elif self.code == NOT_LOOKED_AT:
             what = "Run it again; if it stays, look at the snapshots yourself, and accept it with the step accept of recover."
         else:
             what = (
-                f"Nothing that was stored before {self.stored} is removed until somebody accepts this. Look at the host; "
+                f"Nothing that was stored before {self.stored} is removed until a person accepts this. Look at the host; "
                 "restore from the last snapshot before it, or accept it with the step accept of recover."
             )
         text = " ".join(part for part in (where, self.evidence, before) if part)
@@ -128,7 +128,7 @@ class State:
 
     @property
     def open(self) -> list[Raised]:
-        """The signals that nobody has accepted."""
+        """The signals that no person has accepted."""
         return [signal for signal in self.raised if not signal.accepted]
 
     @property

@@ -58,7 +58,7 @@ def watch(auditor: Auditor, found: Survey, write: bool) -> None:
     try:
         before = load(folder, repository_id)
     except SignalsError as error:
-        what = "Restore it from a copy. If there is none, remove it: all that is stored is held then until somebody accepts that."
+        what = "Restore it from a copy. If there is none, remove it: all that is stored is held then until a person accepts that."
         auditor.note([Finding("signals_damaged", BLOCK, str(error), what)], f"No window is opened for {auditor.name}")
         return
     state = before or _begun(auditor, found, repository_id)
@@ -78,7 +78,7 @@ def watch(auditor: Auditor, found: Survey, write: bool) -> None:
 def _begun(auditor: Auditor, found: Survey, repository_id: str) -> State:
     """What is known where there is no file of signals.
 
-    What was there before anybody looked for signals is taken for what the first new snapshot is compared with. Where there was
+    The first new snapshot is compared with the last one from before the search for signals began. Where there was
     such a file, what it held is unknown, and all that is there now is held.
     """
     known = auditor.stored
@@ -92,13 +92,15 @@ def _begun(auditor: Auditor, found: Survey, repository_id: str) -> State:
     if not watched or not stored:
         return state
     newest = max(stored, key=lambda name: (stored[name], name))
-    text = f"The file {NAME} beside the record is gone, and with it what was seen in snapshots and what was accepted."
+    text = (
+        f"The file {NAME} beside the record is gone, and with it the list of signals and of those that were accepted."
+    )
     lost = about(LOST, "all jobs", [newest], stored[newest] + timedelta(seconds=1), None, text)
     return replace(state, raised=(lost,))
 
 
 def told(state: Optional[State], prefix: str) -> list[dict[str, Any]]:
-    """The signals that nobody has accepted, as a module returns them."""
+    """The signals that no person has accepted, as a module returns them."""
     return [
         {
             "id": signal.finding(prefix).id,

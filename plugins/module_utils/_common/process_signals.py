@@ -106,7 +106,7 @@ def dies_with_parent(by: signal.Signals = signal.SIGINT) -> Callable[[], None]:
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
 
     def prepare() -> None:
-        # What the parent ignores is inherited, and a restic that ignores SIGINT could not be asked to stop.
+        # A child inherits the signals that its parent ignores, and a restic that ignores SIGINT could not be asked to stop.
         for number in _NUMBERS:
             signal.signal(number, signal.SIG_DFL)
         if prctl is not None:

@@ -50,7 +50,7 @@ class Place:
         began: When the run began.
         since: When the step began.
         moved: When something last went on.
-        share: How much of the step is done, from 0 to 1; None when nobody knows.
+        share: How much of the step is done, from 0 to 1; None when that is not known.
         done: The bytes of it that are done.
         total: All bytes of it.
         ends: When the step is expected to end.

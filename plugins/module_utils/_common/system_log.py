@@ -33,7 +33,7 @@ class SystemLog:
         self._writer: threading.Thread | None = None
 
     def line(self, text: str, urgent: bool = False) -> None:
-        """Have one line written; what went wrong goes out as an error."""
+        """Have one line written; an urgent one goes out as an error."""
         # Half a character, as an error of the API may hold, cannot be written.
         text = f"{self.subject}: {text}".encode("utf-8", "replace").decode().replace("\n", " ").replace("\0", " ")
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

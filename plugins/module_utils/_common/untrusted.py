@@ -4,7 +4,7 @@
 
 """Makes a text that a host could have written fit for a person, a log or a record. No such text goes another way.
 
-What comes out is one line of bounded length. Characters that steer a terminal, or turn or hide what follows them, are written
+The result is one line of bounded length. Characters that steer a terminal, or turn or hide what follows them, are written
 as escapes, so that the text can neither look like another line nor like another word, and so is the brace that begins a
 template, because not every reader of a record knows which of its texts must not be evaluated.
 

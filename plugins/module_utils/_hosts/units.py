@@ -20,7 +20,7 @@ from .._common.errors import HoldfastError
 # Where systemd notes when a persistent timer last fired (systemd.timer(5), Persistent=).
 STAMPS = "/var/lib/systemd/timers"
 PROPERTIES = ("Id", "ActiveState", "SubState", "UnitFileState", "NeedDaemonReload")
-# What an older systemd does not know yet is no mistake of a person.
+# A setting that is newer than a host's systemd is no mistake of a person.
 _UNKNOWN = re.compile(r"Unknown (key|lvalue|section)")
 
 

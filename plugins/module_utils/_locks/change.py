@@ -109,7 +109,7 @@ def change_rules(
 ) -> LockUpdate:
     """Change a lock document for good: no rule of another writer is lost, and it stays as it was read back.
 
-    Nothing is written that was read while a window was open, whichever: written after its keeper has closed it, it would
+    Nothing is written that was read while any window was open: written after its keeper has closed it, it would
     open it again. Such a window is waited for, then raises WindowLive.
 
     Raises MutexBusy or S3Error when the bucket is shared and the mutex is busy. Also when the second look fails:

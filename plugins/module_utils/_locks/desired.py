@@ -33,7 +33,7 @@ from .rules import (
 )
 from .windows import windows
 
-# What the API does with more seconds than a signed 32-bit number holds is not known.
+# Nothing says how the API takes more seconds than a signed 32-bit number holds.
 MAX_AGE_SECONDS = 2**31 - 1
 _FURTHEST_DATE = timedelta(days=36525)
 _UNITS = {"": 1, "s": 1, "h": 3600, "d": 86400, "w": 604800}
@@ -220,7 +220,7 @@ def _check_desired(desired: list[Rule], current: list[Rule], now: datetime, allo
 def _check_locks_stay_free(after: list[Rule], names: set[str]) -> None:
     """Refuse a document in which restic could not delete its own lock files."""
     covering = [
-        # What is no text may hold anything.
+        # A value that is no text may hold anything.
         (rule["id"], rule["prefix"] if isinstance(rule.get("prefix"), str) else "")
         for rule in after
         if not (is_part(rule, WINDOW) or is_part(rule, FENCE))

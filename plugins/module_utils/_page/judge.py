@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Judges when a host is well. What was not looked at is not well: silence is never taken for good news. Pure.
+"""Judges when a host is well. A thing that was not looked at is not well: silence is never taken for good news. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -91,7 +91,7 @@ def _open(window: Window, now: datetime) -> Problem:
 
 
 def _signal(signal: Signal) -> Problem:
-    """What matters most comes first: what was seen may be long, and is cut."""
+    """The most important words come first: the evidence may be long, and is cut."""
     seen = f", first seen in what was stored on {clock(signal.since)}" if signal.since else ""
     good = f" What was stored on {clock(signal.last_good)} is from before it." if signal.last_good else ""
     text = f"This looks like an attack{seen}.{good} {signal.evidence}".rstrip()
@@ -114,7 +114,7 @@ def _job(job: Job, now: datetime) -> Iterator[Problem]:
 
 
 def _due(host: Host, now: datetime, limits: Limits) -> Iterator[Problem]:
-    """What was done once and should be done again. What was never set up is told in its cell only."""
+    """A task that was done once and should be done again. One that was never set up is told in its cell only."""
     for last, days, text, what in (
         (host.maintained, limits.maintenance, "Maintenance last succeeded", "Run maintenance."),
         (host.read_from, limits.read, "The data was last read through", "Run check."),

@@ -51,7 +51,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Window:
-    """A time in which something was unlocked. `closed` is None as long as it is open, or when nobody knows."""
+    """A time in which something was unlocked. `closed` is None as long as it is open, or when that is not known."""
 
     opened: Optional[datetime]
     closed: Optional[datetime]

@@ -22,7 +22,7 @@ def present(client: Cloudflare, params: Mapping[str, Any], *, write: bool) -> tu
     before = _found(client, params)
     record = next(recorded(params["record_dir"], name), None) if params["record_dir"] and not before else None
     if record:
-        # What is known may be the list of another account or jurisdiction.
+        # The known list may be that of another account or jurisdiction.
         before = _found(client, {**params, "known_buckets": None})
         if not before:
             raise _vanished(name, params["record_dir"], record)

@@ -227,7 +227,7 @@ class RunJournal:
         saved, last = self.state(), self._last_line()
         if saved is not None and (last.endswith(b"\n") or not last) and saved["journal"]["hash"] == _hash(last):
             return saved, []
-        # A crash came between the two files, or somebody has changed them.
+        # A crash came between the two files, or they were changed.
         state = empty()
         found, gone = self._scanned(state, saved)
         state["journal"].update(file=(found.files or [""])[-1], lines=found.lines, hash=found.hash)
@@ -250,7 +250,7 @@ class RunJournal:
             else:
                 found.broken += _misplaced(place, line, found)
                 if state is not None:
-                    # A line that somebody has changed tells what it can.
+                    # A line that was changed tells what it can.
                     with suppress(TypeError, ValueError, AttributeError, KeyError):
                         take(state, line)
             found.lines += 1

@@ -4,8 +4,8 @@
 
 """Sends messages about runs, by the library Apprise, and heartbeats: addresses that are asked for when a run starts and ends.
 
-What cannot be sent is kept beside the journal, and sent after the next run. Addresses hold passwords: no message, error or file
-has one.
+A message that cannot be sent is kept beside the journal, and sent after the next run. Addresses hold passwords: no message,
+error or file has one.
 
 Private to holdfast.restic_r2; may change at any time.
 """

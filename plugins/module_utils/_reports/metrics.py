@@ -4,7 +4,8 @@
 
 """Writes the state as Prometheus reads it, for the textfile collector of node_exporter.
 
-Moments are told and never ages: what is silent grows older without being written anew. A label `job` would be that of the scrape.
+Moments are told and never ages: an age would have to be written anew while nothing runs. A label `job` would be that of the
+scrape.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -86,7 +87,7 @@ def metrics(state: State) -> str:
 
 
 def write_metrics(path: str, state: State) -> None:
-    """Replace the file in one step; everybody may read it, as node_exporter has to. Raises HoldfastError."""
+    """Replace the file in one step; every user may read it, as node_exporter has to. Raises HoldfastError."""
     try:
         write_at_once(path, metrics(state).encode(), 0o644)
     except OSError as error:

@@ -126,7 +126,7 @@ def _locks(known: dict[str, Any], line: Line, at: str) -> None:
 
 def _windows(known: dict[str, Any], line: Line, at: str) -> None:
     done = [{"at": at, "run": line.get("run"), **window} for window in line.get("windows") or ()]
-    # A window without a length was opened by somebody else: it was open at most from when it was seen until now, or its lease.
+    # A window without a length was opened by another run: it was open at most from when it was seen until now, or its lease.
     if known["open"] and "open" in line and not line["open"] and not done:
         done = [{"at": at, "run": line.get("run"), **known["open"], "ended_by": "seen closed"}]
     for window in done:

@@ -5,7 +5,7 @@
 """Runs restic in namespaces of its own: it can write nothing but some folders, /proc leads nowhere, and the network leads
 to its repository alone.
 
-What a snapshot holds is data to restic, yet it decides which paths restic opens, as root. So the kernel refuses the others, and
+A snapshot is data to restic, yet it decides which paths restic opens, as root. So the kernel refuses the others, and
 all system calls that jobs cannot use either.
 This works with systemd and without, in containers that may make namespaces, and for unprivileged users where the machine
 lets them have namespaces. Also runs on backed-up hosts.

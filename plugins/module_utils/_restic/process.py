@@ -4,7 +4,7 @@
 
 """Limits one restic process: reads its answer up to a bound, and limits its memory and its time.
 
-What restic reads was written by a host, and a few KiB in a bucket can become gigabytes when they are decompressed.
+restic reads objects that a host wrote, and a few KiB in a bucket can become gigabytes when they are decompressed.
 
 Also runs on backed-up hosts: Python 3.9 and the standard library only.
 

@@ -156,12 +156,10 @@ def overdue(reading: Optional[Reading], created: datetime, now: datetime, within
         return None
     days = f"{within.total_seconds() / 86400:g} days"
     if reading is None:
-        return (
-            f"Nothing of what is stored was ever read, and everything must be in {days}: schedule the playbook check."
-        )
+        return f"The stored data was never read, and all of it must be within {days}: schedule the playbook check."
     unread = int(100 * (1 - reading.share(now, within)))
     return (
-        f"{unread or 1}% of what is stored was not read in the last {days}: run the playbook check, at least "
+        f"{unread or 1}% of the stored data was not read in the last {days}: run the playbook check, at least "
         "every few days, and give it the time that it needs (holdfast_check_seconds)."
     )
 
@@ -188,7 +186,7 @@ def from_data(data: Any) -> Reading:
         damaged = {pack: _date(at) for pack, at in data["damaged"].items()}
         begun = _date(data["begun"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ReadingError("It does not say what was read when.") from error
+        raise ReadingError("It does not say which data was read when.") from error
     if not all(0 <= prefix < PREFIXES for prefix in prefixes) or not all(map(_PACK.fullmatch, damaged)):
         raise ReadingError("It names a prefix or a pack that cannot be.")
     return Reading(begun, prefixes, damaged)

@@ -114,7 +114,7 @@ def decide(snapshots: Iterable[Snapshot], plan: Plan, times: Times) -> list[Deci
 
 
 def _may_go(plan: Plan, histories: Mapping[Group, Any]) -> bool:
-    """What belongs to no job may be all that there is of one, under another name: not before every job has its own."""
+    """Snapshots of no job may be all that there is of one, under another name: not before every job has its own."""
     return {group.job for group in histories if plan.jobs.has(group)} == set(plan.jobs.names)
 
 

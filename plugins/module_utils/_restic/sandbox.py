@@ -106,8 +106,8 @@ def run(command: Sequence[str], tree: str, work: str, limits: Limits) -> Ended:
     text = said.decode("utf-8", "replace").strip()
     if status == _NO_ROOM:
         raise SandboxError(
-            f"The probe cannot be confined on this machine ({text or 'no reason given'}), and what it reads was written by a "
-            "host: run drills as root, or on another machine (holdfast_drill_on)."
+            f"The probe cannot be confined on this machine ({text or 'no reason given'}), and it reads files that "
+            "a host wrote: run drills as root, or on another machine (holdfast_drill_on)."
         )
     return Ended(None if why else status, why, text, round(time.monotonic() - began, 1))
 

@@ -93,7 +93,7 @@ def program(table: Calls) -> bytes:
         # They ascend: what is below one, and was above the one before, is in none.
         begin.append((_NOT_LESS, 0, to(refused), first))
         begin.append((_GREATER, 0, to(allowed), last))
-    # What is newer than the table, a program can do without, as on an older kernel.
+    # A program can do without calls that are newer than the table, as on an older kernel.
     begin += [(_RETURN, 0, 0, answer) for answer in answers]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in begin)
 

@@ -85,7 +85,7 @@ class FenceKeeper(Keeper):
         self.disabled, self.unanswered = list(left.tokens) if left else [], False
         super()._open(cloudflare)
         self.mutex.release()
-        # Who had read the document before may have written it since without our rule, and no token is disabled without.
+        # A writer that read the document before may have written it since without our rule, and no token is disabled without.
         self._pause(min(_SEEN, self.spec.spread_seconds))
         fences.check_behind(cloudflare.lock_rules(self.spec.bucket), self.spec.prefix, self.holder, self._now())
         tokens = self._tokens()
@@ -154,7 +154,7 @@ class FenceKeeper(Keeper):
         rules = self._read(cloudflare)
         fences.check_no_window(rules, spec.prefix)
         there = fences.fence_of(rules, spec.prefix)
-        # Who took it over has these tokens to see to.
+        # The process that took it over enables these tokens.
         if there is None or there.holder == self.holder:
             left = (there.tokens if there else spec.tokens) if self.disabled is None else self.disabled
             if cloudflare.lost_answers or self.basis_age > _SEEN:

@@ -143,7 +143,7 @@ def _told(
         names = ", ".join(f"{token.get('name')!r} ({token['id']})" for token in foreign)
         raise _unfenced(
             clients,
-            f"it is not known whose {names} is, which reaches the bucket too.",
+            f"the owner of {names}, which reaches the bucket too, is not known.",
             "Remove or disable what should not be there",
         )
     if (

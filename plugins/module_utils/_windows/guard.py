@@ -184,7 +184,7 @@ def relock_all(
     failed: list[BucketResult] = []
     for number, cloudflare in enumerate(clients):
         cloudflare.block_timeout = None
-        # What was not asked for by name takes none of what the first one needs to outlast a block.
+        # A jurisdiction that was not named takes none of the time that the first one needs to outlast a block.
         others = 1 if number == 0 and unseen is not None else len(clients) - number
         cloudflare.retry_timeout = max(deadline - time.monotonic(), 0.0) / others
         try:

@@ -71,7 +71,7 @@ class Keeper(Closer):
         spec = self.spec
         deadline = elapsed() + spec.open_timeout
         self._look()
-        # What is slow comes before the unlock: the S3 client, and a key in every prefix to probe with.
+        # Slow steps come before the unlock: the S3 client, and a key in every prefix to probe with.
         self.prober.prepare()
         if spec.shared:
             cloudflare.lock_rules(spec.bucket)  # tells the server's time, by which the mutex judges its age

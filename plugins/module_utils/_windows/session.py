@@ -217,7 +217,7 @@ class WindowSession:
             self._start(only_close=True)
             event = self._last_words(None)
         lost = {"in_force": False, "error": f"The keepers of {self.spec.repository} died: run the guard now."}
-        # What the first one did is only known here.
+        # Only this process knows the first one's work.
         known: dict[str, Any] = {}
         if self.report:
             known = {"opened": self.report["opened"], "seconds": round(elapsed() - self._opened_at, 3)}

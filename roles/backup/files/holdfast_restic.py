@@ -69,7 +69,7 @@ def ask(server: socket.socket, words: Sequence[str], more: dict[str, str], stdou
         sent = socket.send_fds(server, [request], [stdout, stderr, writer])
         server.sendall(request[sent:])
     except OSError as error:
-        say(f"what runs commands of this job's user is gone: {error}")
+        say(f"the helper that runs the commands of this job's user is gone: {error}")
         return 1
     finally:
         os.close(writer)
@@ -198,7 +198,7 @@ def told(status: int, config: dict[str, Any]) -> str:
         10: f"there is no repository at {config['repository']}; run the site playbook on the maintenance node",
         11: f"the repository is still locked by another restic (waited {config['retry_lock']}), no snapshot was made",
         12: "the password does not open the repository, or the key id is wrong; run the site playbook again",
-        EMPTY: "what is excluded left nothing, so that the snapshot holds no file; mend the excludes (allow_empty allows it)",
+        EMPTY: "the excludes left nothing, so that the snapshot holds no file; mend them (allow_empty allows it)",
         **dict.fromkeys((130, 143), "interrupted, no snapshot was made"),
     }
     return sentences.get(status, f"restic failed with {status}, no snapshot can be relied on")

@@ -125,7 +125,7 @@ def fetch(options: argparse.Namespace) -> str:
         verify_signature(sums, download(f"{base}/SHA256SUMS.asc"), key, options.fingerprint)
         expected.add(listed_checksum(sums, name))
     if not expected:
-        raise Refused(f"Nothing says what {name} must be: set restic_verify_signature or restic_checksums.")
+        raise Refused(f"The checksum of {name} is not known: set restic_verify_signature or restic_checksums.")
     packed = download(f"{base}/{name}")
     found = hashlib.sha256(packed).hexdigest()
     if expected != {found}:
