@@ -271,7 +271,7 @@ def calls_left(params: Mapping[str, Any]) -> int | None:
 
 
 def written_down(module: AnsibleModule, entries: list[dict[str, Any]]) -> str:
-    """Write the journal and the metrics where they are wanted; why that failed, in a sentence."""
+    """Write the journal and the metrics where they are asked for; why that failed, in a sentence."""
     folder, metrics_file = module.params["record_dir"], module.params["metrics_file"]
     if not folder or module.check_mode:
         return ""

@@ -178,7 +178,7 @@ import re
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._actions.evidence import Proof, write_evidence
-from ..module_utils._actions.report import Wanted, write_report
+from ..module_utils._actions.report import PageRequest, write_report
 from ..module_utils._common.errors import HoldfastError
 
 _HOST = {
@@ -214,10 +214,10 @@ def main() -> None:
     given["mode"] = int(given["mode"], 8)
     period, key = given.pop("evidence"), given.pop("evidence_key")
     try:
-        wanted = Wanted(**given)
+        request = PageRequest(**given)
         # A period that is none is told before anything is written.
-        proof = _evidence(wanted, period, key or "", module.check_mode) if period else None
-        written = write_report(wanted, check=module.check_mode)
+        proof = _evidence(request, period, key or "", module.check_mode) if period else None
+        written = write_report(request, check=module.check_mode)
     except HoldfastError as error:
         module.fail_json(msg=str(error), **error.details)
     module.exit_json(
@@ -230,9 +230,9 @@ def main() -> None:
     )
 
 
-def _evidence(wanted: Wanted, period: str, key: str, check: bool) -> Proof:
+def _evidence(request: PageRequest, period: str, key: str, check: bool) -> Proof:
     return write_evidence(
-        wanted.record_dir, wanted.report_dir, period, wanted.templates, key=key, mode=wanted.mode, check=check
+        request.record_dir, request.report_dir, period, request.templates, key=key, mode=request.mode, check=check
     )
 
 

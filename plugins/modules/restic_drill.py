@@ -80,7 +80,7 @@ options:
     type: int
     default: 1073741824
   seconds:
-    description: How many seconds the drill may take, with its probe.
+    description: How many seconds the drill may take, with its command.
     type: int
     default: 3600
   memory:
@@ -213,8 +213,8 @@ proved_by:
   returned: when something was restored
   type: str
   sample: restic restore --verify
-probe:
-  description: How the command ended.
+command:
+  description: The end of the command.
   returned: when there was one
   type: dict
   contains:

@@ -59,7 +59,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: See whose turn it is
+- name: Choose the job to drill
   holdfast.restic_r2.restic_drill_record:
     account_id: "{{ holdfast_account_id }}"
     api_token: "{{ holdfast_api_token }}"

@@ -11,7 +11,7 @@ short_description: Read the stored data of a restic repository in R2 through, pa
 version_added: 0.1.0
 description:
   - Reads stored data and proves that it is what it claims to be, as M(holdfast.restic_r2.restic_check) does, but in each run only
-    those parts whose turn has come, so that all of it is read within O(read_within). The playbook C(holdfast.restic_r2.check)
+    the parts that are due, so that all of it is read within O(read_within). The playbook C(holdfast.restic_r2.check)
     runs it for every host.
   - A repository is read in 8 to 256 parts of some gigabytes, by the first byte of the packs' ids (C(restic check
     --read-data-subset n/t)). When a part was read is remembered in the file C(reading) beside the record, by the clock of the

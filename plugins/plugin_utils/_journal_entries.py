@@ -173,7 +173,7 @@ def _retention(settings: Result) -> Optional[str]:
 
 
 def _looked_into(audited: Result, findings: list[Entry]) -> Entry:
-    """Figures and findings of a gate; nothing of one that did not look."""
+    """Figures and findings of an audit; nothing of one that did not look."""
     known = {finding[name] for finding in findings for name in ("evidence", "code")}
     findings += [
         dict(one) for one in audited.get("findings") or () if not known & {one.get("evidence"), one.get("code")}

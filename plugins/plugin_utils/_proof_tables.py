@@ -36,7 +36,7 @@ def check_report(read: Mapping[str, Any], bucket: str = "") -> Report:
 
 
 def drill_plan(jobs: Iterable[Mapping[str, Any]], name: str, size: str = "1G") -> dict[str, Any]:
-    """The probe of a job, with its bounds as numbers."""
+    """The fields `drill` of a job, with its bounds as numbers."""
     drill = next((job.get("drill") or {} for job in jobs if job["name"] == name), {})
     return {
         "command": drill.get("command") or [],
@@ -72,6 +72,6 @@ def drill_report(drilled: Mapping[str, Any], job: str, bucket: str = "", check_m
     text += f" in {drilled.get('files')} files and folders in {drilled.get('seconds')} s"
     if drilled.get("all_seconds") is not None:
         text += f"; all of it would take {drilled['all_seconds']} s"
-    if drilled.get("probe"):
-        text += "; its probe succeeded"
+    if drilled.get("command"):
+        text += "; its command succeeded"
     return {"bucket": bucket, "done": True, "text": text}

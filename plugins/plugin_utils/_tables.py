@@ -200,7 +200,7 @@ def report_table(
     """The lines of the table at the end of a run, the last with what to do next.
 
     Args:
-        begun: A variable that every host has whose turn has come; the others are left out. Empty where all are meant.
+        begun: A variable that every host of the batches until now has; the others are left out. Empty where all are meant.
         above: Whether what failed tasks said is in front of the reader already, so that it is not said once more.
     """
     lines = [LINE.format("HOST", "STATE", "WHAT HAPPENED")]

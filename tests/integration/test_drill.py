@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""restic_drill with the real restic: what is proved, what a probe can do, what each fault says, and that nothing stays behind."""
+"""restic_drill with the real restic: its proofs, what a command can do, what each fault says, and that nothing stays behind."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Drills:
         assert [one.name for one in self.folder.glob("*")] == [], "something of the drill stays behind"
         return answer
 
-    def probe(self, script: str, **more: Any) -> dict[str, Any]:
+    def command(self, script: str, **more: Any) -> dict[str, Any]:
         return self(command=["sh", "-c", script], **more)
 
 
@@ -78,7 +78,7 @@ def test_a_sample_keeps_to_its_bound_and_is_another_one_by_another_seed(drill: D
     assert one["ok"] and one["sample"] and 40_000 <= one["bytes"] <= 100_000
     assert (same["bytes"], same["files"]) == (one["bytes"], one["files"])
     assert other["ok"]
-    assert "more than the 100000" in drill.probe("true", bytes=100_000)["msg"]
+    assert "more than the 100000" in drill.command("true", bytes=100_000)["msg"]
     assert "no file of 3 bytes or less" in drill(bytes=3)["msg"]
 
 
@@ -106,7 +106,7 @@ def test_a_dump_says_itself_how_old_it_is(drill: Drills) -> None:
     assert "still to come" in drill(expect=[dated], time=(NOW - timedelta(days=3)).isoformat())["msg"]
 
 
-def test_the_probe_reads_and_writes_the_tree_and_sees_nothing_else(drill: Drills) -> None:
+def test_the_command_reads_and_writes_the_tree_and_sees_nothing_else(drill: Drills) -> None:
     secret = drill.bed.home / "secret"
     secret.write_text("s3cr3t", encoding="utf-8")
     tree = f"/restored{drill.files}"
@@ -121,28 +121,28 @@ def test_the_probe_reads_and_writes_the_tree_and_sees_nothing_else(drill: Drills
         cp /bin/true /tmp/run && /tmp/run 2>/dev/null && echo runs
         test "$(id -u)" = 0 && echo root
         true"""
-    done = drill.probe(script)
+    done = drill.command(script)
     assert done["ok"], done
-    assert done["probe"]["said"] == ""
+    assert done["command"]["said"] == ""
 
 
 @pytest.mark.parametrize(
     ("script", "told"),
     [
-        ("echo no good; exit 3", "The probe failed with exit status 3: no good."),
+        ("echo no good; exit 3", "The command failed with exit status 3: no good."),
         ("exec no-such-program", "exit status 127"),
         ("kill -9 $$", "exit status 137"),
         ("yes | head -c 1000000; exit 1", "exit status 1"),
         ("head -c 300000000 /dev/zero | tail -n 1 | wc -c; exit 9", "exit status 9"),
     ],
 )
-def test_a_probe_that_fails_is_told(drill: Drills, script: str, told: str) -> None:
-    failed = drill.probe(script, memory=64 << 20)
+def test_a_command_that_fails_is_told(drill: Drills, script: str, told: str) -> None:
+    failed = drill.command(script, memory=64 << 20)
     assert failed["failed"] and told in failed["msg"] and not failed["ok"], failed["msg"]
     assert len(failed["msg"]) < 2000
 
 
-def test_the_memory_that_all_of_a_probe_uses_is_not_taken_from_others(tmp_path: Path) -> None:
+def test_the_memory_that_all_of_a_command_uses_is_not_taken_from_others(tmp_path: Path) -> None:
     for name in ("tree", "work"):
         (tmp_path / name).mkdir()
         os.chown(tmp_path / name, *((NOBODY, NOBODY) if os.geteuid() == 0 else (-1, -1)))
@@ -151,9 +151,9 @@ def test_the_memory_that_all_of_a_probe_uses_is_not_taken_from_others(tmp_path: 
     assert ended.said.splitlines()[0] == "1000" and "much" not in ended.said, ended
 
 
-def test_a_probe_that_hangs_is_ended_with_all_that_it_started(drill: Drills) -> None:
+def test_a_command_that_hangs_is_ended_with_all_that_it_started(drill: Drills) -> None:
     name = f"sleep 9{os.getpid()}"
-    failed = drill.probe(f"setsid {name} & {name} & wait", seconds=15)
+    failed = drill.command(f"setsid {name} & {name} & wait", seconds=15)
     assert failed["failed"] and ("its time was over" in failed["msg"] or "was ended by its time limit" in failed["msg"])
     assert name not in subprocess.run(["ps", "ax"], capture_output=True, text=True, check=True).stdout
 
@@ -235,7 +235,7 @@ def test_a_tree_that_is_deeper_than_any_path_is_removed(tmp_path: Path) -> None:
 
 
 def test_sigterm_ends_a_drill_and_removes_its_folder(drill: Drills) -> None:
-    """The signal comes while the probe runs."""
+    """The signal comes while the command runs."""
     options = {
         **drill.bed.options, "job": "data", "jobs": [{"name": "data", "paths": [str(drill.files)]}], "folder": str(drill.folder),
         "time": NOW.isoformat(), "command": ["sleep", "300"], "_ansible_remote_tmp": str(drill.bed.home), "_ansible_tmpdir": None,
@@ -252,7 +252,7 @@ def test_sigterm_ends_a_drill_and_removes_its_folder(drill: Drills) -> None:
         process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": options}))
         process.stdin.close()
         process.stdin = None
-        wait_for(lambda: list(drill.folder.glob("drill-*/work")), "the probe runs")
+        wait_for(lambda: list(drill.folder.glob("drill-*/work")), "the command runs")
         process.terminate()
         said = process.communicate(timeout=60)[0]
     assert "was ended by SIGTERM" in said

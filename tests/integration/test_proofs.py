@@ -45,7 +45,7 @@ def test_restores_are_drilled_read_and_told(
     told = table(run)
     assert run.exit_code == 2
     assert told["web1"][0] == "ok" and "data: restored and proved all of" in told["web1"][1], told
-    assert "its probe succeeded" in told["web1"][1]
+    assert "its command succeeded" in told["web1"][1]
     assert told["web2"][0] == "FAILED" and "has no snapshot of job data" in told["web2"][1], told
     assert list(drills.glob("*")) == []
     remembered = [

@@ -32,7 +32,7 @@ UNREADABLE = PermissionError(13, "Permission denied", "/restored/closed")
 NOW = datetime(2026, 11, 27, 4, tzinfo=timezone.utc)
 DRILLED = {
     "ok": True, "snapshot": "ab" * 32, "bytes": 2 << 20, "files": 7, "seconds": 2.0, "all_seconds": 9,
-    "sample": False, "probe": {"status": 0},
+    "sample": False, "command": {"status": 0},
 }  # fmt: skip
 
 
@@ -50,9 +50,9 @@ def test_a_line_of_the_table_for_each_end_of_a_drill() -> None:
     told = (
         "data: restored and proved all of abababab, 2.0 MiB in 7 files and folders in 2.0 s; all of it would take 9 s"
     )
-    assert drill_report(DRILLED, "data", "b") == {"bucket": "b", "done": True, "text": f"{told}; its probe succeeded"}
+    assert drill_report(DRILLED, "data", "b") == {"bucket": "b", "done": True, "text": f"{told}; its command succeeded"}
     assert "a sample" in drill_report({**DRILLED, "sample": True}, "data")["text"]
-    failed = drill_report({"ok": False, "msg": "The probe failed\x1b[2J {{ x }}"}, "data")
+    failed = drill_report({"ok": False, "msg": "The command failed\x1b[2J {{ x }}"}, "data")
     assert not failed["done"] and "\x1b" not in failed["text"] and "{{" not in failed["text"]
     assert not drill_report({"unreachable": True}, "data")["done"]
     assert not drill_report({}, "data")["done"]
@@ -76,7 +76,7 @@ def test_a_line_of_the_table_for_each_end_of_a_reading() -> None:
     assert not check_report({"unreachable": True})["done"]
 
 
-def test_the_probe_of_a_job_with_its_bounds() -> None:
+def test_the_command_of_a_job_with_its_bounds() -> None:
     jobs = [{"name": "a"}, {"name": "b", "drill": {"command": ["true"], "bytes": "500M"}}]
     assert drill_plan(jobs, "a", "2G") == {"command": [], "expect": [], "bytes": 2 << 30, "memory": 2 << 30}
     assert drill_plan(jobs, "b")["bytes"] == byte_count("500m") == 500 << 20

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.report import Wanted, write_report
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.report import PageRequest, write_report
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.progress import Progress
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._page import from_status, render
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._page.judge import judged, known_since, protected
@@ -109,12 +109,12 @@ def _journal(tmp_path: Path) -> RunJournal:
     return RunJournal(str(tmp_path / "records"))
 
 
-def wanted(journal: RunJournal, folder: Path, *names: str) -> Wanted:
+def wanted(journal: RunJournal, folder: Path, *names: str) -> PageRequest:
     hosts = [
         {"name": name, "bucket": f"backup-{name}", "prefix": "", "jobs": ["system"], "max_age": 26}
         for name in names or ("web1",)
     ]
-    return Wanted(journal.folder, str(folder), hosts, page_fleets.templates(), 0.015, 48)
+    return PageRequest(journal.folder, str(folder), hosts, page_fleets.templates(), 0.015, 48)
 
 
 def jobs(**change: Any) -> list[dict[str, Any]]:

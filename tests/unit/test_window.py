@@ -263,7 +263,7 @@ def test_keepers_that_are_all_held_hang_nobody_and_are_no_success(
         os.kill(window.keeper_pid, signal.SIGSTOP)
         monkeypatch.setattr(_window, "keep", held_for_ever)
 
-    with pytest.raises(WindowError, match=r"keepers of backup-web1/web1 died: run the guard now"):
+    with pytest.raises(WindowError, match=r"keepers of backup-web1/web1 died: run the relock playbook now"):
         with WindowSession(spec_of(api)) as window:
             hold(window)
     assert api.disabled != []

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tries a restore: restores the newest snapshot of a job into a folder, proves it, runs its probe, and removes it.
+"""Tries a restore: restores the newest snapshot of a job into a folder, proves it, runs its command, and removes it.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -55,11 +55,11 @@ class Plan:
         hosts: The names of the host in its snapshots; any when there are none.
         folder: The folder of all drills.
         bytes: How much is restored at most.
-        seconds: How long it may take, with the probe.
-        memory: How much memory each process of the probe may use.
+        seconds: How long it may take, with the command.
+        memory: How much memory each process of the command may use.
         seed: What chooses the sample.
         time: R2's time.
-        command: The probe.
+        command: The command that must succeed on the restored tree.
         expect: What the tree must hold.
     """
 
@@ -94,7 +94,7 @@ class Drill:
     all_bytes: int = 0
     all_seconds: Optional[int] = None
     proved_by: Optional[str] = None
-    probe: Optional[dict[str, Any]] = None
+    command: Optional[dict[str, Any]] = None
     problems: list[str] = field(default_factory=list)
 
 
@@ -148,7 +148,7 @@ class Driller:
         if self.outcome.sample and (self._plan.command or self._expected):
             raise DrillError(
                 f"The newest snapshot of job {self._plan.job} has {contents.bytes} bytes, more than the {self._plan.bytes} that "
-                "are restored at most, and its probe needs all of it: raise holdfast_drill_bytes, or drill.bytes of the job."
+                "are restored at most, and its command needs all of it: raise holdfast_drill_bytes, or drill.bytes of the job."
             )
         if not check_mode:
             self._drill(restic, snapshot["id"], contents)
@@ -220,7 +220,7 @@ class Driller:
             os.mkdir(work, 0o700)
             outcome.problems += problems(self._expected, tree, plan.time)
             if plan.command:
-                self._probe(tree, work)
+                self._run_command(tree, work)
         if outcome.problems:
             raise DrillError(f"The drill of job {plan.job} failed: {' '.join(outcome.problems)}")
         outcome.ok = True
@@ -244,19 +244,19 @@ class Driller:
             outcome.bytes_per_second = int(outcome.bytes / max(outcome.seconds, 0.01))
             outcome.all_seconds = round(outcome.all_bytes / max(1, outcome.bytes_per_second))
 
-    def _probe(self, tree: str, work: str) -> None:
+    def _run_command(self, tree: str, work: str) -> None:
         plan = self._plan
         if os.geteuid() == 0:
             for path in (tree, work, *(path for path, _status in entries(tree))):
                 os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
         ended = run(plan.command, tree, work, Limits(plan.seconds, plan.memory))
         said = shown(ended.said[-_SAID:], _SAID)
-        self.outcome.probe = {"status": ended.status, "seconds": ended.seconds, "said": said}
+        self.outcome.command = {"status": ended.status, "seconds": ended.seconds, "said": said}
         if ended.why:
-            self.outcome.problems.append(f"The probe was ended after {ended.seconds:g} seconds: {ended.why}.")
+            self.outcome.problems.append(f"The command was ended after {ended.seconds:g} seconds: {ended.why}.")
         elif ended.status != 0:
             self.outcome.problems.append(
-                f"The probe failed with exit status {ended.status}: {said or 'it said nothing'}."
+                f"The command failed with exit status {ended.status}: {said or 'it said nothing'}."
             )
 
 

@@ -4,7 +4,7 @@
 
 """Makes the folder of one restore drill, and removes it, however the drill ended.
 
-A host and a probe wrote its files: names, depth and modes can be anything.
+A host and the command of a job wrote its files: names, depth and modes can be anything.
 
 Private to holdfast.restic_r2; may change at any time.
 """

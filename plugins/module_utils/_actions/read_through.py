@@ -133,7 +133,7 @@ class Reader:
         self._progress = Progress(self._path, "check", self._name, still=how.seconds)
 
     def run(self) -> None:
-        """Read all parts whose turn has come. The outcome is there also when this raises."""
+        """Read all parts that are due. The outcome is there also when this raises."""
         try:
             with self._progress.told(), ended_by_signals(f"The reading of {self._name}", self._interrupted):
                 self._run()

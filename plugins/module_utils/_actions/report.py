@@ -43,8 +43,8 @@ class ReportError(HoldfastError):
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the page is to be made of, and where.
+class PageRequest:
+    """The hosts and settings of a page, and its folder.
 
     Args:
         hosts: As `host_of` takes each of them.
@@ -83,7 +83,7 @@ class Written:
         ]
 
 
-def write_report(wanted: Wanted, *, now: datetime | None = None, check: bool = False) -> Written:
+def write_report(request: PageRequest, *, now: datetime | None = None, check: bool = False) -> Written:
     """Make the page, all files of it in one step each, and index.html last.
 
     Args:
@@ -92,32 +92,32 @@ def write_report(wanted: Wanted, *, now: datetime | None = None, check: bool = F
     Raises:
         HoldfastError: The state cannot be read, or the page cannot be made or written.
     """
-    fleet = judged(_fleet(wanted, now or datetime.now(timezone.utc)))
+    fleet = judged(_fleet(request, now or datetime.now(timezone.utc)))
     data = as_data(fleet)
-    path = os.path.join(wanted.report_dir, INDEX)
-    before = _before(wanted.report_dir)
+    path = os.path.join(request.report_dir, INDEX)
+    before = _before(request.report_dir)
     changed = _said(before) != _said(data) or not os.path.exists(path)
     if not check:
-        made = dict(pages(fleet, wanted.templates))
+        made = dict(pages(fleet, request.templates))
         made[DATA] = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-        _write(wanted, made)
-        _remove(wanted.report_dir, {host.get("page") for host in before.get("hosts", ())} - set(made))
+        _write(request, made)
+        _remove(request.report_dir, {host.get("page") for host in before.get("hosts", ())} - set(made))
     return Written(changed, path, data)
 
 
-def _fleet(wanted: Wanted, now: datetime) -> Fleet:
-    journal = RunJournal(wanted.record_dir)
+def _fleet(request: PageRequest, now: datetime) -> Fleet:
+    journal = RunJournal(request.record_dir)
     state = journal.state() or {"repositories": {}}
     known = state["repositories"]
     lines = _history(journal)
     hosts = []
-    for one in wanted.hosts:
+    for one in request.hosts:
         name = f"{one['bucket']}/{one.get('prefix') or ''}".rstrip("/")
-        running = _running(folder(wanted.record_dir, one["bucket"], one.get("prefix") or ""), now)
+        running = _running(folder(request.record_dir, one["bucket"], one.get("prefix") or ""), now)
         hosts.append(replace(host_of(one, known.get(name), lines.get(name, ())), running=running))
     strangers = sorted(set(known) - {host.repository for host in hosts})
     return Fleet(
-        now, tuple(_last_of_all(hosts)), wanted.price, limits=Limits(wanted.silence), strangers=tuple(strangers)
+        now, tuple(_last_of_all(hosts)), request.price, limits=Limits(request.silence), strangers=tuple(strangers)
     )
 
 
@@ -156,10 +156,10 @@ def _said(data: Mapping[str, Any]) -> Any:
     return {name: value for name, value in data.items() if name != "made"}
 
 
-def _write(wanted: Wanted, files: Mapping[str, str]) -> None:
+def _write(request: PageRequest, files: Mapping[str, str]) -> None:
     """Replace each file. index.html is the last, so that what it links to is there."""
     for name in sorted(files, key=lambda name: name == INDEX):
-        replace_file(os.path.join(wanted.report_dir, name), files[name].encode("utf-8", "replace"), wanted.mode)
+        replace_file(os.path.join(request.report_dir, name), files[name].encode("utf-8", "replace"), request.mode)
 
 
 def replace_file(path: str, content: bytes, mode: int) -> None:

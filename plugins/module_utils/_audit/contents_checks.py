@@ -25,7 +25,7 @@ _PACK = re.compile(r"data/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 _OTHER = re.compile(r"(keys|index|snapshots)/([0-9a-f]{64})")
 # restic takes the last part of a key for the name of the object, in any folder and case (0.19: backend/s3, List).
 _NAME = re.compile(r"[0-9A-Fa-f]{64}")
-# What else may be in the bucket: restic's locks, and the turn of those who share a lock document.
+# What else may be in the bucket: restic's locks, and the mutex of a shared bucket.
 _KNOWN = {"config", "data/", "index/", "keys/", "snapshots/", "locks/", "holdfast/"}
 # The largest object of each kind that is read, in bytes. restic ends an index object after 150,000 blobs, which are some 28 MB
 # as text where nothing is compressed (internal/repository/index/index.go); a snapshot holds paths, tags and a summary.

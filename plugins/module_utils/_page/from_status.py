@@ -31,25 +31,25 @@ _CALENDAR = re.compile(r"[0-9a-f]{1,100}")
 
 
 def host_of(
-    wanted: Mapping[str, Any], known: Optional[Mapping[str, Any]], lines: Iterable[Mapping[str, Any]] = ()
+    host: Mapping[str, Any], known: Optional[Mapping[str, Any]], lines: Iterable[Mapping[str, Any]] = ()
 ) -> Host:
-    """What is known of a host.
+    """A host of the page, from the state of its repository.
 
     Args:
-        wanted: Its name, bucket and prefix, the names of its jobs, and max_age, after how many hours a snapshot is too old.
+        host: Its name, bucket and prefix, the names of its jobs, and max_age, after how many hours a snapshot is too old.
         known: Its repository in status.json; None when it is not there.
         lines: Its lines of the journal, the oldest first.
     """
-    repository = f"{wanted['bucket']}/{wanted.get('prefix') or ''}".strip("/")
+    repository = f"{host['bucket']}/{host.get('prefix') or ''}".strip("/")
     if known is None:
-        return Host(_text(wanted["name"]), _text(repository), _jobs(wanted, {}))
+        return Host(_text(host["name"]), _text(repository), _jobs(host, {}))
     last, locks = _mapping(known.get("last")), _mapping(known.get("locks"))
     maintained = _time(_mapping(last.get("maintenance")).get("ok_at"))
     windows = tuple(_window(one) for one in reversed(_objects(known.get("windows"))))
     return Host(
-        _text(wanted["name"]),
+        _text(host["name"]),
         _text(repository),
-        _jobs(wanted, known),
+        _jobs(host, known),
         heard=max(filter(None, (_time(_mapping(last.get(run)).get("at")) for run in _LOOKS)), default=None),
         proved=_time(locks.get("proved_at")),
         refuted=any(word != "locked" for word in _mapping(locks.get("prefixes")).values()),
@@ -69,13 +69,13 @@ def host_of(
     )
 
 
-def _jobs(wanted: Mapping[str, Any], known: Mapping[str, Any]) -> tuple[Job, ...]:
+def _jobs(host: Mapping[str, Any], known: Mapping[str, Any]) -> tuple[Job, ...]:
     """The jobs of the inventory, and those that the status knows besides."""
-    found, age = _mapping(known.get("jobs")), float(wanted.get("max_age") or 26)
+    found, age = _mapping(known.get("jobs")), float(host.get("max_age") or 26)
     if not found and known.get("newest"):
         count = known.get("snapshots")
         return (Job(ALL, age, _time(known.get("newest")), snapshots=count if isinstance(count, int) else None),)
-    names = [*wanted.get("jobs", ()), *(name for name in found if name not in wanted.get("jobs", ()))]
+    names = [*host.get("jobs", ()), *(name for name in found if name not in host.get("jobs", ()))]
     return tuple(_job(name, _mapping(found.get(name)), age) for name in names)
 
 

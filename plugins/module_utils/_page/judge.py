@@ -84,10 +84,14 @@ def _open(window: Window, now: datetime) -> Problem:
     since = f" since {clock(window.opened)}" if window.opened else ""
     if window.lease is not None and window.lease < now:
         return Problem(
-            DANGER, f"Unlocked{since}: {parts}. The lease ended {age(window.lease, now)}.", "Run relock now."
+            DANGER,
+            f"Unlocked{since}: {parts}. The lease ended {age(window.lease, now)}.",
+            "Run the relock playbook now.",
         )
     lease = f", at the latest until {clock(window.lease)}" if window.lease else ""
-    return Problem(DANGER, f"Unlocked{since}{lease}: {parts}.", "Wait for the run that works on it, or run relock.")
+    return Problem(
+        DANGER, f"Unlocked{since}{lease}: {parts}.", "Wait for the run that works on it, or run the relock playbook."
+    )
 
 
 def _signal(signal: Signal) -> Problem:

@@ -45,7 +45,7 @@ Send = Callable[[str, str, str], bool]
 
 
 class MessageError(HoldfastError):
-    """Messages are wanted, and cannot be sent as things are."""
+    """Messages are set up, and cannot be sent as things are."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def refuse_unusable(urls: Iterable[str]) -> None:
     for number, url in enumerate(urls, 1):
         if apprise is None:
             raise MessageError(
-                "Messages are wanted (holdfast_notify), but the maintenance node has no library Apprise: install it for the "
+                "holdfast_notify has addresses, but the maintenance node has no library Apprise: install it for the "
                 "Python of the node (Debian: apprise; pip install apprise), or leave holdfast_notify empty."
             )
         with _Silence():

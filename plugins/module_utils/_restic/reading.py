@@ -111,7 +111,7 @@ def parts_of(size: int) -> int:
 
 
 def due_parts(reading: Reading, now: datetime, within: timedelta, of: int, name: str) -> list[Part]:
-    """The parts whose turn has come, that which waits longest first.
+    """The parts that are due, that which waits longest first.
 
     Args:
         reading: What was read.

@@ -4,8 +4,9 @@
 
 """Runs a command in a root of its own: the machine's programs, one folder, no network, no secrets; no process outlives it.
 
-For the probe of a restore drill. It reads what a host backed up, and a dump of a database is a program. So it sees /usr and what
-programs need of /etc, and nothing else of the machine: no home, no record, no process, no socket. As root it runs as `nobody`.
+For the command of a restore drill. It reads what a host backed up, and a dump of a database is a program. So it sees /usr and
+what programs need of /etc, and nothing else of the machine: no home, no record, no process, no socket. As root it runs as
+`nobody`.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -106,7 +107,7 @@ def run(command: Sequence[str], tree: str, work: str, limits: Limits) -> Ended:
     text = said.decode("utf-8", "replace").strip()
     if status == _NO_ROOM:
         raise SandboxError(
-            f"The probe cannot be confined on this machine ({text or 'no reason given'}), and it reads files that "
+            f"The command of the drill cannot be confined on this machine ({text or 'no reason given'}), and it reads files that "
             "a host wrote: run drills as root, or on another machine (holdfast_drill_on)."
         )
     return Ended(None if why else status, why, text, round(time.monotonic() - began, 1))

@@ -126,8 +126,8 @@ class Closer:
     # Closing ---------------------------------------------------------------------------------------------------------
 
     def _await_aftershocks(self, cloudflare: LockStore) -> None:
-        """Look again: an unlocking write without an answer may still take effect, and a writer who did not keep to
-        the turns may have put back what it had read before.
+        """Look again: an unlocking write without an answer may still take effect, and a writer that did not take the mutex may
+        have put back the document that it had read before.
         """
         long = self.doubtful or self.alone
         for seconds in _AFTERSHOCKS if long else _SHARED_AFTERSHOCKS if self.spec.shared else ():

@@ -198,16 +198,16 @@ def relock_all(
                 continue
             failed.append(BucketResult("(all)", cloudflare.jurisdiction, problems=[str(error)], failure=error))
     results: dict[int, BucketResult] = {}
-    for patient in (False, True):
+    for again in (False, True):
         for number, (cloudflare, name) in enumerate(jobs):
             if number in results and not isinstance(results[number].failure, (Throttled, Unreachable)):
                 continue
             left = max(deadline - time.monotonic(), 0.0)
-            cloudflare.retry_timeout = left if patient else min(left, _BUCKET_TIMEOUT)
+            cloudflare.retry_timeout = left if again else min(left, _BUCKET_TIMEOUT)
             results[number] = relock(cloudflare, name, mutex_for, force=force, write=write)
             if results[number].alone and not isinstance(results[number].alone, MutexBusy):
                 mutex_for = None  # without S3, or without keys, the next bucket need not wait in vain
-            if not patient and isinstance(results[number].failure, Throttled):
+            if not again and isinstance(results[number].failure, Throttled):
                 break  # so will be all others
     return failed + [results[number] for number in sorted(results)]
 

@@ -216,7 +216,7 @@ class WindowSession:
         with suppress(WindowError):
             self._start(only_close=True)
             event = self._last_words(None)
-        lost = {"in_force": False, "error": f"The keepers of {self.spec.repository} died: run the guard now."}
+        lost = {"in_force": False, "error": f"The keepers of {self.spec.repository} died: run the relock playbook now."}
         # Only this process knows the first one's work.
         known: dict[str, Any] = {}
         if self.report:
