@@ -51,6 +51,7 @@ def baseline_of(site: LockedRepository) -> Any:
     return site.bed.record_dir / site.bed.bucket / PREFIX / "baseline"
 
 
+@pytest.mark.long
 def test_only_what_is_new_is_read_and_remembered(site: LockedRepository) -> None:
     before = baseline_of(site).read_bytes()
     same = site.audit(baseline="update")
@@ -72,6 +73,7 @@ def test_only_what_is_new_is_read_and_remembered(site: LockedRepository) -> None
     assert after["baseline"]["snapshots"] == 2 and after["baseline"]["packs"] == len(site.packs())
 
 
+@pytest.mark.long
 def test_an_index_that_lies(site: LockedRepository) -> None:
     """Twins of the same size; a genuine pack with other blobs; a pack that is not there; what restic does not write."""
     packs = genuine_index(site)
@@ -92,6 +94,7 @@ def test_an_index_that_lies(site: LockedRepository) -> None:
     assert objects(found, "index_unreadable") == [strange]
 
 
+@pytest.mark.long
 def test_garbage_and_names_that_deceive(site: LockedRepository) -> None:
     zero, name = "0" * 64, site.packs()[0].rpartition("/")[2]
     site.add(f"index/{zero}", b"")
@@ -109,6 +112,7 @@ def test_garbage_and_names_that_deceive(site: LockedRepository) -> None:
     assert "Traceback" not in json.dumps(found)
 
 
+@pytest.mark.long
 def test_an_attempt_to_replace_something_leaves_a_trace(site: LockedRepository) -> None:
     key = site.packs()[0]
     site.bed.s3.client.create_multipart_upload(Bucket=site.bed.bucket, Key=key)
@@ -140,6 +144,7 @@ def test_forged_snapshots(site: LockedRepository) -> None:
     assert "stale" in codes(site.audit(max_age=0), "warn")
 
 
+@pytest.mark.long
 def test_what_shrank(site: LockedRepository) -> None:
     site.bed.unlock()
     pack = site.packs()[0]
@@ -158,6 +163,7 @@ def test_what_shrank(site: LockedRepository) -> None:
     assert site.audit()["findings"] == []
 
 
+@pytest.mark.long
 def test_a_baseline_that_is_lost_or_damaged(site: LockedRepository) -> None:
     path = baseline_of(site)
     whole = path.read_bytes()

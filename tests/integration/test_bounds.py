@@ -52,6 +52,7 @@ def test_an_index_object_that_becomes_a_gigabyte(site: LockedRepository) -> None
     assert "No window is opened" in site.prune()["msg"]
 
 
+@pytest.mark.long
 def test_a_snapshot_that_becomes_a_gigabyte(site: LockedRepository) -> None:
     restic = site.bed.restic
     document = json.loads(restic.succeed(["cat", "snapshot", site.ids[-1], "--no-lock"]).stdout)
@@ -73,6 +74,7 @@ def test_a_snapshot_with_a_long_text(site: LockedRepository) -> None:
     assert len(json.dumps(result)) < 100_000
 
 
+@pytest.mark.long
 def test_locks_that_are_not_those_of_restic_hold_up_nothing(site: LockedRepository) -> None:
     """One with a name in capitals, one that becomes large when it is read, one of no bytes."""
     text = inflated(b'{"time":"2026-11-26T00:00:00Z","exclusive":false,"hostname":"x"', b"}", SIZE)
@@ -131,6 +133,7 @@ def fat_tree(key: Key, number: int, size: int) -> tuple[str, bytes, int]:
     return digest.hexdigest(), key.seal(inflated(head, tail, size, b"A")[1:]), len(head) + size + len(tail)
 
 
+@pytest.mark.long
 def test_folders_that_become_large_end_restic_and_not_the_machine(
     restic_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,6 +129,7 @@ def wait(condition: Callable[[], bool], seconds: float = LATER) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_nothing_is_open_to_the_host_while_its_repository_is_maintained(fenced: Fenced) -> None:
     assert fenced.host().returncode == 0
     since = fenced.stand_in.last_request()
@@ -199,6 +200,7 @@ def test_nothing_opens_until_r2_has_noticed_that_the_token_is_disabled(fenced: F
     assert [time for time in let_in for start, end in windows if start <= time <= end] == []
 
 
+@pytest.mark.long
 def test_what_is_left_to_check_is_checked_while_the_fence_comes_up(fenced: Fenced) -> None:
     since = fenced.stand_in.last_request()
     # No waiting in this would come to its end.
@@ -213,6 +215,7 @@ def test_what_is_left_to_check_is_checked_while_the_fence_comes_up(fenced: Fence
     assert fenced.down() and not [key for key in fenced.stand_in.objects(fenced.site.bed.bucket) if "/locks/" in key]
 
 
+@pytest.mark.long
 def test_fence_comes_down_at_once_where_a_backup_has_begun(fenced: Fenced) -> None:
     bed, since = fenced.site.bed, fenced.stand_in.last_request()
     fenced.stand_in.fault(method="GET", path="/tokens$", held=True)
@@ -225,6 +228,7 @@ def test_fence_comes_down_at_once_where_a_backup_has_begun(fenced: Fenced) -> No
     assert fenced.down()
 
 
+@pytest.mark.long
 def test_token_disabled_by_hand_stays_disabled(fenced: Fenced) -> None:
     disabled = fenced.site.bed.ansible.module("r2_api_token", **fenced.account, name="web1", state="disabled")
     assert disabled["changed"] is True
@@ -234,6 +238,7 @@ def test_token_disabled_by_hand_stays_disabled(fenced: Fenced) -> None:
     assert fenced.token().status == "disabled"
 
 
+@pytest.mark.long
 def test_token_that_somebody_renamed_is_behind_the_fence_too(fenced: Fenced) -> None:
     token, account_id = fenced.token(), fenced.stand_in.account_id
     cloudflare_client(fenced.stand_in).accounts.tokens.update(
@@ -314,6 +319,7 @@ def children(pid: int) -> list[int]:
         return [int(child) for child in stream.read().split()]
 
 
+@pytest.mark.long
 def test_guard_enables_the_token_when_all_are_dead(fenced: Fenced) -> None:
     since = fenced.stand_in.last_request()
     fenced.stand_in.fault(kind="DeleteObjects", delay=6.0)
@@ -352,6 +358,7 @@ def keepers(pid: int) -> list[int]:
     return [*children, *(found for child in children for found in keepers(child))]
 
 
+@pytest.mark.long
 def test_turn_is_kept_when_a_write_that_takes_the_fence_down_had_no_answer(fenced: Fenced) -> None:
     """It may yet take effect, and would undo what somebody else has written meanwhile."""
     fenced.stand_in.fault(**STEPS["taking-down"], cut="before")
@@ -361,6 +368,7 @@ def test_turn_is_kept_when_a_write_that_takes_the_fence_down_had_no_answer(fence
     assert KEY in fenced.stand_in.objects(fenced.site.bed.bucket)
 
 
+@pytest.mark.long
 def test_fence_whose_keeper_died_is_taken_over(fenced: Fenced) -> None:
     now = fenced.cloudflare
     rules = now.lock_rules(fenced.site.bed.bucket)
@@ -373,6 +381,7 @@ def test_fence_whose_keeper_died_is_taken_over(fenced: Fenced) -> None:
     assert fenced.down()
 
 
+@pytest.mark.long
 def test_token_maker_that_may_not_opens_nothing(fenced: Fenced) -> None:
     storage = fenced.stand_in.create_token("storage")["value"]
     result = fenced.site.prune(fence_api_token=storage)

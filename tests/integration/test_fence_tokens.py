@@ -51,6 +51,7 @@ def delete_all(stand_in: StandIn, bucket: str, keys: dict[str, str]) -> str:
     return "answered"
 
 
+@pytest.mark.long
 def test_every_token_that_reaches_the_window_is_kept_out_of_it(fenced: Fenced) -> None:
     """The one in use, the one before it, the one that a failed rotation left on the host, and that of another host."""
     bed, stand_in = fenced.site.bed, fenced.stand_in
@@ -83,6 +84,7 @@ def test_every_token_that_reaches_the_window_is_kept_out_of_it(fenced: Fenced) -
     assert token_module(fenced, "promoted")["changed"]
 
 
+@pytest.mark.long
 def test_keys_from_the_inventory_are_behind_the_fence_by_their_access_key_id(site: LockedRepository) -> None:
     """The token was made by hand, under a name of its owner's."""
     bed, stand_in = site.bed, site.bed.stand_in
@@ -122,6 +124,7 @@ def with_keys_of_a_token_that_is_not_listed(site: LockedRepository) -> dict[str,
     return {"host_access_key_id": made["access_key_id"], "host_secret_access_key": made["secret_access_key"]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -143,6 +146,7 @@ def test_nothing_is_unlocked_where_hosts_cannot_be_kept_out_unless_asked_for_by_
         assert "failed" not in result and result["removed"] and result["fences"][0]["without"]
 
 
+@pytest.mark.long
 def test_keys_that_r2_does_not_take_any_more_need_no_fence(site: LockedRepository) -> None:
     made = site.bed.stand_in.create_token("removed", bucket=site.bed.bucket)
     client = cloudflare_client(site.bed.stand_in)
@@ -216,6 +220,7 @@ def kinds(*sampled: str) -> list[Any]:
     return [pytest.param(kind, marks=() if kind in sampled else pytest.mark.proof) for kind in every]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", kinds("PutObject"))
 def test_request_in_flight_that_r2_judges_when_it_ends_is_refused(fenced: Fenced, kind: str) -> None:
     request = InFlight(fenced, kind, judged_again=True)
@@ -242,6 +247,7 @@ def test_request_in_flight_that_r2_judges_only_when_it_begins_is_told_by_the_lis
     assert request.key in told["evidence"] and told["severity"] == "block"
 
 
+@pytest.mark.long
 def test_upload_in_flight_while_the_fence_goes_up_loses_nothing(fenced: Fenced) -> None:
     """A backup stores a pack, an index, a snapshot: what arrives late is there afterwards, and what is kept is whole."""
     key = f"{PREFIX}data/00/{'00' * 32}"

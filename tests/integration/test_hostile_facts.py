@@ -107,6 +107,7 @@ def kept(run: Run) -> tuple[int, int]:
     return len(result["removed"]), len(result["kept"])
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_a_host_with_facts_of_ours_is_refused_and_called_compromised(
     tmp_path: Path, stand_in: StandIn, restic_path: str

@@ -113,6 +113,7 @@ def prepared(tmp_path: Path, restic_path: str) -> Jobs:
     return found
 
 
+@pytest.mark.long
 def test_a_command_at_the_other_end_is_backed_up(jobs: Jobs) -> None:
     jobs.write({"name": "said", "command": ["sh", "-c", "echo ${RESTIC_REPOSITORY-none} $HOLDFAST_JOB; echo hm >&2"]})
     done = jobs.served("--backup", "said")
@@ -121,6 +122,7 @@ def test_a_command_at_the_other_end_is_backed_up(jobs: Jobs) -> None:
     assert jobs.restic("dump", "latest", "/said") == "none said\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("text", ["echo half; exit 3", "echo half; kill -9 $$", "nosuch-program"])
 def test_a_failed_command_makes_no_snapshot(jobs: Jobs, text: str) -> None:
     jobs.write({"name": "said", "command": ["sh", "-c", text] if " " in text else [text]})
@@ -130,6 +132,7 @@ def test_a_failed_command_makes_no_snapshot(jobs: Jobs, text: str) -> None:
         assert jobs.snapshots() == 0
 
 
+@pytest.mark.long
 def test_the_other_end_goes_before_the_command_ends(jobs: Jobs) -> None:
     jobs.write({"name": "said", "command": ["sh", "-c", "echo half; kill -9 $PPID"]})
     ours, theirs = socket.socketpair()
@@ -140,6 +143,7 @@ def test_the_other_end_goes_before_the_command_ends(jobs: Jobs) -> None:
     assert jobs.snapshots() == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("served", [True, False])
 def test_hooks(jobs: Jobs, served: bool) -> None:
     run = jobs.served if served else jobs.run
@@ -164,6 +168,7 @@ def test_hooks(jobs: Jobs, served: bool) -> None:
     assert jobs.snapshots() == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("served", [True, False])
 def test_hooks_of_several_lines_end_at_the_first_failure_and_what_comes_after_runs_whatever_happened(
     jobs: Jobs, served: bool
@@ -177,6 +182,7 @@ def test_hooks_of_several_lines_end_at_the_first_failure_and_what_comes_after_ru
     assert jobs.snapshots() == 0
 
 
+@pytest.mark.long
 def test_a_job_that_finds_nothing_makes_no_snapshot(jobs: Jobs) -> None:
     (jobs.home / "disk" / "mount").mkdir(parents=True)
     (jobs.home / "link").symlink_to(jobs.home / "data")
@@ -196,6 +202,7 @@ def test_a_job_that_finds_nothing_makes_no_snapshot(jobs: Jobs) -> None:
     assert [jobs.run("--backup", name).returncode for name in ("meant", "both")] == [0, 0]
 
 
+@pytest.mark.long
 def test_a_job_whose_excludes_leave_nothing_fails(jobs: Jobs) -> None:
     """Only restic can tell; so the snapshot is there, and the job says so."""
     data, notes = str(jobs.home / "data"), str(jobs.home / "patterns")
@@ -219,6 +226,7 @@ def test_a_job_whose_excludes_leave_nothing_fails(jobs: Jobs) -> None:
     assert jobs.run("--backup", "meant").returncode == 0
 
 
+@pytest.mark.long
 def test_options_of_a_job_reach_restic(jobs: Jobs) -> None:
     data = jobs.home / "data"
     (data / "skipped").mkdir()
@@ -276,6 +284,7 @@ def test_pseudo_file_systems_are_left_out_unless_they_are_named(tmp_path: Path) 
     assert "/run/*" not in excluded(paths=["/", "/run/secret"])
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts a file system")
 def test_a_mounted_tmpfs_is_left_out_and_its_folder_stays(jobs: Jobs) -> None:
     data = jobs.home / "data"
@@ -310,6 +319,7 @@ def test_addresses_of_the_heartbeat(address: str, start: str, success: str, fail
     assert done.stdout == "|".join((start, success, fail)) + "\n"
 
 
+@pytest.mark.long
 def test_an_address_that_makes_no_sense_fails_no_backup(jobs: Jobs) -> None:
     jobs.write({"name": "data", "paths": [str(jobs.home / "data")]})
     (jobs.home / "etc" / "heartbeat").write_text("http://[JOB\n")
@@ -317,6 +327,7 @@ def test_an_address_that_makes_no_sense_fails_no_backup(jobs: Jobs) -> None:
     assert done.returncode == 0 and "of no use" in done.stderr and "[data" not in done.stderr
 
 
+@pytest.mark.long
 def test_a_job_that_is_stopped_ends_what_its_user_runs(jobs: Jobs) -> None:
     """It ends in another unit, which systemd does not stop with this one."""
     started = jobs.home / "started"
@@ -347,6 +358,7 @@ def test_a_job_that_is_stopped_ends_what_its_user_runs(jobs: Jobs) -> None:
     assert jobs.snapshots() == 0
 
 
+@pytest.mark.long
 def test_who_holds_the_lock_delays_a_job_for_a_bounded_time_and_a_failure_not_at_all(jobs: Jobs) -> None:
     jobs.write({"name": "data", "paths": [str(jobs.home / "data")]}, failure_command="echo heard $HOLDFAST_JOB")
     assert jobs.run("--backup", "data").returncode == 0
@@ -360,6 +372,7 @@ def test_who_holds_the_lock_delays_a_job_for_a_bounded_time_and_a_failure_not_at
         assert (failed.returncode, failed.stdout) == (0, "heard data\n")
 
 
+@pytest.mark.long
 def test_nothing_is_imported_from_where_it_runs(jobs: Jobs) -> None:
     for name in ("urllib", "json", "usercustomize", "sitecustomize"):
         (jobs.home / f"{name}.py").write_text("raise SystemExit('imported')")
@@ -370,6 +383,7 @@ def test_nothing_is_imported_from_where_it_runs(jobs: Jobs) -> None:
     assert "the heartbeat was not told" in done.stderr
 
 
+@pytest.mark.long
 def test_notes(jobs: Jobs) -> None:
     jobs.write({"name": "data", "paths": [str(jobs.home / "data")]}, {"name": "link", "paths": ["/x"]}, systemd=True)
     assert jobs.run("--begin", "data", HOLDFAST_BOOT="one").returncode == 0

@@ -193,6 +193,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("number", range(6))
 def test_any_call_may_fail_once(
@@ -275,6 +276,7 @@ def alive(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.long
 def test_module_that_is_killed_with_its_code_removed_leaves_it_locked(ansible: Ansible, scene: LockedBucket) -> None:
     held = ModuleWindow(ansible, scene, without_code=True, lease_seconds=4)
     assert not scene.locked()
@@ -292,6 +294,7 @@ def test_module_that_is_killed_with_its_code_removed_leaves_it_locked(ansible: A
     held.end()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_signal_to_the_process_group_of_ansible(ansible: Ansible, scene: LockedBucket, number: signal.Signals) -> None:
     held = ModuleWindow(ansible, scene)
@@ -302,6 +305,7 @@ def test_signal_to_the_process_group_of_ansible(ansible: Ansible, scene: LockedB
     held.end()
 
 
+@pytest.mark.long
 def test_keeper_does_not_hold_up_ansible_and_its_end_is_reported(ansible: Ansible, scene: LockedBucket) -> None:
     held = ModuleWindow(ansible, scene)
     command = Path(f"/proc/{held.told['keeper']}/cmdline").read_bytes()

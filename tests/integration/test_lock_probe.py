@@ -71,6 +71,7 @@ def probed(stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path
     return Probed(Bed(stand_in, ansible, restic_path, tmp_path), tmp_path / "files")
 
 
+@pytest.mark.long
 def test_it_is_asked_with_the_hosts_own_keys(probed: Probed) -> None:
     given = probed.probe(**probed.given)
     assert (given["locked"], given["probed_with"]) == (True, "host")
@@ -88,6 +89,7 @@ def test_it_is_asked_with_the_hosts_own_keys(probed: Probed) -> None:
     assert probed.asked_by() == {probed.bed.stand_in.token_id: 5}
 
 
+@pytest.mark.long
 def test_keys_that_are_not_taken_are_no_answer(probed: Probed) -> None:
     probed.bed.ansible.module("r2_api_token", **without(probed.account, "bucket"), name="web1", state="absent")
     probed.given["host_access_key_id"] = "0" * 32
@@ -104,6 +106,7 @@ def without(values: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in names}
 
 
+@pytest.mark.long
 def test_it_waits_for_a_lock_that_takes_effect_late(probed: Probed) -> None:
     probed.bed.stand_in.settings(lock_delay=10.0**6, unlock_delay=0.0)
     probed.bed.unlock()
@@ -122,6 +125,7 @@ def test_it_waits_for_a_lock_that_takes_effect_late(probed: Probed) -> None:
     assert never["locked"] is False
 
 
+@pytest.mark.long
 def test_it_waits_for_keys_that_are_new(probed: Probed) -> None:
     probed.bed.stand_in.settings(token_delay=4.0)
     managed = probed.manage()
@@ -130,6 +134,7 @@ def test_it_waits_for_keys_that_are_new(probed: Probed) -> None:
     assert probed.asked_by()[managed] == 5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("missing", [404, 412])
 def test_the_second_way_changes_nothing_either(probed: Probed, missing: int) -> None:
     probed.bed.stand_in.settings(missing_key_if_match=missing)
@@ -156,6 +161,7 @@ def test_a_service_that_looks_at_conditions_first_is_never_taken_for_locked(prob
     assert probed.probe(**probed.given)["locked"] is False
 
 
+@pytest.mark.long
 def test_verify_needs_no_token_that_may_write(probed: Probed) -> None:
     reading = probed.bed.stand_in.create_token("reading", write=False)
     options = {"record_dir": str(probed.bed.record_dir), "api_token": reading["value"], "access_key_id": reading["id"]}

@@ -100,6 +100,7 @@ def test_mail_and_ntfy_get_the_message(
     assert SECRET not in json.dumps(result)
 
 
+@pytest.mark.long
 def test_what_could_not_be_sent_is_kept_and_sent_later_and_once(ansible: Ansible, tmp_path: Path, http: Http) -> None:
     with_one_dead = [f"ntfy://{SECRET}:x@127.0.0.1:9/backups", f"ntfy://127.0.0.1:{http.port}/backups"]
     result = message(ansible, tmp_path, urls=with_one_dead)
@@ -154,6 +155,7 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         messages.refuse_unusable(["ntfy://x/y"])
 
 
+@pytest.mark.long
 def test_a_run_tells_once_with_its_table_and_keeps_its_result(ansible: Ansible, tmp_path: Path, http: Http) -> None:
     told = {
         "holdfast_notify": [f"ntfy://{SECRET}:x@127.0.0.1:{http.port}/backups", f"ntfy://{SECRET}:x@127.0.0.1:9/dead"],
@@ -173,6 +175,7 @@ def test_a_run_tells_once_with_its_table_and_keeps_its_result(ansible: Ansible, 
     assert [path.partition("?")[0] for path, _body in http.heard[2:]] == [f"/{SECRET}/verify"]
 
 
+@pytest.mark.long
 def test_the_guard_tells_what_it_closed_and_why_it_failed(
     ansible: Ansible, tmp_path: Path, http: Http, stand_in: StandIn
 ) -> None:
@@ -191,6 +194,7 @@ def test_the_guard_tells_what_it_closed_and_why_it_failed(
     assert path.startswith(f"/{SECRET}/guard/fail?rid=")
 
 
+@pytest.mark.long
 def test_a_run_that_could_not_tell_is_refused_before_anybody_is_contacted(
     ansible: Ansible, tmp_path: Path, stand_in: StandIn
 ) -> None:

@@ -121,6 +121,7 @@ def series(values: dict[str, float], grown: bool) -> list[dict[str, str]]:
     ]
 
 
+@pytest.mark.long
 def test_every_alert_fires_and_is_silent_at_the_right_moment(programs: Path, tmp_path: Path) -> None:
     assert CASES.keys() == {rule["alert"] for rule in RULES}
     tests: list[dict[str, Any]] = []
@@ -184,6 +185,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
         return
 
 
+@pytest.mark.long
 def test_a_real_prometheus_scrapes_answers_and_raises_the_alarm(programs: Path, scraped: str, tmp_path: Path) -> None:
     write_metrics(str(tmp_path / "holdfast.prom"), full())
     configuration = {

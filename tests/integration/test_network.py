@@ -27,6 +27,7 @@ def bed(shared_stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: 
     return bed
 
 
+@pytest.mark.long
 def test_everything_goes_through_the_proxy_but_views(bed: Bed, tmp_path: Path) -> None:
     """The hosts are known to the proxy alone. restic reads a view at a socket of this machine's, not through the proxy."""
     trusted, certificate = authority(tmp_path)
@@ -54,6 +55,7 @@ def test_everything_goes_through_the_proxy_but_views(bed: Bed, tmp_path: Path) -
         assert not pruned.get("failed"), pruned
 
 
+@pytest.mark.long
 def test_a_private_authority_counts_where_it_is_named(bed: Bed, tmp_path: Path) -> None:
     trusted, certificate = authority(tmp_path)
     with way(bed.stand_in.api_url, certificate) as door:
@@ -73,6 +75,7 @@ def test_a_private_authority_counts_where_it_is_named(bed: Bed, tmp_path: Path) 
         assert len(door.passed) == count
 
 
+@pytest.mark.long
 def test_a_job_goes_the_way_of_its_settings(bed: Bed, tmp_path: Path) -> None:
     from tests.integration.test_job_program import prepared
 

@@ -131,6 +131,7 @@ def test_added_then_alone_and_maintained_at_every_step(site: LockedRepository) -
     assert "password" in refused["msg"] and "wrong" in refused["msg"]
 
 
+@pytest.mark.long
 def test_the_old_password_can_stay_instead(site: LockedRepository) -> None:
     (old,) = keys(site)
     new = add(site)["key_id"]
@@ -155,6 +156,7 @@ def test_refused_before_anything_is_changed(site: LockedRepository) -> None:
         assert site.bed.keys() == before and site.exposed() == [] and record(site)["keys"] == keys(site)
 
 
+@pytest.mark.long
 def test_a_frozen_host_and_a_key_of_a_stranger_are_refused(site: LockedRepository) -> None:
     frozen = folder(site) / "frozen"
     frozen.write_text("Since today.\n", encoding="utf-8")
@@ -199,6 +201,7 @@ case "$1 $2" in "key add") exit 1;; esac""")  # fmt: skip
     assert (last["changed"], last["removed"], last["windows"]) == (True, [], []) and record(site) == kept
 
 
+@pytest.mark.long
 def test_where_python_cannot_encrypt_either_password_reads_what_is_new(
     site: LockedRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +223,7 @@ def test_where_python_cannot_encrypt_either_password_reads_what_is_new(
         assert audit.outcome["blocked"] is False and audit.outcome["read"]["indexes"] == 1, audit.outcome
 
 
+@pytest.mark.long
 def test_hosts_are_kept_out_while_keys_are_open(site: LockedRepository) -> None:
     bed = site.bed
     account = {name: bed.account[name] for name in ("account_id", "api_token", "api_url")}

@@ -70,6 +70,7 @@ def codes(result: dict[str, Any]) -> list[str]:
     return sorted(one["code"] for one in result["findings"])
 
 
+@pytest.mark.long
 def test_a_dead_job_is_told_while_another_is_alive(here: Histories) -> None:
     here.made("system", 2)
     here.made("postgresql", 30)
@@ -97,6 +98,7 @@ def test_a_dead_job_is_told_while_another_is_alive(here: Histories) -> None:
     assert [one["evidence"] for one in audited["findings"] if one["code"] == "stale"] == told["findings"]
 
 
+@pytest.mark.long
 def test_the_retention_goes_by_job_and_what_is_of_no_job_stays(here: Histories) -> None:
     here.made("system", 300, 200, path="old")
     here.made("system", 100, 1)
@@ -125,6 +127,7 @@ def test_the_retention_goes_by_job_and_what_is_of_no_job_stays(here: Histories) 
     here.bed.restic.succeed(["check", "--read-data"])
 
 
+@pytest.mark.long
 def test_a_hold_keeps_everything_is_told_and_once_more_when_it_has_ended(here: Histories) -> None:
     here.made("system", 300, 200, 100, 1)
     here.made("postgresql", 300, 1)
@@ -149,6 +152,7 @@ def test_a_hold_keeps_everything_is_told_and_once_more_when_it_has_ended(here: H
     assert "hold" in codes(again) and "hold_ended" not in codes(again)
 
 
+@pytest.mark.long
 def test_protected_snapshots_stay_and_one_that_is_not_there_stops_it(here: Histories) -> None:
     here.made("system", 300, 200, 1)
     here.made("postgresql", 1)

@@ -237,6 +237,7 @@ def test_run_that_would_do_nothing_is_not_green(ansible: Ansible, fleet: Fleet, 
     assert rest_calls(fleet) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("playbook", "switches", "told"),
     [
@@ -259,6 +260,7 @@ def test_neither_guard_nor_recovery_is_green_without_doing_anything(
     assert rest_calls(fleet) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("lost", "told"),
     [("backup_jobs", "has no backup_jobs"), ("holdfast_access_key_id", "holdfast_access_key_id")],

@@ -22,6 +22,7 @@ from tests.support.repositories import PASSWORD, program
 from tests.support.running import Ansible
 
 
+@pytest.mark.long
 def test_maintenance_from_prediction_to_second_run(site: LockedRepository) -> None:
     before, packs = site.bed.keys(), site.packs()
     foreseen = site.prune(check_mode=True)
@@ -71,6 +72,7 @@ def test_locks_that_change_late(site: LockedRepository, status: int) -> None:
     assert all(entry["seconds"] > 5 for entry in site.exposed())
 
 
+@pytest.mark.long
 def test_orphan_packs_go_with_the_rest(site: LockedRepository) -> None:
     orphan = "ab" + "0" * 62
     site.add(f"data/ab/{orphan}", b"left by a backup that was cut")
@@ -81,6 +83,7 @@ def test_orphan_packs_go_with_the_rest(site: LockedRepository) -> None:
     assert [(one["code"], one["severity"]) for one in done["findings"]] == [("unreferenced_packs", "warn")]
 
 
+@pytest.mark.long
 def test_only_orphan_packs(site: LockedRepository) -> None:
     site.prune()
     site.add("data/cd/cd" + "0" * 62, b"x" * 1000)
@@ -89,6 +92,7 @@ def test_only_orphan_packs(site: LockedRepository) -> None:
     assert prefixes(done) == [["data/"]]
 
 
+@pytest.mark.long
 def test_server_time_decides(site: LockedRepository) -> None:
     """Snapshots of invented times neither count for other days nor push the genuine ones out, once they are accepted."""
     genuine = site.ids[:3]
@@ -155,6 +159,7 @@ def test_no_window_with_garbage_among_the_snapshots(site: LockedRepository) -> N
     assert "restic cannot read 1 of the snapshot objects" in refusal(site)
 
 
+@pytest.mark.long
 def test_no_window_without_snapshots(stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path) -> None:
     empty = make_site(stand_in, ansible, restic_path, tmp_path, 0)
     result = empty.prune()
@@ -197,6 +202,7 @@ def store_twice(site: LockedRepository) -> str:
     return pack.key
 
 
+@pytest.mark.long
 def test_duplicates_are_read(site: LockedRepository) -> None:
     store_twice(site)
     done = site.prune(keep_last=3)
@@ -205,6 +211,7 @@ def test_duplicates_are_read(site: LockedRepository) -> None:
     assert [(one["code"], one["severity"]) for one in done["findings"]] == [(code, "warn") for code in codes]
 
 
+@pytest.mark.long
 def test_a_bogus_copy_is_found_by_reading(site: LockedRepository) -> None:
     pack = store_twice(site)
     size = len(site.bed.s3.get(pack))
@@ -220,6 +227,7 @@ def test_a_bogus_copy_is_found_by_reading(site: LockedRepository) -> None:
 # --- Other restics -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_waits_for_a_backup_without_a_window(site: LockedRepository) -> None:
     os.mkfifo(pipe := site.bed.home / "pipe")
     backup = site.bed.restic.start(["backup", "--stdin-from-command", "cat", str(pipe)])
@@ -236,6 +244,7 @@ def test_waits_for_a_backup_without_a_window(site: LockedRepository) -> None:
     assert "failed" not in site.prune()
 
 
+@pytest.mark.long
 def test_locks_of_dead_processes_do_not_matter(site: LockedRepository) -> None:
     os.mkfifo(pipe := site.bed.home / "pipe")
     with site.bed.restic.start(["backup", "--stdin-from-command", "cat", str(pipe)], start_new_session=True) as backup:

@@ -23,6 +23,7 @@ from tests.support.running import COLLECTION
 from tests.support.waiting import wait_for
 
 
+@pytest.mark.long
 def test_a_window_that_does_not_open_leaves_everything(site: LockedRepository) -> None:
     site.bed.stand_in.settings(unlock_delay=3600.0)
     result = site.prune(open_timeout=2)
@@ -51,6 +52,7 @@ def test_opening_that_failed_is_never_taken_for_a_success(site: LockedRepository
     assert site.exposed() == []
 
 
+@pytest.mark.long
 def test_what_was_prepared_is_known_to_the_next_maintenance(site: LockedRepository) -> None:
     """It is there twice then, as an attack would leave it; but it was written down before, and is as it was written."""
     put = f".*/buckets/{site.bed.bucket}/lock"
@@ -70,6 +72,7 @@ def test_what_was_prepared_is_known_to_the_next_maintenance(site: LockedReposito
     assert site.audit(baseline="update")["findings"] == []
 
 
+@pytest.mark.long
 def test_deletes_that_are_refused_are_repeated(site: LockedRepository) -> None:
     """The whole request, or single objects of it, whatever the reason."""
     stand_in = site.bed.stand_in
@@ -102,6 +105,7 @@ def test_deletes_that_stay_refused_are_told(site: LockedRepository, part: str) -
     site.bed.restic.succeed(["check", "--read-data"])
 
 
+@pytest.mark.long
 def test_a_newer_restic_works_the_same(site: LockedRepository, restic_path: str, tmp_path: Path) -> None:
     """Nothing that it prints decides anything."""
     script = f"""
@@ -114,6 +118,7 @@ if [ "$1" != prune ]; then exec '{restic_path}' "$@"; fi
     assert done["packs_removed"] > 0 == done["packs_repacked"]
 
 
+@pytest.mark.long
 def test_a_window_that_lasts_too_long_is_ended(site: LockedRepository) -> None:
     site.bed.stand_in.fault(kind="DeleteObjects", delay=10, skip=1, times=1)
     result = site.prune(window_seconds=3)
@@ -209,6 +214,7 @@ def test_signals_while_restic_prepares(site: LockedRepository, number: signal.Si
     assert site.snapshots() == site.ids[-1:]
 
 
+@pytest.mark.long
 def test_who_is_killed_while_waited_for_does_not_matter(site: LockedRepository) -> None:
     stand_in = site.bed.stand_in
     os.mkfifo(pipe := site.bed.home / "pipe")

@@ -249,6 +249,7 @@ def test_examples(ansible: Ansible, modules: Modules, cloudflare: CloudflareLock
     assert [rule["id"] for rule in stand_in.rules("archive")] == ["logs"]
 
 
+@pytest.mark.long
 def test_account_and_token_come_from_the_action_group(ansible: Ansible, stand_in: StandIn) -> None:
     run = run_examples(ansible, stand_in, "r2_bucket", "--check", "--diff")
     assert run.exit_code == 0, run.output

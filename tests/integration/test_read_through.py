@@ -70,6 +70,7 @@ def verified(bed: Bed) -> list[str]:
     return [str(finding) for finding in answer["findings"]]
 
 
+@pytest.mark.long
 def test_restic_reads_the_packs_of_the_part_and_no_others(bed: Bed) -> None:
     """What part n of t is, by restic itself: what is written down as read was read."""
     age(bed, 80, prefixes=range(2, 256, 8))
@@ -86,6 +87,7 @@ def test_restic_reads_the_packs_of_the_part_and_no_others(bed: Bed) -> None:
     assert answer["complete"] and not read(bed)["changed"]
 
 
+@pytest.mark.long
 def test_everything_is_read_and_verify_is_content_until_it_is_too_old(bed: Bed) -> None:
     age(bed, 91)
     assert any("100% of the stored data was not read in the last 90 days" in one for one in verified(bed))
@@ -115,6 +117,7 @@ def test_a_damaged_pack_is_told_by_both_until_it_is_whole(bed: Bed) -> None:
     assert not any("damaged" in one for one in verified(bed))
 
 
+@pytest.mark.long
 def test_an_interruption_loses_nothing_that_was_read(bed: Bed, tmp_path: Path, restic_path: str) -> None:
     """restic gets stuck in the second part, which is given up at the time limit; the next run does the others."""
     age(bed, 91, prefixes=range(0, 256, 4))

@@ -116,6 +116,7 @@ def test_what_was_planted_is_removed_and_maintenance_goes_on(copy: Copy, name: s
     assert maintained["removed"] and copy.unrestorable(copy.template.kept[POLICY]) == []
 
 
+@pytest.mark.long
 def test_what_was_there_before_is_never_removed(copy: Copy) -> None:
     before = copy.objects()
     host = copy.host()

@@ -114,6 +114,7 @@ def test_only_window_of_a_bucket_costs_three_calls(
     assert [found["method"] for found in stand_in.requests(since)] == ["GET", "PUT", "GET"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trouble", ["hostile", "unreachable", "slow"])
 def test_turn_that_is_not_to_be_had_delays_closing_by_seconds(
     guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks, trouble: str
@@ -254,6 +255,7 @@ def test_jurisdiction_that_cannot_be_listed_does_not_stop_the_others(
     assert stand_in.rules("backup-web1") == before
 
 
+@pytest.mark.long
 def test_bucket_that_fails_for_long_does_not_hold_up_the_others(
     guard: Guard, stand_in: StandIn, cloudflare: CloudflareLocks
 ) -> None:

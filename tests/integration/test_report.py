@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.journal import RunJournal
 
 from tests.support.running import Ansible
@@ -50,6 +51,7 @@ def looked(host: str, bucket: str, prefix: str = "", max_age: float = 26) -> dic
     }  # fmt: skip
 
 
+@pytest.mark.long
 def test_all_hosts_of_the_inventory_are_on_the_page_whatever_the_limit(ansible: Ansible, tmp_path: Path) -> None:
     RunJournal(str(tmp_path / "records")).append([looked("web1", "backup-web1"), looked("DB.1", "shared", "db1/", 2)])
     run = ansible.playbook(REPORT, inventory(tmp_path), "--limit", "web1", "-e", "holdfast_evidence=2026")
@@ -67,6 +69,7 @@ def test_all_hosts_of_the_inventory_are_on_the_page_whatever_the_limit(ansible: 
     assert again.exit_code == 0 and not any(result.result.get("changed") for result in again.results), again.output
 
 
+@pytest.mark.long
 def test_without_a_folder_there_is_no_page_and_no_success(ansible: Ansible, tmp_path: Path) -> None:
     run = ansible.playbook(REPORT, inventory(tmp_path, holdfast_report_dir=""))
     assert run.exit_code == 2 and "Set holdfast_report_dir to the folder of the page." in run.output

@@ -35,6 +35,7 @@ def made_bed(shared_stand_in: StandIn, restic_path: str, tmp_path_factory: pytes
     return bed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("prefix", ["", "web1/", "wéb +1;&=:~'\\/"])
 def test_check_do_check_do(bed: Bed, prefix: str) -> None:
     bed.prefix = prefix
@@ -89,6 +90,7 @@ def test_a_vanished_repository_is_an_alarm_and_stays_away(bed: Bed) -> None:
         assert bed.stand_in.objects(bed.bucket) == []
 
 
+@pytest.mark.long
 def test_another_repository_in_its_place_is_an_alarm(bed: Bed) -> None:
     made = bed.repository()
     for key in bed.stand_in.objects(bed.bucket):
@@ -103,6 +105,7 @@ def test_another_repository_in_its_place_is_an_alarm(bed: Bed) -> None:
     assert json.loads((bed.record_dir / bed.bucket / "record.json").read_text())["key_id"] == made["key_id"]
 
 
+@pytest.mark.long
 def test_of_two_that_make_it_at_once_one_has_it_and_the_other_leaves_nothing(bed: Bed) -> None:
     bed.stand_in.fault(kind="PutObject", path=f"/{bed.bucket}/config", held=True, times=0)
     others = replace(bed, home=bed.home / "other")
@@ -129,6 +132,7 @@ def test_a_lost_answer_to_the_config_is_no_other_run(bed: Bed) -> None:
     assert len(bed.keys()) == 2
 
 
+@pytest.mark.long
 def test_a_config_without_keys_is_half_made_or_has_lost_them(bed: Bed) -> None:
     bed.stand_in.fault(kind="PutObject", path=f"/{bed.bucket}/keys/", status=403, code="AccessDenied")
     answer = bed.repository()
@@ -160,6 +164,7 @@ def test_a_half_made_repository_is_named(bed: Bed) -> None:
     assert not bed.record_dir.exists()
 
 
+@pytest.mark.long
 def test_a_repository_that_lost_its_config_is_not_made_again(bed: Bed, tmp_path: Path) -> None:
     bed.repository(record_dir=None)
     bed.backup(sample(tmp_path / "files"))

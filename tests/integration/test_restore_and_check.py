@@ -51,6 +51,7 @@ def restore(backups: Backups, folder: Path, **arguments: Any) -> dict[str, Any]:
     return backups.bed.module("restic_restore", **{"host": "web1", "target": str(folder), **arguments})
 
 
+@pytest.mark.long
 def test_restore_is_equal(backups: Backups, tmp_path: Path) -> None:
     target = tmp_path / "new"
     foreseen = restore(backups, target, check_mode=True)
@@ -83,6 +84,7 @@ def test_restore_over_files_is_idempotent(backups: Backups, tmp_path: Path) -> N
     assert (tmp_path / "stays").exists()
 
 
+@pytest.mark.long
 def test_a_changed_mode_alone_counts(backups: Backups, tmp_path: Path) -> None:
     restore(backups, tmp_path)
     hosts = tmp_path / backups.files.relative_to("/") / "etc" / "hosts"
@@ -91,6 +93,7 @@ def test_a_changed_mode_alone_counts(backups: Backups, tmp_path: Path) -> None:
     assert restore(backups, tmp_path, overwrite=True)["changed"] is False
 
 
+@pytest.mark.long
 def test_nothing_outside_the_target_is_written(backups: Backups, tmp_path: Path) -> None:
     outside, target = tmp_path / "outside", tmp_path / "target"
     outside.mkdir()
@@ -102,6 +105,7 @@ def test_nothing_outside_the_target_is_written(backups: Backups, tmp_path: Path)
     assert backups.restored(target) == tree(backups.files)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["first", "short"])
 def test_restore_of_an_older_snapshot(backups: Backups, tmp_path: Path, name: str) -> None:
     chosen = backups.first if name == "first" else backups.first[:12]
@@ -111,6 +115,7 @@ def test_restore_of_an_older_snapshot(backups: Backups, tmp_path: Path, name: st
     assert found == {"etc/hosts": b"127.0.0.1 localhost\n"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("chosen", "told"),
     [
@@ -250,6 +255,7 @@ def test_modules_that_read_write_nothing(backups: Backups, tmp_path: Path) -> No
     assert methods <= {"GET", "HEAD"}
 
 
+@pytest.mark.long
 def test_what_an_attacker_adds_is_named_and_stops_no_restore(
     shared_stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path
 ) -> None:
@@ -301,6 +307,7 @@ def test_examples(stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_pat
     assert tree(tmp_path / "new" / (tmp_path / "files").relative_to("/")) == tree(tmp_path / "files")
 
 
+@pytest.mark.long
 def test_damage_is_found(shared_stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path) -> None:
     bed = Bed(shared_stand_in, ansible, restic_path, tmp_path)
     bed.initialise()

@@ -27,6 +27,7 @@ def rest_calls(fleet: Fleet) -> list[str]:
     return [request["path"] for request in fleet.stand_in.requests(0) if request["kind"] == "rest"]
 
 
+@pytest.mark.long
 def test_a_wrong_setting_of_the_last_role_is_refused_before_the_first_begins(ansible: Ansible, fleet: Fleet) -> None:
     jobs = deepcopy(fleet.common["backup_jobs"])
     fleet.inventory["holdfast"]["hosts"]["web3"] = {
@@ -64,6 +65,7 @@ def test_a_node_that_is_no_host_is_refused_by_name_before_anything_is_asked(ansi
     assert "holdfast_serial has 'ten': write how many hosts, as in 10" in failed.result["msg"]
 
 
+@pytest.mark.long
 def test_two_hosts_with_one_repository_are_refused_also_outside_of_the_limit(ansible: Ansible, fleet: Fleet) -> None:
     fleet.inventory["holdfast"]["hosts"]["WEB.1"] = {**fleet.host("web1")}
     fleet.inventory["holdfast"]["hosts"]["web-1"] = {

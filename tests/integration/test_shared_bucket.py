@@ -128,6 +128,7 @@ def puts(shared: Shared, since: int) -> list[tuple[float, int]]:
     return [(one["time"], one["status"]) for one in found if one["bucket"] == shared.bucket]
 
 
+@pytest.mark.long
 def test_one_node_writes_the_turn_a_second_apart_and_waits_by_reading(shared: Shared) -> None:
     since, mutex = shared.stand_in.last_request(), mutex_of(shared)
     for _again in range(2):
@@ -141,6 +142,7 @@ def test_one_node_writes_the_turn_a_second_apart_and_waits_by_reading(shared: Sh
     assert len(puts(shared, since)) == 1
 
 
+@pytest.mark.long
 def test_a_writer_a_second_after_another_does_not_look_for_late_writes(shared: Shared) -> None:
     """Two modules, one after the other: the first released the mutex, so nothing of it takes effect late."""
     first, second = mutex_of(shared), mutex_of(shared, attempts=1)
@@ -151,6 +153,7 @@ def test_a_writer_a_second_after_another_does_not_look_for_late_writes(shared: S
     second.release()
 
 
+@pytest.mark.long
 def test_the_mutex_of_a_window_that_closes_soon_is_acquired_once(
     shared: Shared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +183,7 @@ def test_a_writer_that_finds_no_object_can_have_the_mutex(shared: Shared) -> Non
     assert [status for _time, status in puts(shared, since)] == [200, 200]
 
 
+@pytest.mark.long
 def test_a_key_that_is_written_too_often_is_a_turn_that_is_taken(shared: Shared) -> None:
     client = shared.s3(attempts=1)
     mutex = Mutex(lambda: client, shared.cloudflare.server_time, time.sleep)
@@ -216,6 +220,7 @@ def test_hostile_mutex_delays_opening_and_does_not_stop_closing(shared: Shared) 
     assert shared.stand_in.rules(shared.bucket) == WHOLE
 
 
+@pytest.mark.long
 def test_stale_copy_of_another_writer_is_undone(shared: Shared) -> None:
     def undo() -> None:
         """As a writer does that takes no mutex."""

@@ -91,6 +91,7 @@ def accept(site: LockedRepository, *ids: str, **more: Any) -> dict[str, Any]:
     return site.bed.ansible.module("restic_signals", **where, **said)
 
 
+@pytest.mark.long
 def test_encryption_is_held_until_a_person_accepts_it(site: LockedRepository, files: Files) -> None:
     good = site.snapshots()
     for folder in [path for path in files.root.iterdir() if path.is_dir()]:
@@ -152,6 +153,7 @@ def test_no_files_at_all_and_a_job_that_begins(site: LockedRepository, files: Fi
     assert signal_codes(site.audit(baseline="update")) == ["no_files"]
 
 
+@pytest.mark.long
 def test_what_cannot_be_looked_at_is_held(site: LockedRepository, files: Files) -> None:
     good = site.snapshots()
     files.encrypt()

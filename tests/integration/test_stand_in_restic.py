@@ -42,6 +42,7 @@ def fixture_run(stand_in: StandIn, restic_path: str, tmp_path: Path) -> Any:
     return run
 
 
+@pytest.mark.long
 def test_append_only_by_lock_rules(stand_in: StandIn, run: Any, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
@@ -69,6 +70,7 @@ def test_append_only_by_lock_rules(stand_in: StandIn, run: Any, tmp_path: Path) 
     }
 
 
+@pytest.mark.long
 def test_prune_and_check_when_rules_are_off(stand_in: StandIn, run: Any, tmp_path: Path) -> None:
     run("init")
     for _each in range(2):

@@ -64,6 +64,7 @@ def fixture_lock(command: list[str], shared_stand_in: StandIn, tmp_path: Path) -
     return run
 
 
+@pytest.mark.long
 def test_locks_by_wrangler(shared_stand_in: StandIn, lock: Any, tmp_path: Path) -> None:
     bucket = new_bucket(shared_stand_in, "wrangler")
     lock("add", bucket, "first", "web1/data/", "--retention-indefinite", "--force")

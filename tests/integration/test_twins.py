@@ -173,6 +173,7 @@ def back_up(site: LockedRepository) -> str:
     return site.bed.backup(site.files, "--retry-lock=5m", "--no-cache")
 
 
+@pytest.mark.long
 def test_backup_is_not_delayed_while_maintenance_prepares(site: LockedRepository) -> None:
     """However long restic prunes: here until the backup has ended."""
     stand_in = site.bed.stand_in
@@ -189,6 +190,7 @@ def test_backup_is_not_delayed_while_maintenance_prepares(site: LockedRepository
     assert "failed" not in site.prune() and site.snapshots() == made
 
 
+@pytest.mark.long
 def test_backup_that_begins_in_the_window_succeeds(site: LockedRepository) -> None:
     """At every other request of maintenance, see tests/matrix/test_backup.py."""
     with ThreadPoolExecutor() as pool:
@@ -211,6 +213,7 @@ def test_backup_that_begins_in_the_window_succeeds(site: LockedRepository) -> No
     assert "failed" not in site.prune() and site.snapshots() == [made]
 
 
+@pytest.mark.long
 def test_packs_of_a_backup_that_goes_on_are_not_taken_for_left_behind(site: LockedRepository) -> None:
     orphan = f"data/ab/ab{'0' * 62}"
     site.add(orphan, b"a pack that no index names yet")
@@ -234,6 +237,7 @@ def test_packs_of_a_backup_that_goes_on_are_not_taken_for_left_behind(site: Lock
     assert site.prune()["packs_removed"] == 1 and PREFIX + orphan not in site.packs()
 
 
+@pytest.mark.long
 def test_backup_that_needs_what_was_to_go_is_not_broken(site: LockedRepository) -> None:
     """A file that only the snapshots have which go comes back: then everything is prepared again."""
     site.bed.restic.succeed(["restore", f"{site.ids[0]}:{site.files}", f"--target={site.files}"])

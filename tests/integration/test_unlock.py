@@ -49,6 +49,7 @@ def disabled(stand_in: StandIn) -> list[str]:
     return [rule["prefix"] for rule in stand_in.rules(BUCKET) if not rule["enabled"]]
 
 
+@pytest.mark.long
 def test_window_outlives_the_module_and_closes_at_its_lease(
     ansible: Ansible, stand_in: StandIn, account: dict[str, Any]
 ) -> None:
@@ -65,6 +66,7 @@ def test_window_outlives_the_module_and_closes_at_its_lease(
     assert exposure["prefix"] == "keys/" and exposure["to"] is not None
 
 
+@pytest.mark.long
 def test_window_is_closed_earlier_by_the_guard(ansible: Ansible, stand_in: StandIn, account: dict[str, Any]) -> None:
     asked = {**account, "bucket": BUCKET, "parts": ["keys"], "reason": "test", "seconds": 10}
     assert "failed" not in ansible.module("r2_bucket_unlock", **asked)

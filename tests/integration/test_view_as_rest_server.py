@@ -81,6 +81,7 @@ def pair(shared_stand_in: StandIn, ansible: Ansible, tmp_path: Path, restic_path
             server.communicate()
 
 
+@pytest.mark.long
 def test_both_end_in_the_same_repository(pair: Pair, tmp_path: Path) -> None:
     files = sample(tmp_path / "files")
     for number in range(4):

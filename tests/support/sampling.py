@@ -6,7 +6,8 @@
 
 A sample is chosen by a seed, the commit's id unless another is given, so that one commit after another takes other cases
 and in the end all of them. Matrices choose by themselves; of other tests, those with the marker `sample` are chosen from:
-one case of the test, or as many as it says (`sample(2)`), or some tests of a group (`sample(of="stories")`).
+one case of the test, or as many as it says (`sample(2)`), or some tests of a group (`sample(of="stories")`). Of those with
+the marker `long`, which take some ten seconds, every fourth of each file is chosen.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ Row = TypeVar("Row", bound=tuple[Hashable, ...])
 
 # How many tests of a group run: long ones, each of which tells a story of its own from end to end.
 GROUPS = {"examples": 3, "stories": 4, "hosts": 3}
+# One in so many of the long tests of a file runs, and at least one.
+ONE_IN = 4
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,21 +50,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     groups: dict[str, tuple[int, list[str]]] = {}
     for item in items:
         name, count = _group(item)
-        if count:
+        if name:
             groups.setdefault(name, (count, []))[1].append(item.nodeid)
     chosen: set[str] = set()
     for name, (count, ids) in groups.items():
-        chosen.update(draw(ids, count, f"{seed(config)} {name}"))
-    runs = [item for item in items if not _group(item)[1] or item.nodeid in chosen]
+        chosen.update(draw(ids, count or -(-len(ids) // ONE_IN), f"{seed(config)} {name}"))
+    runs = [item for item in items if not _group(item)[0] or item.nodeid in chosen]
     left = set(items).difference(runs)
     config.hook.pytest_deselected(items=list(left))
     items[:] = runs
 
 
 def _group(item: pytest.Item) -> tuple[str, int]:
-    """The group that a sample is taken of, and how many of it; none of a test that always runs."""
+    """The group that a sample is taken of, and how many of it (0: one in some); no group for a test that always runs."""
     marker = item.get_closest_marker("sample")
-    if marker is None or item.get_closest_marker("proof"):
+    if item.get_closest_marker("proof"):
+        return "", 0
+    if item.get_closest_marker("long"):
+        return f"long tests of {item.nodeid.partition('::')[0]}", 0
+    if marker is None:
         return "", 0
     if "of" in marker.kwargs:
         return marker.kwargs["of"], GROUPS[marker.kwargs["of"]]
