@@ -44,6 +44,7 @@ def assert_no_secret(there: Jobs, job: Ended) -> None:
         assert [secret for secret in there.secrets() if secret in text] == [], path
 
 
+@pytest.mark.long
 def test_check_mode_with_a_limit_predicts_and_writes_nothing(there: Jobs) -> None:
     since = there.stand_in.last_request()
     job = there.run("maintenance", cmdline="--check -l web0001,web0002")
@@ -66,6 +67,7 @@ def test_tags_are_refused_before_anything_is_asked(there: Jobs) -> None:
         assert there.stand_in.requests(since) == []
 
 
+@pytest.mark.long
 def test_maintenance_tells_the_next_node_of_the_workflow_and_no_secret(there: Jobs) -> None:
     """One host of three fails; the next nodes read what the first one did."""
     broken = bucket_of(2)

@@ -15,12 +15,15 @@ import pytest
 
 from tests.hosts.heartbeat import Heartbeat
 from tests.stand_in.client import StandIn
+from tests.support import sampling
 from tests.support.hosts import BootedHosts, unusable
 from tests.support.site import Site
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parents[1] / ".results" / "hosts.json"
 SUITES = ("bookworm", "trixie")
+# In a sample, so many of the files run: each boots hosts and provisions them, and that takes longer than its tests do.
+FILES = 3
 
 
 class Results:
@@ -60,6 +63,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "hosts: boots Debian hosts; needs root on Debian, see `make hosts`")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Results(), "results-of-hosts")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave files to `make proof` that are not chosen."""
+    if sampling.whole(config):
+        return
+    booting = {item.path for item in items if item.get_closest_marker("hosts") and not item.get_closest_marker("proof")}
+    chosen = sampling.draw(sorted(map(str, booting)), FILES, f"{sampling.seed(config)} hosts")
+    left = [item for item in items if item.get_closest_marker("hosts") and str(item.path) not in chosen]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,6 @@ def covers(exposure: dict[str, Any], entry: dict[str, Any]) -> bool:
     return within and exposure["bucket"] == entry["bucket"] and entry["key"].startswith(exposure["prefix"])
 
 
-@pytest.mark.sample(of="hosts")
 def test_maintenance_needs_no_host(running: Site, fleet: BootedHosts) -> None:
     for host in fleet:
         back_up(host)

@@ -100,7 +100,6 @@ def test_timers_survive_a_reboot(running: Site) -> None:
         assert host.property_of(SERVICE.replace(".service", ".timer"), "ActiveState") == "active"
 
 
-@pytest.mark.sample(of="hosts")
 def test_power_cut_while_backing_up(running: Site) -> None:
     for host in running.fleet:
         count = len(running.snapshots(host))

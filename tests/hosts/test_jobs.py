@@ -82,7 +82,6 @@ def exposure(host: Host, unit: str) -> float:
     return float(told.split("Overall exposure level for")[1].split(":")[1].split()[0])
 
 
-@pytest.mark.sample(of="hosts")
 def test_sandboxes_are_tight(jobs: Site, record_property: Callable[[str, object], None]) -> None:
     scores = {}
     for host in jobs.fleet:

@@ -92,7 +92,6 @@ def test_a_timer_is_what_was_asked_for(site: Site, fleet: BootedHosts) -> None:
             assert "network-online.target" in host.property_of("holdfast-backup@home.service", name)
 
 
-@pytest.mark.sample(of="hosts")
 def test_a_timer_that_stood_still_runs_again_and_a_unit_that_was_never_loaded_goes(
     site: Site, fleet: BootedHosts
 ) -> None:
@@ -154,7 +153,6 @@ def test_nothing_secret_is_left_on_a_host(site: Site, fleet: BootedHosts) -> Non
         ]
 
 
-@pytest.mark.sample(of="hosts")
 def test_nothing_secret_is_told_to_people_or_left_on_the_controller(site: Site, fleet: BootedHosts) -> None:
     # New passwords and keys for all hosts, so that there is something to show.
     old = site.secrets()

@@ -26,7 +26,7 @@ from tests.support.running import ROOT
 Row = TypeVar("Row", bound=tuple[Hashable, ...])
 
 # How many tests of a group run: long ones, each of which tells a story of its own from end to end.
-GROUPS = {"examples": 3, "stories": 4, "hosts": 3}
+GROUPS = {"examples": 3, "stories": 4}
 # One in so many of the long tests of a file runs, and at least one.
 ONE_IN = 4
 
