@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.test_journal_of_runs import lines
 from tests.support.maintenance import PREFIX, LockedRepository, prefixes
 from tests.support.processes import gone, tree
 from tests.support.repositories import program
@@ -212,6 +213,15 @@ def test_signals_while_restic_prepares(site: LockedRepository, number: signal.Si
     done = site.prune()
     assert "failed" not in done and done["findings"] == [], done
     assert site.snapshots() == site.ids[-1:]
+    # One that was killed could write nothing itself; the next one does, which has begun in the meantime.
+    ended = {"run": "maintenance", "result": "ok", "bucket": site.bed.bucket}
+    site.bed.ansible.module("journal", record_dir=str(site.bed.record_dir), entries=[ended])
+    told = [(one["bucket"], one.get("prefix"), one.get("text", "")) for one in lines(site.bed.record_dir)[:-1]]
+    if number == signal.SIGKILL:
+        ((bucket, prefix, text),) = told
+        assert (bucket, prefix) == (site.bed.bucket, PREFIX.rstrip("/")) and "did not end: it was killed" in text
+    else:
+        assert told == []
 
 
 @pytest.mark.long

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.prune_figures import PruneProgress
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.verify import _stalled
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._common import progress
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common import process_identity, progress
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.progress import Place, Progress, places
 
 from tests.support.running import COLLECTIONS
@@ -135,6 +135,31 @@ def test_a_signal_ends_it_and_only_a_killed_run_leaves_its_place(
         process.wait(60)
     found = places(str(tmp_path))
     assert len(found) == left and all(one.pid == process.pid for one in found)
+    assert [one.pid for _path, one in progress.unended(str(tmp_path), datetime.now(timezone.utc))] == [
+        process.pid
+    ] * left
+
+
+def test_a_run_that_goes_on_is_not_taken_for_one_that_did_not_end(tmp_path: Path, clock: Clock) -> None:
+    """Nor is one in another container, or on another machine, unless it has not moved for very long."""
+    for its, hours, count in ((None, 999, 0), ("other boot pid:[1] 5", 25, 0), ("other boot pid:[1] 5", 27, 1)):
+        writer = Progress(str(tmp_path), "maintenance", "backup-web1", clock, clock)
+        with writer.told():
+            writer.step("repacking")
+            if its:
+                file = tmp_path / "progress-maintenance.json"
+                file.write_text(json.dumps({**json.loads(file.read_text()), "process": its, "pid": 2**22 + 1}))
+            assert len(list(progress.unended(str(tmp_path), NOON + timedelta(hours=hours)))) == count, (its, hours)
+
+
+def test_a_run_that_did_not_end_is_kept_when_the_next_one_begins(tmp_path: Path, writer: Progress) -> None:
+    file = tmp_path / "progress-maintenance.json"
+    left = place(pid=2**22 + 1, process=process_identity.identity(os.getpid()))
+    file.write_text(json.dumps(progress.to_data(left)))
+    with writer.told():
+        writer.step("reading")
+        found = [one.step for _path, one in progress.unended(str(tmp_path), NOON)]
+        assert (found, only(tmp_path).step) == (["repacking"], "reading")
 
 
 # What a reader makes of it -------------------------------------------------------------------------------------------

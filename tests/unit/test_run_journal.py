@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.progress import Place, to_data
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports import journal as journals
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.entries import MOST, TEXT, cleaned
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.journal import RunJournal, RunJournalError
@@ -50,6 +51,27 @@ def test_each_line_holds_the_hash_of_the_line_before_it(journal: RunJournal, tmp
     assert (found.lines, found.broken, found.torn) == (3, [], [])
     state = journal.state()
     assert state and state["journal"] == {"file": "journal-2026.jsonl", "lines": 3, "hash": found.hash}
+
+
+def test_a_run_that_did_not_end_gets_a_line_once_and_before_what_comes_after_it(
+    journal: RunJournal, tmp_path: Path
+) -> None:
+    for folder, run in (("backup-web1/a", "audit"), ("backup-web2", EVIL)):
+        (tmp_path / folder).mkdir(parents=True)
+        left = Place(run, EVIL, EVIL, NOW, NOW, NOW)
+        (tmp_path / folder / "unended-x.json").write_text(json.dumps(to_data(left)))
+    state = journal.append([entry()], NOW)
+    lines = [json.loads(line) for line in written(tmp_path)][3:]
+    assert [(one["run"], one["bucket"], one.get("prefix"), one["result"]) for one in lines] == [
+        ("verify", "backup-web1", "a", "failed"), ("verify", "backup-web2", "", "failed"),
+        ("verify", "backup-web1", None, "ok"),
+    ]  # fmt: skip
+    assert lines[0]["text"].startswith(
+        "It began at 2026-11-27T09:00:00Z and did not end: it was killed, or its machine died. It was last heard of at"
+    )
+    assert "\x1b" not in lines[0]["text"] and state["repositories"]["backup-web1"]["state"] == "ok"
+    journal.append([], NOW)
+    assert len(written(tmp_path)) == 6 and journal.check().broken == []
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])

@@ -22,9 +22,12 @@ from typing import Any, Optional
 from .dates import format_date, parse_date
 from .errors import HoldfastError
 from .private_file import open_private, write_at_once
+from .process_identity import gone, identity
 from .untrusted import shown
 
 _START, _END = "progress-", ".json"
+# What a run is called that did not come to its end, once another of its kind has begun.
+_UNENDED = "unended-"
 # What a reader takes: more bytes are no file of ours, and more runs at a time are not told one by one.
 _LARGEST = 4096
 MOST = 1000
@@ -33,6 +36,8 @@ _TEXT = 120
 _EVERY = 1.0
 # A run that has not moved for so many seconds is a finding, unless it says that it may take longer; and the most that it may say.
 STALLED, _LONGEST = 2 * 3600, 7 * 86400
+# Where nobody can see whether a process is still there, a run that has not moved for so much longer is taken for dead.
+_UNSEEN = 86400
 # From then on, the line says that nothing moves.
 _STILL = 600.0
 # An expected end is a guess, and a poor one before so many seconds and such a share.
@@ -56,6 +61,7 @@ class Place:
         ends: When the step is expected to end.
         pid: The process, on the node.
         still: For how many seconds nothing may move before that is a finding.
+        process: Which process that is, see process_identity.py.
     """
 
     run: str
@@ -70,9 +76,15 @@ class Place:
     ends: Optional[datetime] = None
     pid: int = 0
     still: int = STALLED
+    process: str = ""
 
     def stalled(self, now: datetime) -> bool:
         return (now - self.moved).total_seconds() > self.still
+
+    def ended(self, now: datetime) -> bool:
+        """Whether its process is there no more, so that the run did not come to its end."""
+        known = gone(self.pid, self.process)
+        return (now - self.moved).total_seconds() > self.still + _UNSEEN if known is None else known
 
 
 class Progress:
@@ -104,8 +116,9 @@ class Progress:
         self._on = False
         self._written: Optional[float] = None
         at = _at(now())
+        own, still = os.getpid(), max(still, STALLED)
         self._place = Place(
-            shown(run, _TEXT), shown(repository, _TEXT), "", at, at, at, pid=os.getpid(), still=max(still, STALLED)
+            shown(run, _TEXT), shown(repository, _TEXT), "", at, at, at, pid=own, still=still, process=identity(own)
         )
 
     @contextmanager
@@ -113,6 +126,7 @@ class Progress:
         """Inside the block it is written where the run is. At its end the file is removed, however that comes."""
         with self._mutex:
             self._on = bool(self._path)
+            _keep(self._path, _at(self._now()))
         try:
             yield
         finally:
@@ -215,6 +229,7 @@ def from_data(data: Any) -> Optional[Place]:
         "still": min(numbers["still"] or STALLED, _LONGEST),
         "share": float(share) if known else None,  # type: ignore[arg-type]
         "ends": parse_date(data.get("ends")),
+        "process": data["process"] if isinstance(data.get("process"), str) else "",
     }
     return Place(**{field.name: found[field.name] for field in fields(Place)})
 
@@ -245,6 +260,35 @@ def all_places(record_dir: str) -> Iterator[Place]:
         folders.sort()
         if any(name.startswith(_START) for name in files):
             yield from places(path)
+
+
+# Runs that did not end ------------------------------------------------------------------------------------------------
+
+
+def _keep(path: str, now: datetime) -> None:
+    """Keep the file of a run that did not end until it is written down; the next run of its kind needs the place."""
+    left = _read(path) if path else None
+    if left and left.ended(now):
+        folder, name = os.path.split(path)
+        with suppress(OSError):
+            os.replace(path, os.path.join(folder, _UNENDED + name[len(_START) :]))
+
+
+def unended(record_dir: str, now: datetime) -> Iterator[tuple[str, Place]]:
+    """The runs below a folder of records that did not come to their end, each with its file.
+
+    Args:
+        record_dir: The folder of all records.
+        now: The time of the node.
+    """
+    for folder, folders, files in os.walk(record_dir):
+        folders.sort()
+        for name in sorted(files)[:MOST]:
+            if name.startswith((_START, _UNENDED)) and name.endswith(_END):
+                path = os.path.join(folder, name)
+                place = _read(path)
+                if place and (name.startswith(_UNENDED) or place.ended(now)):
+                    yield path, place
 
 
 # Told to people ------------------------------------------------------------------------------------------------------

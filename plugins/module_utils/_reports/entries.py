@@ -17,10 +17,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._common.dates import format_date, parse_date
+from .._common.progress import Place
 from .._common.untrusted import shown
 from .._r2.places import is_bucket
 
-RUNS = ("site", "maintenance", "verify", "check", "drill", "rotate", "password", "unlock", "recover", "guard")
+RUNS = (
+    "site", "maintenance", "verify", "check", "drill", "rotate", "refresh", "password", "unlock", "recover", "restore", "guard",
+)  # fmt: skip
 # The length of a name, of a sentence; and how many of a kind an entry holds.
 NAME, TEXT, MOST, MOST_JOBS = 120, 400, 30, 60
 _LARGEST = 1 << 100
@@ -160,3 +163,26 @@ def cleaned(entry: Mapping[str, Any]) -> Entry:
 def repository(entry: Mapping[str, Any]) -> str:
     """The name of the repository that an entry is about; empty for one about none."""
     return f"{entry['bucket']}/{entry.get('prefix') or ''}".rstrip("/") if entry.get("bucket") else ""
+
+
+def did_not_end(place: Place, path: str) -> Entry:
+    """What is written of a run that could write nothing itself.
+
+    Args:
+        place: Where it was when it was last heard of.
+        path: The path of the file that told of it, from the folder of the records.
+    """
+    bucket, _slash, rest = path.partition("/")
+    return cleaned(
+        {
+            # The audit of a repository is a part of the run verify.
+            "run": place.run if place.run in RUNS else "verify",
+            "result": "failed",
+            "bucket": bucket,
+            "prefix": rest.rpartition("/")[0],
+            "text": (
+                f"It began at {format_date(place.began)} and did not end: it was killed, or its machine died. It was last heard "
+                f"of at {format_date(place.moved)} ({place.step or 'its beginning'})."
+            ),
+        }
+    )

@@ -29,7 +29,8 @@ from .._common.clock import awake
 from .._common.dates import format_date
 from .._common.errors import HoldfastError
 from .._common.private_file import make_private, open_private, read_private, write_private
-from .entries import Entry, cleaned
+from .._common.progress import unended
+from .entries import Entry, cleaned, did_not_end
 from .state import State, empty, looked, take, worth_a_line
 
 VERSION = 1
@@ -99,16 +100,22 @@ class RunJournal:
             RunJournalError: Something cannot be read or written.
             ValueError: An entry has no run or no result.
         """
-        written = format_date((now or datetime.now(timezone.utc)).replace(microsecond=0))
+        now = now or datetime.now(timezone.utc)
+        written = format_date(now.replace(microsecond=0))
         fresh = [cleaned(entry) for entry in entries]
         with self._held():
             state, lines = self._known()
+            left = list(unended(self.folder, now))
+            lines += [did_not_end(place, os.path.relpath(path, self.folder)) for path, place in left]
             for entry in fresh:
                 if worth_a_line(state, entry, written):
                     lines.append(entry)
                 else:
                     looked(state, entry, written)
             self._write(state, lines, written)
+            for path, _place in left:
+                with suppress(OSError):
+                    os.unlink(path)
         return state
 
     def _write(self, state: State, lines: list[Entry], written: str) -> None:
