@@ -25,6 +25,8 @@ Entry = dict[str, Any]
 Call = dict[str, Any]
 # The variable of each host that holds its repository, and node and folder of its journal.
 _NOTES = "__repository_place"
+# The variable of each host of a batch that holds what was written down by its end.
+_CALLS = "__repository_journals"
 _PLACE = ("node", "node_python", "record_dir", "metrics_file")
 
 
@@ -34,7 +36,6 @@ def journal_calls(
     run: str,
     by: str = "",
     write: bool = True,
-    before: Iterable[Call] = (),
     run_id: str = "",
 ) -> list[Call]:
     """Which entries are written where: one call of the module for each node and folder.
@@ -45,11 +46,11 @@ def journal_calls(
         run: Its kind.
         by: Who started it, where that is not the user of this process.
         write: Whether there is anything to write; not in check mode.
-        before: The calls of the batch before this one; its hosts, and those before it, are not written down again.
         run_id: The id of the run, where it has one.
     """
     calls: dict[tuple[str, ...], Call] = {}
-    earlier = list(before)
+    hosts = list(hosts)
+    earlier = _earlier(hostvars, hosts)
     done = {host for call in earlier for host in call["done"]}
     common = {"run": run, "id": earlier[0]["id"] if earlier else run_id or str(uuid.uuid4()), "by": by or user()}
     for host in hosts:
@@ -64,6 +65,15 @@ def journal_calls(
             call["entries"].append({**common, "host": host, **_about(noted), **entry_of(run, hostvars[host])})
     told = {"id": common["id"], "done": sorted(done)}
     return [{**call, **told} for call in calls.values()]
+
+
+def _earlier(hostvars: Mapping[str, Any], hosts: list[str]) -> list[Call]:
+    """The calls of the batch before this one, whose hosts alone have them; they name all hosts that are written down."""
+    for host in reversed(hosts):
+        told = hostvars[host].get(_CALLS)
+        if told:
+            return list(told.get("journal_calls") or ())
+    return []
 
 
 def journal_notes(checked: Result, written: Result, record_dir: str) -> list[str]:

@@ -25,6 +25,8 @@ TOLD = "Its failed task, above, says why."
 LINE = "{:<24} {:<7} {}"
 # The length of a line of the table, of a text in a record, and how many findings of a host a record holds.
 LINE_LIMIT, TEXT_LIMIT, MOST_FINDINGS = 2000, 1000, 100
+# The variable of each host that holds its settings, as site has read them; and how many hosts are named that failed.
+_SITE, MOST_FAILED = "__site", 5
 # How many snapshots of a host are listed for those who restore.
 MOST_LISTED = 100
 # How many snapshots a line names, so that it stays short enough for what comes after them.
@@ -154,9 +156,15 @@ def _evidence(result: Mapping[str, Any], codes: Container[str]) -> list[str]:
 
 
 def report_of(variables: Mapping[str, Any]) -> Report:
-    """What was noted of a host, or that nothing was."""
+    """What was noted of a host, or that nothing was. Its text begins with what is so after a failure, where that was noted."""
     report = variables.get("repository_report")
-    return dict(report) if isinstance(report, Mapping) and "done" in report else {"done": False, "text": NOTHING}
+    if not isinstance(report, Mapping) or "done" not in report:
+        return {"done": False, "text": NOTHING}
+    return {**report, "text": _after(report, str(report.get("text", NOTHING)))}
+
+
+def _after(report: Mapping[str, Any], text: str) -> str:
+    return f"{report['outcome']} {text}" if report.get("outcome") else text
 
 
 def site_report(site: Mapping[str, Any], check_mode: bool = False) -> Report:
@@ -167,18 +175,30 @@ def site_report(site: Mapping[str, Any], check_mode: bool = False) -> Report:
     return {"bucket": site["repository_bucket"], "done": True, "text": shown(text, LINE_LIMIT)}
 
 
-def site_next(site: Mapping[str, Any], check_mode: bool = False) -> str:
-    """What to do after site; nothing where it has removed what there was."""
+def site_next(hostvars: Mapping[str, Any], hosts: Iterable[str], check_mode: bool = False) -> str:
+    """What to do after site, or after a batch of it; nothing where it has removed what there was.
+
+    Args:
+        hostvars: As the module `settings` reads them, without facts.
+        hosts: The hosts of the run; those whose turn comes later have no settings yet.
+        check_mode: Whether it was a dry run.
+    """
+    begun = [host for host in hosts if _SITE in hostvars[host]]
+    failed = [host for host in begun if not report_of(hostvars[host]).get("done")]
+    done = [hostvars[host][_SITE] for host in begun if host not in failed]
+    limit = f" -l {','.join(map(shown, failed))}" if len(failed) <= MOST_FAILED else ""
+    steps = [f"Mend what failed, then: ansible-playbook holdfast.restic_r2.site{limit}."] if failed else []
     if check_mode:
-        return "Run site without --check."
-    if site["backup_state"] == "absent":
-        return ""
-    start = (
-        "Start the first backups on the hosts (systemctl start --no-block holdfast-backup@JOB), or wait for timers."
-        if site["backup_manage_systemd"]
-        else "Nothing starts the jobs by itself: have cron or the like run holdfast-restic --backup JOB."
-    )
-    return f"{start} After the first backup: ansible-playbook holdfast.restic_r2.verify"
+        return " ".join([*steps, "Run site without --check."] if done else steps)
+    made = [site for site in done if site["backup_state"] != "absent"]
+    if any(site["backup_manage_systemd"] for site in made):
+        steps.append(
+            "Start the first backups on the hosts (systemctl start --no-block holdfast-backup@JOB), or wait for timers."
+        )
+    elif made:
+        steps.append("Nothing starts the jobs by itself: have cron or the like run holdfast-restic --backup JOB.")
+    steps += ["After the first backup: ansible-playbook holdfast.restic_r2.verify"] if made else []
+    return " ".join(steps)
 
 
 def relock_report(relocked: Mapping[str, Any]) -> list[str]:
@@ -209,7 +229,7 @@ def report_table(
             continue
         report = report_of(hostvars[host])
         state = "ok" if report.get("done") else "FAILED"
-        text = TOLD if above and report.get("told") else report.get("text", NOTHING)
+        text = _after(report, TOLD) if above and report.get("told") else report["text"]
         lines.append(LINE.format(shown(host), state, shown(text, LINE_LIMIT)))
     lines += [LINE.format("-", "note", shown(note, LINE_LIMIT)) for note in notes]
     return lines + ([LINE.format("-", "next", shown(following, LINE_LIMIT))] if following else [])

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._tables import TOLD
 
+from tests.integration.test_journal_of_runs import lines
 from tests.stand_in.client import StandIn
 from tests.support.fleet import Fleet
+from tests.support.receiver import receiver
 from tests.support.repositories import old, program
 from tests.support.running import Ansible
 
@@ -60,10 +63,10 @@ def test_before_site_every_playbook_says_so(
     run = ansible.playbook(f"holdfast.restic_r2.{playbook}", fleet.inventory, variables=more)
     assert run.exit_code != 0
     assert "run site first" in run.output.lower()
-    # By one task: neither the table nor what fails below it says the same again. rotate tells its outcome, with the reason.
+    # By one task: neither the table nor what fails below it says the same again.
     shown = [*run.failed, *run.of(task="Show the table")]
     telling = [one.task for one in shown if "run site first" in json.dumps(one.result).lower()]
-    assert len(telling) == (2 if playbook == "rotate" else 1), run.output
+    assert len(telling) == 1, run.output
     assert written(fleet.stand_in, since) == []
 
 
@@ -94,13 +97,25 @@ def test_what_site_lacks_is_told_before_anything_is_made(
     settings = {name: made.get(str(value), lambda value=value: value)() for name, value in settings.items()}
     fleet.common["restic_controller_cache"] = str(tmp_path / "cache")
     fleet.inventory["holdfast"]["hosts"]["web1"].update(settings)
-    since = fleet.stand_in.last_request()
-    run = ansible.playbook("holdfast.restic_r2.site", fleet.inventory, environment={"ANSIBLE_ANY_ERRORS_FATAL": "1"})
+    since, records = fleet.stand_in.last_request(), fleet.folder / "records"
+    with receiver() as service:
+        fleet.common["holdfast_heartbeat"] = f"http://127.0.0.1:{service.port}/RUN"
+        run = ansible.playbook(
+            "holdfast.restic_r2.site", fleet.inventory, environment={"ANSIBLE_ANY_ERRORS_FATAL": "1"}
+        )
     assert run.exit_code == 2, run.output
-    (failed,) = run.failed
+    failed, ended = run.failed
     assert told in failed.result["msg"] and "\n" not in failed.result["msg"]
+    assert ended.result["msg"] == "web1 is not well: see its line in the table."
+    # Also where all hosts failed: table, next command, journal, and whoever waits to hear of it.
+    ((_head, row, following),) = (one.result["msg"] for one in run.of(task="Show the table"))
+    assert row.split(maxsplit=2) == ["web1", "FAILED", TOLD] and following.endswith("restic_r2.site -l web1.")
+    (line,) = lines(records)
+    assert (line["run"], line["result"]) == ("site", "failed") and told in line["text"]
+    (begun, _), (end, body) = service.heard
+    assert begun == f"/site/start?rid={line['id']}" and end == f"/site/fail?rid={line['id']}" and told in body
     assert written(fleet.stand_in, since) == []
-    assert list(fleet.home("web1").glob("bin/*")) == [] and not (fleet.folder / "records").exists()
+    assert list(fleet.home("web1").glob("bin/*")) == [] and not [one for one in records.iterdir() if one.is_dir()]
 
 
 def without_boto3(folder: Path) -> str:
@@ -117,10 +132,13 @@ def test_site_ends_with_a_table_and_goes_on_for_hosts_with_other_tokens(ansible:
     fleet.inventory["holdfast"]["hosts"]["web2"] = {**fleet.new_host("web2"), "holdfast_api_token": other["value"]}
     fleet.inventory["holdfast"]["hosts"]["web3"] = {**fleet.new_host("web3"), "restic_file": "/nowhere/restic"}
     run = ansible.playbook("holdfast.restic_r2.site", fleet.inventory, environment={"ANSIBLE_ANY_ERRORS_FATAL": "1"})
-    (failed,) = run.failed
-    assert (run.exit_code, failed.host) == (2, "web3"), run.output
+    assert (run.exit_code, {failed.host for failed in run.failed}) == (2, {"web3"}), run.output
     (table,) = (result.result["msg"] for result in run.of(task="Show the table"))
     rows = {row.split()[0]: row.split(maxsplit=2)[1:] for row in table[1:]}
     assert rows["web1"] == ["ok", "ready, bucket backup-web1, jobs data"] and rows["web2"][0] == "ok"
-    assert rows["web3"][0] == "FAILED" and "see the failure above" in rows["web3"][1]
+    assert rows["web3"] == ["FAILED", TOLD]
     assert table[-1].split()[:2] == ["-", "next"] and "ansible-playbook holdfast.restic_r2.verify" in table[-1]
+    assert "ansible-playbook holdfast.restic_r2.site -l web3." in table[-1]
+    assert {line["host"]: line["result"] for line in lines(fleet.folder / "records")} == {
+        "web1": "ok", "web2": "ok", "web3": "failed"
+    }  # fmt: skip

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.test_journal_of_runs import lines
 from tests.stand_in.client import StandIn
 from tests.stand_in.others import cloudflare_client
 from tests.support.fleet import Fleet
@@ -106,9 +107,10 @@ def test_site_then_rotation_while_a_backup_runs(ansible: Ansible, fleet: Fleet) 
     since, there = fleet.stand_in.last_request(), names(fleet)
     fleet.stand_in.fault(kind="ListObjectsV2", path="keys", status=403, code="AccessDenied", times=0)
     failing = ansible.playbook(ROTATE, fleet.inventory)
-    told = failing.of(task="Tell that the old keys still work")[0].result["msg"]
-    assert failing.exit_code != 0 and "the old ones still work, and no new token is left" in told
-    assert told.endswith("The reason: Fatal: Access Denied.")
+    table = failing.of(task="Show the table")[0].result["msg"]
+    assert failing.exit_code != 0 and "the old ones still work, and no new token is left. Its failed task" in table[1]
+    assert "Fatal: Access Denied" in str(failing.failed[0].result) and "Access Denied" not in str(table)
+    assert lines(fleet.folder / "records")[-1]["text"].endswith("no new token is left. Fatal: Access Denied.")
     assert names(fleet) == there
     fleet.stand_in.clear_faults()
     assert new["access_key_id"] in on_host(fleet) and kept(fleet) == new

@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports import
 
 from tests.integration.test_journal_of_runs import REPORT, end_of_run
 from tests.stand_in.client import StandIn
+from tests.support.receiver import Receiver, receiver
 from tests.support.running import Ansible
 
 SECRET = "secret-5d1e"
@@ -38,30 +37,6 @@ class Mailbox:
         return "250 OK"
 
 
-class Http:
-    """A server that keeps what it is asked for: the kind of ntfy and of healthchecks."""
-
-    def __init__(self) -> None:
-        heard = self.heard = list[tuple[str, str]]()
-        self.status = 200
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-                heard.append((self.path, body))
-                self.send_response(outer.status)
-                self.end_headers()
-                self.wfile.write(b"{}")
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Stay silent."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture(name="mailbox")
 def fixture_mailbox() -> Iterator[tuple[Mailbox, str]]:
     box = Mailbox()
@@ -74,11 +49,9 @@ def fixture_mailbox() -> Iterator[tuple[Mailbox, str]]:
 
 
 @pytest.fixture(name="http")
-def fixture_http() -> Iterator[Http]:
-    server = Http()
-    yield server
-    server.server.shutdown()
-    server.server.server_close()
+def fixture_http() -> Iterator[Receiver]:
+    with receiver() as server:
+        yield server
 
 
 def message(ansible: Ansible, folder: Path, **arguments: Any) -> dict[str, Any]:
@@ -87,7 +60,7 @@ def message(ansible: Ansible, folder: Path, **arguments: Any) -> dict[str, Any]:
 
 
 def test_mail_and_ntfy_get_the_message(
-    ansible: Ansible, tmp_path: Path, mailbox: tuple[Mailbox, str], http: Http
+    ansible: Ansible, tmp_path: Path, mailbox: tuple[Mailbox, str], http: Receiver
 ) -> None:
     box, address = mailbox
     result = message(ansible, tmp_path, urls=[address, f"ntfy://{SECRET}:x@127.0.0.1:{http.port}/backups"])
@@ -101,7 +74,9 @@ def test_mail_and_ntfy_get_the_message(
 
 
 @pytest.mark.long
-def test_what_could_not_be_sent_is_kept_and_sent_later_and_once(ansible: Ansible, tmp_path: Path, http: Http) -> None:
+def test_what_could_not_be_sent_is_kept_and_sent_later_and_once(
+    ansible: Ansible, tmp_path: Path, http: Receiver
+) -> None:
     with_one_dead = [f"ntfy://{SECRET}:x@127.0.0.1:9/backups", f"ntfy://127.0.0.1:{http.port}/backups"]
     result = message(ansible, tmp_path, urls=with_one_dead)
     assert (result["sent"], result["kept"]) == (1, 1)
@@ -129,7 +104,7 @@ def digest(url: str) -> str:
     return hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
-def test_a_heartbeat_tells_start_success_and_failure(ansible: Ansible, tmp_path: Path, http: Http) -> None:
+def test_a_heartbeat_tells_start_success_and_failure(ansible: Ansible, tmp_path: Path, http: Receiver) -> None:
     heartbeat = f"http://127.0.0.1:{http.port}/{SECRET}/node-RUN"
     started = message(ansible, tmp_path, state="start", heartbeat=heartbeat)
     for state in ("ok", "failed"):
@@ -156,7 +131,7 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.long
-def test_a_run_tells_once_with_its_table_and_keeps_its_result(ansible: Ansible, tmp_path: Path, http: Http) -> None:
+def test_a_run_tells_once_with_its_table_and_keeps_its_result(ansible: Ansible, tmp_path: Path, http: Receiver) -> None:
     told = {
         "holdfast_notify": [f"ntfy://{SECRET}:x@127.0.0.1:{http.port}/backups", f"ntfy://{SECRET}:x@127.0.0.1:9/dead"],
         "holdfast_heartbeat": f"http://127.0.0.1:{http.port}/{SECRET}/RUN",
@@ -177,7 +152,7 @@ def test_a_run_tells_once_with_its_table_and_keeps_its_result(ansible: Ansible, 
 
 @pytest.mark.long
 def test_the_guard_tells_what_it_closed_and_why_it_failed(
-    ansible: Ansible, tmp_path: Path, http: Http, stand_in: StandIn
+    ansible: Ansible, tmp_path: Path, http: Receiver, stand_in: StandIn
 ) -> None:
     settings = {
         "holdfast_account_id": stand_in.account_id, "holdfast_api_token": "wrong", "holdfast_api_url": stand_in.api_url,
@@ -189,9 +164,9 @@ def test_the_guard_tells_what_it_closed_and_why_it_failed(
         "holdfast.restic_r2.relock", {"all": {"hosts": {"localhost": {}}}}, "-vvv", variables=settings
     )
     assert run.exit_code == 2 and SECRET not in run.output, run.output
-    (_path, sent), (path, _body) = http.heard
+    (begun, _body), (_path, sent), (ended, _body) = http.heard
     assert json.loads(sent)["title"] == "holdfast guard: failed, 0 windows closed, 0 fences taken down"
-    assert path.startswith(f"/{SECRET}/guard/fail?rid=")
+    assert begun.startswith(f"/{SECRET}/guard/start?rid=") and ended == begun.replace("/start", "/fail")
 
 
 @pytest.mark.long

@@ -74,7 +74,7 @@ def test_site_fails_where_the_locks_are_not_in_force(ansible: Ansible, fleet: Fl
     fleet.stand_in.settings(lock_delay=10.0**6)
     fleet.common["holdfast_probe_wait"] = 1
     run = ansible.playbook(SITE, fleet.inventory, "--limit", "web2")
-    (failed,) = run.failed
+    failed, _ended = run.failed
     assert failed.host == "web2" and failed.result["msg"] == (
         "The locks of backup-web2/ are not in force: config open, data/ missing, index/ missing, "
         "keys/ open, snapshots/ missing. Look at the rules, and do not back up into it until they are."

@@ -37,7 +37,7 @@ def test_a_wrong_setting_of_the_last_role_is_refused_before_the_first_begins(ans
     fleet.host("web2")["holdfast_retenton"] = {"keep_last": 1}
     run = ansible.playbook(SITE, fleet.inventory)
     assert run.exit_code == 2, run.output
-    told = {result.host: result.result["msg"] for result in run.failed}
+    told = {result.host: result.result["msg"] for result in reversed(run.failed)}
     for wrong in ("paths has 'etc'", "timeout is '12hrs'", "exclude_caches is 'flase'"):
         assert f"web1: backup_jobs, job data: {wrong}" in told["web1"]
     assert told["web2"] == "web2: holdfast_retenton is no setting of holdfast.restic_r2: write holdfast_retention."
@@ -53,7 +53,7 @@ def test_a_node_that_is_no_host_is_refused_by_name_before_anything_is_asked(ansi
     fleet.host("web2").update(holdfast_prefix=True, holdfast_restic_path="bin/restic")
     run = ansible.playbook(SITE, fleet.inventory)
     assert run.exit_code == 2, run.output
-    told = {result.host: result.result["msg"] for result in run.failed}
+    told = {result.host: result.result["msg"] for result in reversed(run.failed)}
     assert told["web1"] == (
         "web1: holdfast_node is 'nosuchhost', which is no host of the inventory: write the name of one, or localhost."
     )

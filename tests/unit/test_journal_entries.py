@@ -224,8 +224,10 @@ def test_a_step_of_recover_is_written_down_with_what_it_proved() -> None:
 def test_no_batch_writes_down_the_hosts_of_another() -> None:
     hostvars: dict[str, Any] = {"web1": {"__repository_place": PLACE, "repository_report": FINE}, "web2": {}}
     first = made.journal_calls(hostvars, hostvars, "site")
+    # What is registered once for all hosts reaches those of the batch.
+    hostvars["web1"]["__repository_journals"] = {"journal_calls": first}
     hostvars["web2"] = {"__repository_place": PLACE}
-    second = made.journal_calls(hostvars, hostvars, "site", before=first)
+    second = made.journal_calls(hostvars, hostvars, "site")
     assert [[one["host"] for one in call["entries"]] for call in (*first, *second)] == [["web1"], ["web2"]]
     assert second[0]["entries"][0]["result"] == "failed"
     assert {one["id"] for call in (*first, *second) for one in call["entries"]} == {first[0]["id"]}

@@ -91,8 +91,22 @@ def test_site_tells_what_there_is_and_what_to_do(
 ) -> None:
     site = {**SITE, **changed}
     assert reports.site_report(site, check_mode) == {"bucket": "b", "done": True, "text": text}
-    told = reports.site_next(site, check_mode)
+    hostvars = {"web1": {"__site": site, "repository_report": reports.site_report(site, check_mode)}, "web2": {}}
+    told = reports.site_next(hostvars, hostvars, check_mode)
     assert told.startswith(following) and bool(told) is bool(following)
+
+
+def test_where_hosts_failed_site_says_what_to_do_for_them_first() -> None:
+    ill = {"__site": {"failed": True, "msg": "No."}, "repository_report": {"done": False, "told": True, "text": "No."}}
+    well = {"__site": SITE, "repository_report": reports.site_report(SITE)}
+    again = "Mend what failed, then: ansible-playbook holdfast.restic_r2.site"
+    assert reports.site_next({"web1": ill, "web2": {}}, ["web1", "web2"]) == f"{again} -l web1."
+    hostvars = {"web0": well, **{f"web{number}": ill for number in range(1, 3)}}
+    told = reports.site_next(hostvars, hostvars)
+    assert told.startswith(f"{again} -l web1,web2. Start the first backups") and told.endswith("restic_r2.verify")
+    assert reports.site_next(hostvars, hostvars, True) == f"{again} -l web1,web2. Run site without --check."
+    many = {f"web{number}": ill for number in range(9)}
+    assert reports.site_next(many, many) == f"{again}."
 
 
 def test_the_guard_tells_where_it_has_looked() -> None:
@@ -255,6 +269,14 @@ def test_what_a_failed_task_has_said_is_not_said_again_below_it() -> None:
     assert below[1].split(None, 2) == ["web1", "FAILED", reports.TOLD] and below[2].endswith("It is stale.")
     # Those who get a message have no output above it.
     assert reports.report_table(hostvars, hostvars)[1].endswith("The bucket is gone.")
+
+
+def test_what_is_so_after_a_failure_is_told_with_the_reason_or_where_the_reason_is() -> None:
+    report = {"done": False, "told": True, "outcome": "The old keys work.", "text": "No such host."}
+    hostvars = {"web1": {"repository_report": report}}
+    assert reports.report_table(hostvars, hostvars)[1].endswith("The old keys work. No such host.")
+    assert reports.report_table(hostvars, hostvars, above=True)[1].endswith(f"The old keys work. {reports.TOLD}")
+    assert reports.report_of(hostvars["web1"])["text"] == "The old keys work. No such host."
 
 
 def test_records_are_bounded_and_no_templates() -> None:

@@ -26,8 +26,8 @@ ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 # Set by Ansible above everything else, in every task.
 MAGIC = {
-    "ansible_check_mode", "ansible_play_hosts_all", "ansible_playbook_python", "ansible_run_tags", "ansible_skip_tags", "groups",
-    "hostvars", "role_path",
+    "ansible_check_mode", "ansible_play_batch", "ansible_play_hosts_all", "ansible_playbook_python", "ansible_run_tags",
+    "ansible_skip_tags", "groups", "hostvars", "role_path",
 }  # fmt: skip
 # What a host is refused for, loops, what `template` adds to the variables, and what Ansible registers in a rescue.
 GIVEN = {"item", "ansible_managed", "ansible_failed_result"} | (_without_facts.TAKEN - {"inventory_hostname"})
@@ -145,6 +145,34 @@ def test_plays_read_nothing_that_a_fact_could_set(playbook: Path) -> None:
 def test_what_one_host_does_to_the_others_is_not_left_to_a_configuration(playbook: Path) -> None:
     plays = [play for play in load(playbook) if "hosts" in play]
     assert [play["any_errors_fatal"] for play in plays] == [False] * len(plays) != []
+
+
+def role_task(task: dict[str, Any]) -> tuple[str, str]:
+    """Which tasks of the role `repository` it imports, and for which run."""
+    imported = task.get("ansible.builtin.import_role", {})
+    return imported.get("tasks_from", ""), str(task.get("vars", {}).get("__repository_run", ""))
+
+
+# Those that people read at once, and what has a play of its own kind.
+@pytest.mark.parametrize(
+    "playbook",
+    [path for path in PLAYBOOKS if path.stem not in ("preflight", "relock", "report", "list")],
+    ids=lambda playbook: playbook.stem,
+)
+def test_every_playbook_tells_its_begin_and_its_end_however_that_comes(playbook: Path) -> None:
+    """Whatever fails for a host, for all of them, too: the table, the journal and the messages come after it."""
+    play = load(playbook)[-1]
+    *_before, begin, block, end = play["tasks"]
+    assert (role_task(begin), role_task(end)) == (("begin", playbook.stem), ("end", playbook.stem))
+    assert play["strategy"] == "linear" and not {"roles", "pre_tasks", "post_tasks"} & play.keys()
+    assert "holdfast.restic_r2.settings" in block["block"][0], "a setting that is refused is told as all else is"
+    noted = [
+        task["ansible.builtin.set_fact"]["repository_report"]
+        for task in tasks_of(block["rescue"])
+        if "repository_report" in task.get("ansible.builtin.set_fact", {})
+    ]
+    # The task that failed has told why.
+    assert noted and all(report["told"] is True and report["done"] is False for report in noted)
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
