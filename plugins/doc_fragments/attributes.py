@@ -17,6 +17,18 @@ attributes:
     description: When run twice in a row with the same arguments, the second run changes nothing.
 """
 
+    # Attributes of modules that change something, in check mode foresee it, and show it
+    FULL = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+"""
+
     # Attributes of modules that only read
     INFO_MODULE = r"""
 options: {}

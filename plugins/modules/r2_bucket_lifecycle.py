@@ -20,16 +20,10 @@ extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
   - holdfast.restic_r2.s3
   - holdfast.restic_r2.attributes
+  - holdfast.restic_r2.attributes.full
   - holdfast.restic_r2.attributes.actiongroup_r2
 requirements:
   - boto3 >= 1.36.0
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
 options:
   bucket:
     description:

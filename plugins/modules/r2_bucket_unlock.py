@@ -53,11 +53,6 @@ options:
       - For how long, at most. From 10 seconds to 4 hours.
     type: int
     default: 900
-  open_timeout:
-    description:
-      - How long to wait until the lock is really lifted, in seconds, before the window is closed again.
-    type: int
-    default: 60
 seealso:
   - module: holdfast.restic_r2.r2_bucket_relock
   - module: holdfast.restic_r2.restic_prune
@@ -165,7 +160,6 @@ def main() -> None:
             parts={"type": "list", "elements": "str", "choices": list(PARTS), "required": True},
             reason={"type": "str", "required": True},
             seconds={"type": "int", "default": 900},
-            open_timeout={"type": "int", "default": 60},
         ),
         supports_check_mode=True,
     )

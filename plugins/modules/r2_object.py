@@ -68,16 +68,6 @@ options:
         repository's record are never removed.
       - When not set, only O(stored_since) protects the repository's own key.
     type: path
-  reason:
-    description:
-      - Why the objects are removed, for the system log of the machine where this runs.
-    type: str
-    default: remove planted objects
-  window_seconds:
-    description:
-      - For how long the window may be open at most, in seconds. From 10 to 3600.
-    type: int
-    default: 900
 seealso:
   - module: holdfast.restic_r2.restic_prune
   - module: holdfast.restic_r2.r2_bucket_unlock
@@ -167,8 +157,6 @@ OPTIONS = {
     "state": {"type": "str", "choices": ["absent"], "default": "absent"},
     "stored_since": {"type": "str", "required": True},
     "record_dir": {"type": "path"},
-    "reason": {"type": "str", "default": "remove planted objects"},
-    "window_seconds": {"type": "int", "default": 900},
 }
 
 
@@ -182,8 +170,6 @@ def main() -> None:
     )
     removal = None
     try:
-        if not 10 <= module.params["window_seconds"] <= 3600:
-            raise HoldfastError(f"window_seconds is {module.params['window_seconds']}; it must be from 10 to 3600.")
         removal = removal_for(Clients(module.params, hider(module)), module.check_mode)
         removal.run()
     except HoldfastError as error:

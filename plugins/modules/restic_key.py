@@ -32,18 +32,12 @@ extends_documentation_fragment:
   - holdfast.restic_r2.restic.place
   - holdfast.restic_r2.fence
   - holdfast.restic_r2.attributes
+  - holdfast.restic_r2.attributes.full
   - holdfast.restic_r2.attributes.actiongroup_r2
 requirements:
   - boto3 >= 1.36.0
   - restic >= 0.19.0
   - Python >= 3.11 on Linux
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
 options:
   password:
     description:

@@ -27,17 +27,11 @@ extends_documentation_fragment:
   - holdfast.restic_r2.restic
   - holdfast.restic_r2.restic.place
   - holdfast.restic_r2.attributes
+  - holdfast.restic_r2.attributes.full
   - holdfast.restic_r2.attributes.actiongroup_r2
 requirements:
   - boto3 >= 1.36.0
   - restic >= 0.14.0
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
 options:
   record_dir:
     description:

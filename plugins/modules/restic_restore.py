@@ -70,19 +70,9 @@ options:
         which M(holdfast.restic_r2.restic_snapshot_info) shows, and name the id.
     type: str
     default: latest
-  host:
-    description:
-      - With V(latest), only snapshots of this host.
-    type: str
   paths:
     description:
       - With V(latest), only snapshots that include all of these paths.
-    type: list
-    elements: str
-    default: []
-  tags:
-    description:
-      - With V(latest), only snapshots that have all of these tags.
     type: list
     elements: str
     default: []
@@ -137,11 +127,6 @@ options:
     type: list
     elements: str
     default: []
-  verify:
-    description:
-      - Whether to read the restored files again and compare them.
-    type: bool
-    default: true
   overwrite:
     description:
       - Whether to restore into a folder that is not empty. Files of the same name are replaced, others stay.
@@ -164,7 +149,6 @@ EXAMPLES = r"""
     api_token: "{{ holdfast_api_token }}"
     bucket: backup-web1
     password: "{{ holdfast_password }}"
-    host: web1
     target: /var/lib/holdfast/restores/web1
 
 - name: One folder of an older one, over an earlier restore, to be copied into its place after a look at it
@@ -255,9 +239,7 @@ from ..module_utils._restic.confinement import require
 
 SELECTION = {
     "snapshot": {"type": "str", "default": "latest"},
-    "host": {"type": "str"},
     "paths": {"type": "list", "elements": "str", "default": []},
-    "tags": {"type": "list", "elements": "str", "default": []},
     "include": {"type": "list", "elements": "str", "default": []},
     "include_patterns": {"type": "list", "elements": "str", "default": []},
     "exclude": {"type": "list", "elements": "str", "default": []},
@@ -270,8 +252,8 @@ SELECTION = {
         },
     },
 }
-HOW = {"verify": {"type": "bool", "default": True}, "special": {"type": "bool", "default": False}}
 TARGET = {
+    "special": {"type": "bool", "default": False},
     "target": {"type": "path", "required": True},
     "roots": {"type": "list", "elements": "path", "default": []},
     "overwrite": {"type": "bool", "default": False},
@@ -285,7 +267,7 @@ def restored(module: AnsibleModule) -> dict[str, Any]:
     confined = params["confinement"] == "auto"
     selection = Selection(**{name: params[name] for name in SELECTION})
     target = inspect(params["target"], params["roots"], overwrite=params["overwrite"], special=params["special"])
-    how = How(**{name: params[name] for name in HOW}, confined=confined, check_mode=module.check_mode)
+    how = How(special=params["special"], confined=confined, check_mode=module.check_mode)
     if confined:
         require(target.path, special=how.special)
     return restore(Clients(params, hider(module)).open_repository(), selection, target, how)
@@ -293,7 +275,7 @@ def restored(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**CLOUDFLARE, **S3, **RESTIC, **SELECTION, **HOW, **TARGET},
+        argument_spec={**CLOUDFLARE, **S3, **RESTIC, **SELECTION, **TARGET},
         supports_check_mode=True,
     )
     try:

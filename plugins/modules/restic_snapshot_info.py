@@ -10,7 +10,7 @@ module: restic_snapshot_info
 short_description: List the snapshots of a restic repository in R2
 version_added: 0.1.0
 description:
-  - Lists the snapshots of a repository, all or those that fit.
+  - Lists all snapshots of a repository.
   - Fails when the repository holds a snapshot object that cannot be read, unless O(unreadable) says otherwise. restic itself
     only skips it, which would hide a damaged or planted object.
 author: The holdfast.restic_r2 maintainers (!UNKNOWN)
@@ -27,27 +27,6 @@ requirements:
   - restic >= 0.14.0
   - boto3 >= 1.36.0, with O(upload_times) only
 options:
-  host:
-    description:
-      - Only snapshots of this host.
-    type: str
-  paths:
-    description:
-      - Only snapshots that include all of these paths.
-    type: list
-    elements: str
-    default: []
-  tags:
-    description:
-      - Only snapshots that have all of these tags.
-    type: list
-    elements: str
-    default: []
-  latest:
-    description:
-      - Only the newest snapshots of each host and set of paths, so many of them.
-      - Newest by the time that the host claimed, not by the time of upload.
-    type: int
   upload_times:
     description:
       - Whether to add the time at which each snapshot was uploaded. The service sets it, and a lock protects it, so the
@@ -75,15 +54,6 @@ EXAMPLES = r"""
     password: "{{ holdfast_password }}"
     upload_times: true
   register: found
-
-- name: The newest backup of web1, of each set of paths
-  holdfast.restic_r2.restic_snapshot_info:
-    account_id: "{{ holdfast_account_id }}"
-    api_token: "{{ holdfast_api_token }}"
-    bucket: backup-web1
-    password: "{{ holdfast_password }}"
-    host: web1
-    latest: 1
 """
 
 RETURN = r"""
@@ -141,10 +111,6 @@ from ..module_utils._common.redaction import hider
 from ..module_utils._common.untrusted import LONG, shown, shown_all
 
 OPTIONS = {
-    "host": {"type": "str"},
-    "paths": {"type": "list", "elements": "str", "default": []},
-    "tags": {"type": "list", "elements": "str", "default": []},
-    "latest": {"type": "int"},
     "upload_times": {"type": "bool", "default": False},
     "unreadable": {"type": "str", "choices": ["fail", "tell"], "default": "fail"},
 }

@@ -15,6 +15,7 @@ import re
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
+from ..module_utils._common.progress import size
 from ..module_utils._common.untrusted import shown, shown_all
 from ..module_utils._restic.answers import Completed, reason
 from ..module_utils._restic.jobs import Jobs
@@ -304,15 +305,8 @@ def restore_table(
 
 
 def readable_size(count: object) -> str:
-    """What a person reads more easily than bytes; restic before 0.17 counted nothing."""
-    if not isinstance(count, int):
-        return "?"
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
+    """Bytes for people; restic before 0.17 counted nothing."""
+    return size(count) if isinstance(count, int) else "?"
 
 
 def snapshot_table(snapshots: Iterable[Mapping[str, Any]]) -> list[str]:

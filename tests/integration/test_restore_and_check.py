@@ -48,7 +48,7 @@ def backups(shared_stand_in: StandIn, restic_path: str, tmp_path_factory: pytest
 
 
 def restore(backups: Backups, folder: Path, **arguments: Any) -> dict[str, Any]:
-    return backups.bed.module("restic_restore", **{"host": "web1", "target": str(folder), **arguments})
+    return backups.bed.module("restic_restore", **{"paths": [str(backups.files)], "target": str(folder), **arguments})
 
 
 @pytest.mark.long
@@ -152,21 +152,21 @@ def test_paths_to_include_are_taken_as_they_are(backups: Backups, tmp_path: Path
 
 def test_the_newest_of_each_job(backups: Backups, tmp_path: Path) -> None:
     jobs = [{"name": "etc", "paths": [f"{backups.files}/etc/"]}, {"name": "all", "paths": [str(backups.files)]}]
-    done = restore(backups, tmp_path / "both", host=None, jobs=jobs)
+    done = restore(backups, tmp_path / "both", paths=[], jobs=jobs)
     assert done["snapshots"][0]["id"] == backups.second and len(done["snapshots"]) == 2, done
     assert backups.restored(tmp_path / "both") == tree(backups.files)
-    assert restore(backups, tmp_path / "one", host=None, jobs=jobs[1:])["snapshot"]["id"] == backups.second
-    unclear = restore(backups, tmp_path / "none", host=None, jobs=[])
+    assert restore(backups, tmp_path / "one", paths=[], jobs=jobs[1:])["snapshot"]["id"] == backups.second
+    unclear = restore(backups, tmp_path / "none", paths=[], jobs=[])
     assert "several jobs" in unclear["msg"] and str(backups.files / "etc") in unclear["msg"]
-    gone = restore(backups, tmp_path / "none", host=None, jobs=[*jobs, {"name": "dump", "paths": ["/dump"]}])
+    gone = restore(backups, tmp_path / "none", paths=[], jobs=[*jobs, {"name": "dump", "paths": ["/dump"]}])
     assert "no snapshot of the job dump" in gone["msg"]
     assert not (tmp_path / "none").exists()
 
 
-def test_latest_of_tags_and_paths(backups: Backups, tmp_path: Path) -> None:
-    assert restore(backups, tmp_path / "a", tags=["before"], exclude=["big"])["snapshot"]["id"] == backups.first
+def test_snapshot_by_id_and_latest_of_paths(backups: Backups, tmp_path: Path) -> None:
+    assert restore(backups, tmp_path / "a", snapshot=backups.first, exclude=["big"])["snapshot"]["id"] == backups.first
     assert "etc/big" not in backups.restored(tmp_path / "a")
-    found = restore(backups, tmp_path / "b", host=None, paths=[str(backups.files / "etc")])
+    found = restore(backups, tmp_path / "b", paths=[str(backups.files / "etc")])
     assert found["snapshot"]["hostname"] == "web2"
 
 
@@ -187,7 +187,7 @@ def test_an_old_restic_restores_too(backups: Backups, tmp_path: Path) -> None:
     [
         ({"snapshot": "feedfeed"}, "has no snapshot that fits feedfeed"),
         ({"snapshot": "--help"}, "is neither 'latest' nor a snapshot id"),
-        ({"host": "web9"}, "has no snapshot that fits latest --host=web9"),
+        ({"paths": ["/web9"]}, "has no snapshot that fits latest --path=/web9"),
         ({"target": "relative"}, "is not an absolute path"),
         ({"target": "/etc/hostname"}, "is not a folder"),
         ({"password": "x"}, "it opens no key"),
@@ -231,10 +231,7 @@ def test_snapshots_and_their_upload_times(backups: Backups) -> None:
     assert found[0]["uploaded"] == "2026-01-02T03:04:05Z"
     assert [snapshot["tags"] for snapshot in found] == [["before"], [], []]
     assert [snapshot["hostname"] for snapshot in found] == ["web1", "web1", "web2"]
-    newest = bed.module("restic_snapshot_info", host="web1", latest=1, check_mode=True)["snapshots"]
-    assert [snapshot["id"] for snapshot in newest] == [backups.second]
-    assert "uploaded" not in newest[0]
-    assert "at least 1" in bed.module("restic_snapshot_info", latest=0)["msg"]
+    assert "uploaded" not in bed.module("restic_snapshot_info", check_mode=True)["snapshots"][0]
 
 
 def test_check_of_a_sound_repository(backups: Backups) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.jobs import Jobs, tag_of
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.jobs import TAG, Jobs
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.retention import (
     COUNTED,
     claimed_time,
@@ -190,7 +190,7 @@ def test_decides_by_job_as_restic_does_by_tag(repository: Repository, params: di
     for name in names:
         for snapshot in history(generator, "web1"):
             paths = generator.sample(["/srv", "/etc", "/home", "/opt"], generator.randrange(1, 4))
-            snapshots.append({**snapshot, "paths": paths, "tags": [tag_of(name)]})
+            snapshots.append({**snapshot, "paths": paths, "tags": [TAG + name]})
     repository.replace_snapshots(snapshots)
     known = names if seed % 2 else ()
     jobs = Jobs([{"name": name, "paths": ["/srv"]} for name in known], ["web1"])

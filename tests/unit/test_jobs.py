@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.restore import RestoreError, newest_of_each
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.jobs import (
+    TAG,
     Group,
     Jobs,
     named_by,
     paths_in_snapshots,
-    tag_of,
 )
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._setting_rules import job_name
 from hypothesis import given
@@ -98,8 +98,8 @@ def test_every_name_that_a_job_can_have_comes_back_from_its_tag(name: str) -> No
         job_name(name)
     except ValueError:
         return
-    assert named_by(snapshot(tag_of(name))) == name
-    assert Jobs([{"name": name, "paths": ["/"]}]).of(snapshot(tag_of(name))) == name
+    assert named_by(snapshot(TAG + name)) == name
+    assert Jobs([{"name": name, "paths": ["/"]}]).of(snapshot(TAG + name)) == name
 
 
 def test_a_job_is_restored_by_its_tag_and_by_its_paths_where_it_has_none() -> None:
@@ -129,7 +129,7 @@ WORDS = st.sampled_from(
 
 
 @given(
-    st.lists(st.one_of(WORDS, st.text(max_size=30), st.text(max_size=30).map(tag_of)), max_size=4),
+    st.lists(st.one_of(WORDS, st.text(max_size=30), st.text(max_size=30).map(TAG.__add__)), max_size=4),
     st.lists(st.sampled_from(["/etc", "/home", "/all.sql", "relative", "/../etc"]), max_size=3),
     st.sampled_from(["web1", "web2", ""]),
 )
@@ -141,7 +141,7 @@ def test_a_snapshot_is_of_a_job_only_with_its_one_tag_or_with_no_tag_and_its_pat
     of_jobs = {tag for tag in tags if tag.strip().startswith("job:")}
     if job is not None:
         assert host == "web1"
-        assert of_jobs == {tag_of(job)} or (not of_jobs and job in ("system", "postgresql"))
+        assert of_jobs == {TAG + job} or (not of_jobs and job in ("system", "postgresql"))
     if len(of_jobs) > 1:
         assert job is None
         assert JOBS.group(one).job == ""

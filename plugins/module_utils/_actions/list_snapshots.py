@@ -14,10 +14,8 @@ from typing import Any
 
 from .._audit.survey import at_most
 from .._clients import Clients
-from .._common.errors import HoldfastError
 from .._locks.rules import parse_date
 from .._r2.s3 import S3
-from .restore import filters
 
 # Of the snapshots that cannot be read.
 _MOST_TOLD = 20
@@ -30,27 +28,10 @@ def stored_times(s3: S3, prefix: str) -> dict[str, datetime]:
     return {item.key[len(folder) :]: item.last_modified for item in at_most(s3, folder)}
 
 
-def listed(
-    clients: Clients,
-    *,
-    host: str | None,
-    paths: list[str],
-    tags: list[str],
-    latest: int | None,
-    upload_times: bool,
-    unreadable: str,
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """The snapshots that fit, oldest first by their claimed time, and what restic says of those that it cannot read."""
-    if latest is not None and latest < 1:
-        raise HoldfastError(f"latest is {latest}; it must be at least 1.")
+def listed(clients: Clients, *, upload_times: bool, unreadable: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """All snapshots, oldest first by their claimed time, and what restic says of those that it cannot read."""
     restic = clients.open_repository()
-    newest = [f"--latest={latest}"] if latest else []
-    chosen = [*filters(host, paths, tags), *newest]
-    ignored: list[str] = []
-    if unreadable == "tell":
-        found, ignored = restic.list_snapshots(chosen)
-    else:
-        found = restic.snapshots(chosen)
+    found, ignored = restic.list_snapshots() if unreadable == "tell" else (restic.snapshots(), [])
     for snapshot in found:
         snapshot["tags"] = snapshot.get("tags") or []
     if upload_times:

@@ -28,6 +28,10 @@ from .._windows.settings import spec_of
 
 Objects = dict[str, S3Object]
 
+_REASON = "remove planted objects"
+# How many seconds the window may be open at most.
+_CAP = 900.0
+
 
 class RemovalError(HoldfastError):
     """An object must not be removed, or something else happened to the repository meanwhile."""
@@ -157,8 +161,6 @@ def removal_for(clients: Clients, check_mode: bool) -> Removal:
         protected |= {f"{clients.prefix}keys/{name}" for name in record.keys}
 
     def window(parts: tuple[str, ...]) -> WindowSession:
-        return WindowSession(
-            WindowSpec(parts=parts, **spec_of(clients), reason=params["reason"], cap_seconds=params["window_seconds"])
-        )
+        return WindowSession(WindowSpec(parts=parts, **spec_of(clients), reason=_REASON, cap_seconds=_CAP))
 
     return Removal(clients.s3, clients.prefix, _named(params, clients), since, frozenset(protected), window, check_mode)

@@ -49,21 +49,12 @@ class Selection:
     """The selection of a restore."""
 
     snapshot: str = "latest"
-    host: str | None = None
     paths: list[str] = field(default_factory=list)
-    tags: list[str] = field(default_factory=list)
     include: list[str] = field(default_factory=list)
     include_patterns: list[str] = field(default_factory=list)
     exclude: list[str] = field(default_factory=list)
     # Names and paths of jobs, of each of which the newest snapshot is meant; None for the newest of all.
     jobs: list[dict[str, Any]] | None = None
-
-
-def filters(host: str | None, paths: list[str], tags: list[str]) -> list[str]:
-    """restic's arguments that choose among the snapshots."""
-    chosen = [f"--host={host}"] if host else []
-    chosen += [f"--path={path}" for path in paths]
-    return chosen + ([f"--tag={','.join(tags)}"] if tags else [])
 
 
 def choose(restic: Restic, selection: Selection) -> tuple[list[Snapshot], list[str]]:
@@ -74,7 +65,7 @@ def choose(restic: Restic, selection: Selection) -> tuple[list[Snapshot], list[s
     latest, name = selection.snapshot == "latest", restic.repository.name
     if not latest and not re.fullmatch(r"[0-9a-f]{8,64}", selection.snapshot):
         raise RestoreError(f"{selection.snapshot!r} is neither 'latest' nor a snapshot id of at least 8 digits.")
-    chosen = filters(selection.host, selection.paths, selection.tags) if latest else []
+    chosen = [f"--path={path}" for path in selection.paths] if latest else []
     found, ignored = restic.list_snapshots(chosen)
     warnings = [f"restic cannot read a snapshot of {name}: {line}" for line in ignored]
     if not latest:
@@ -135,7 +126,6 @@ class How:
         spare: How many bytes of the disk stay free; 0 for none.
     """
 
-    verify: bool = True
     special: bool = False
     confined: bool = True
     check_mode: bool = False
@@ -207,7 +197,7 @@ def _result(
         "snapshot": told[-1],
         "snapshots": told,
         "target": target.path,
-        "verified": how.verify and not how.check_mode,
+        "verified": not how.check_mode,
         "left_out": [item.as_dict() for listing in listings for item in listing.left_out],
         "warnings": warnings,
     }
@@ -263,7 +253,7 @@ def _arguments(restic: Restic, selection: Selection, how: How, listing: Listing)
     # Long runs of zeros come back as holes: a disk image that was sparse could fill the disk otherwise.
     args += ["--sparse", "--json"] if restic.version() >= RESTIC_OVERWRITES else []
     # Each entry is told only where it is asked for.
-    return [*args, *(["--dry-run", "-vv"] if how.check_mode else ["--verify"] if how.verify else [])]
+    return [*args, *(["--dry-run", "-vv"] if how.check_mode else ["--verify"])]
 
 
 def _run(

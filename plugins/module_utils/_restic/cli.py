@@ -295,9 +295,9 @@ class Restic:
         ignored = [self.repository.scrub(short(line)) for line in lines if line.startswith("Ignoring")]
         return self.parse("snapshots", completed.stdout) or [], ignored
 
-    def snapshots(self, filters: Iterable[str] = ()) -> list[dict[str, Any]]:
+    def snapshots(self) -> list[dict[str, Any]]:
         """Every snapshot. Raises when there is one that restic cannot read, for restic itself only skips it."""
-        found, ignored = self.list_snapshots(filters)
+        found, ignored = self.list_snapshots()
         if ignored:
             raise ResticError(
                 f"restic cannot read {len(ignored)} of the snapshot objects of repository {self.repository.name}, "

@@ -43,11 +43,6 @@ class Group(NamedTuple):
         return f"{what} of host {self.host or 'without a name'}"
 
 
-def tag_of(name: str) -> str:
-    """The tag that the snapshots of a job have."""
-    return TAG + name
-
-
 def named_by(snapshot: Snapshot) -> Optional[str]:
     """The job that a snapshot names; empty when it names none, None when its tags are not as a job writes them."""
     tags = {tag for tag in snapshot.get("tags") or () if str(tag).strip().startswith(TAG)}

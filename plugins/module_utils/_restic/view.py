@@ -62,7 +62,6 @@ class View:
         problems: What must not be: objects that are not as they were judged, additions that met another object.
         requests: How many requests came, by method.
         full: Whether something was refused because it did not fit into the folder for additions.
-        locks_left_out: How many locks of others were too large or too many to be shown.
 
     Args:
         s3: The bucket.
@@ -106,7 +105,6 @@ class View:
         self.problems: list[str] = []
         self.requests: Counter[str] = Counter()
         self.full = False
-        self.locks_left_out = 0
         self._mutex = threading.RLock()
         # Everything that is or was in the view, by key below the prefix; what is gone from it; locks of others.
         self._known: dict[str, S3Object] = {}
@@ -176,7 +174,6 @@ class View:
         fit = [item for item in found if 0 < item.size <= LOCK_BYTES and item.etag][:LOCK_COUNT]
         others = {item.key[begin:]: item for item in fit}
         with self._mutex:
-            self.locks_left_out = len(found) - len(fit)
             self._others = others
         return others
 
