@@ -29,7 +29,7 @@ options:
       - Only the tokens of this name, without C(holdfast/).
     type: str
 seealso:
-  - module: holdfast.restic_r2.r2_api_token
+  - module: holdfast.restic_r2.r2_host_token
 """
 
 EXAMPLES = r"""
@@ -42,7 +42,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tokens:
-  description: The tokens, as M(holdfast.restic_r2.r2_api_token) returns them, each with its access key id.
+  description: The tokens, without a value or key; C(access_key_id) is the id of the token.
   returned: success
   type: list
   elements: dict

@@ -83,28 +83,20 @@ options:
       - Only O(state=present) goes by it, and only when O(name) is not among them.
     type: list
     elements: str
-  permission:
-    description:
-      - See M(holdfast.restic_r2.r2_api_token).
-    type: str
-    choices: [read_write, read_only]
-    default: read_write
   expires_on:
     description:
-      - See M(holdfast.restic_r2.r2_api_token).
+      - When the token ends, for example V(2027-01-31T00:00:00Z). Backups fail from then on, so rotate it before.
+      - When not set, an expiry that is there stays; empty removes it.
     type: str
   allowed_addresses:
     description:
-      - See M(holdfast.restic_r2.r2_api_token).
-    type: list
-    elements: str
-  denied_addresses:
-    description:
-      - See M(holdfast.restic_r2.r2_api_token).
+      - Source addresses from which the token works, as addresses or networks, for example V(192.0.2.0/24).
+      - When not set, the addresses stay as they are; an empty list removes them, so that it works from everywhere.
+      - Cloudflare does not say whether this holds for S3 requests too. Try it before you rely on it.
     type: list
     elements: str
 seealso:
-  - module: holdfast.restic_r2.r2_api_token
+  - module: holdfast.restic_r2.r2_api_token_info
 """
 
 EXAMPLES = r"""
@@ -152,7 +144,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._common.arguments import CLOUDFLARE, TOKEN
+from ..module_utils._common.arguments import CLOUDFLARE
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.redaction import hider
 from ..module_utils._locks.store import cloudflare_client
@@ -160,8 +152,10 @@ from ..module_utils._tokens.rotation import HostToken
 
 ARGUMENTS: dict[str, Any] = {
     **CLOUDFLARE,
-    **TOKEN,
+    "name": {"type": "str", "required": True},
     "bucket": {"type": "str", "required": True},
+    "expires_on": {"type": "str"},
+    "allowed_addresses": {"type": "list", "elements": "str"},
     "record_dir": {"type": "path", "required": True},
     "prefix": {"type": "str", "default": ""},
     "state": {

@@ -26,7 +26,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store im
 from botocore.exceptions import ClientError
 
 from tests.stand_in.client import StandIn
-from tests.stand_in.others import cloudflare_client, s3_client
+from tests.stand_in.others import cloudflare_client, s3_client, set_token_status
 from tests.support.maintenance import PREFIX, LockedRepository
 from tests.support.repositories import PASSWORD
 from tests.support.running import COLLECTION
@@ -230,8 +230,7 @@ def test_fence_comes_down_at_once_where_a_backup_has_begun(fenced: Fenced) -> No
 
 @pytest.mark.long
 def test_token_disabled_by_hand_stays_disabled(fenced: Fenced) -> None:
-    disabled = fenced.site.bed.ansible.module("r2_api_token", **fenced.account, name="web1", state="disabled")
-    assert disabled["changed"] is True
+    set_token_status(fenced.stand_in, "web1", "disabled")
     result = fenced.site.prune()
     assert "failed" not in result and result["removed"]
     assert "they are left so" in str(result["warnings"]) and result["fences"][0]["without"]
@@ -376,7 +375,7 @@ def test_fence_whose_keeper_died_is_taken_over(fenced: Fenced) -> None:
     holder = "0123456789abcdef"
     left = put_up(rules, PREFIX, tokens=[fenced.token_id], holder=holder, lease=lease, now=lease)
     now.replace_lock_rules(fenced.site.bed.bucket, left)
-    fenced.site.bed.ansible.module("r2_api_token", **fenced.account, name="web1", state="disabled")
+    set_token_status(fenced.stand_in, "web1", "disabled")
     assert "failed" not in fenced.site.prune()
     assert fenced.down()
 

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from tests.integration.examples import documentation
 from tests.stand_in.client import StandIn
-from tests.stand_in.others import cloudflare_client, code_of, new_bucket, s3_client
+from tests.stand_in.others import cloudflare_client, code_of, new_bucket, s3_client, set_token_status
 from tests.support.four_steps import Modules
 from tests.support.running import COLLECTION, Ansible
 
@@ -219,11 +219,11 @@ def test_rotation_goes_no_further_while_a_token_of_the_host_is_disabled(host: Ho
     host.run("staged")
     before = {name: host.pair(name) for name in ("host_keys.json", "host_keys.next.json")}
     for name in (BUCKET, f"{BUCKET}/next"):
-        host.modules.run("r2_api_token", name=name, state="disabled")
+        set_token_status(host.stand_in, name, "disabled")
         refused = host.modules.fail("r2_host_token", **host.arguments, state="promoted")
         assert "is disabled" in refused
         assert {name: host.pair(name) for name in before} == before
-        host.modules.run("r2_api_token", name=name, state="enabled", bucket=BUCKET)
+        set_token_status(host.stand_in, name, "active")
     assert "failed" not in host.run("promoted")
 
 
@@ -257,7 +257,7 @@ def test_rotation_that_stood_still_while_a_fence_went_up_does_not_open_it(
 
 def test_disabled_host_gets_no_new_keys(host: Host) -> None:
     host.run()
-    host.modules.run("r2_api_token", name=BUCKET, state="disabled")
+    set_token_status(host.stand_in, BUCKET, "disabled")
     assert host.run()["changed"] is False
     assert "is disabled" in host.modules.fail("r2_host_token", **host.arguments, state="staged")
     assert host.names() == ["holdfast/backup-web1"]

@@ -91,7 +91,6 @@ def test_it_is_asked_with_the_hosts_own_keys(probed: Probed) -> None:
 
 @pytest.mark.long
 def test_keys_that_are_not_taken_are_no_answer(probed: Probed) -> None:
-    probed.bed.ansible.module("r2_api_token", **without(probed.account, "bucket"), name="web1", state="absent")
     probed.given["host_access_key_id"] = "0" * 32
     found = probed.probe(**probed.given)
     assert (found["locked"], found["probed_with"]) == (True, "node")
@@ -100,10 +99,6 @@ def test_keys_that_are_not_taken_are_no_answer(probed: Probed) -> None:
     assert (opened["locked"], opened["probed_with"]) == (False, "node")
     assert f"The locks of {probed.bed.bucket}/ are not in force" in opened["msg"] and "data/ open" in opened["msg"]
     assert "access_key_id" in probed.probe(host_secret_access_key="secret")["msg"]
-
-
-def without(values: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in names}
 
 
 @pytest.mark.long

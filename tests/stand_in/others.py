@@ -67,6 +67,13 @@ def new_bucket(stand_in: StandIn, name: str, *prefixes: str) -> str:
     return name
 
 
+def set_token_status(stand_in: StandIn, name: str, status: str) -> None:
+    """Disable or enable the token of a host by hand."""
+    tokens, account = cloudflare_client(stand_in).accounts.tokens, {"account_id": stand_in.account_id}
+    (found,) = (token for token in tokens.list(**account) if token.name == f"holdfast/{name}")
+    tokens.update(found.id, name=found.name, policies=found.policies, status=status, **account)
+
+
 def code_of(error: ClientError) -> tuple[str, int]:
     """S3 error code and HTTP status of what boto3 raised."""
     return error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]

@@ -179,4 +179,4 @@ def test_wrong_pin_is_refused_although_the_signature_is_good(mirror: Mirror) -> 
 
 def test_missing_version_and_nothing_to_trust_are_told(mirror: Mirror) -> None:
     assert "Cannot download" in refused(mirror, "--version=1.2.3")
-    assert "Nothing says" in refused(mirror, "--key=")
+    assert "The checksum of" in refused(mirror, "--key=")

@@ -92,7 +92,7 @@ def test_what_was_stored_after_the_reading_counts_from_when_it_was_stored() -> N
 
 def test_a_new_repository_has_its_first_period_and_one_that_was_never_read_has_not() -> None:
     assert overdue(None, NOW, NOW + MONTH, MONTH) is None
-    assert "was ever read" in str(overdue(None, NOW, NOW + MONTH * 1.01, MONTH))
+    assert "was never read" in str(overdue(None, NOW, NOW + MONTH * 1.01, MONTH))
     begun = Reading(NOW + MONTH * 5)
     assert overdue(begun, NOW, NOW + MONTH * 6, MONTH) is None
     assert "100% of what" in str(overdue(begun, NOW, NOW + MONTH * 6.01, MONTH))

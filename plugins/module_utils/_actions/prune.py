@@ -149,9 +149,7 @@ class Maintenance:
         """How things are after a signal."""
         for window in self.commit.windows:
             if not window.get("in_force"):
-                return (
-                    window.get("error") or "no probe has proved that its window is closed: run the relock playbook now."
-                )
+                return window.get("error") or "no probe has proved its window closed: run the relock playbook now."
         return "its window is closed." if self.commit.windows else "nothing was deleted."
 
     def _run(self) -> None:

@@ -63,13 +63,3 @@ FENCE = {
     "fence_seconds": {"type": "int", "default": 60},
     "fence_api_token": {"type": "str", "no_log": True},
 }
-
-# what an API token should be: r2_api_token, r2_host_token
-TOKEN = {
-    "name": {"type": "str", "required": True},
-    "bucket": {"type": "str"},
-    "permission": {"type": "str", "choices": ["read_write", "read_only"], "default": "read_write"},
-    "expires_on": {"type": "str"},
-    "allowed_addresses": {"type": "list", "elements": "str"},
-    "denied_addresses": {"type": "list", "elements": "str"},
-}

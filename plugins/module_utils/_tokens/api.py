@@ -68,9 +68,9 @@ class Tokens:
                 return None
             raise
 
-    def group_id(self, permission: str) -> str | None:
-        """Return the id of a permission group by its name; None when the API does not tell."""
-        name = PERMISSION_GROUPS[permission][0]
+    def group_id(self) -> str | None:
+        """Return the id of the permission group of hosts by its name; None when the API does not tell."""
+        name = PERMISSION_GROUPS["read_write"][0]
         try:
             groups = self._cloudflare.call("GET", f"{self._path}/permission_groups", query={"name": name})
             return next((str(group["id"]) for group in groups if group["name"] == name), None)
@@ -105,20 +105,21 @@ class Tokens:
                     self.delete(checked_id(late))
         return made if isinstance(made.get("value"), str) else {**made, "value": self.roll(checked_id(made))}
 
-    def update(self, token_id: str, token: Token, *, as_it_is: bool = True) -> Token:
-        """Replace everything but the value, read it back and return it.
+    def update(self, token_id: str, token: Token) -> Token:
+        """Replace everything but the value and the status, read it back and return it.
+
+        It stays enabled or disabled as it is at this moment: a fence may have gone up since it was read, and would be opened
+        by a status of before.
 
         Args:
             token_id: Which.
             token: What it should be.
-            as_it_is: Whether it stays enabled or disabled as it is at this moment: a fence may have gone up since it was
-                read, and would be opened by a status of before.
         """
         tries = 0
         while True:
             tries += 1
             status = (self.get(token_id) or {}).get("status")
-            if as_it_is and status in (ACTIVE, DISABLED):
+            if status in (ACTIVE, DISABLED):
                 token = {**token, "status": status}
             try:
                 self._cloudflare.call("PUT", self._one(token_id), request_of(token), retry_timeout=0.0)

@@ -50,18 +50,14 @@ class Wish:
     Attributes:
         name: Without the name space.
         resource: What it reaches, see `bucket_resource`.
-        permission: A key of PERMISSION_GROUPS.
         expires_on: When it ends.
         allowed: The only source addresses, CIDR.
-        denied: Source addresses from which it does not work, CIDR.
     """
 
     name: str
     resource: str
-    permission: str = "read_write"
     expires_on: str | None = None
     allowed: list[str] | None = None
-    denied: list[str] | None = None
 
 
 def full_name(name: str) -> str:
@@ -87,7 +83,7 @@ def bucket_resource(account_id: str, jurisdiction: str, bucket: str) -> str:
 
 
 def find(tokens: Iterable[Token], name: str) -> Token | None:
-    """Return our token of this name; which of two is meant is for a person to say."""
+    """Return our token of this name. Two of one name are an error."""
     found = [token for token in tokens if token.get("name") == full_name(name)]
     if len(found) > 1:
         ids = ", ".join(checked_id(token) for token in found)
@@ -113,23 +109,20 @@ def is_ours(token: Token) -> bool:
     return str(token.get("name", "")).startswith(NAMESPACE)
 
 
-def planned(before: Token | None, wish: Wish, group_id: str | None = None, status: str | None = None) -> Token:
+def planned(before: Token | None, wish: Wish, group_id: str | None = None) -> Token:
     """Return the token as it should be, in the form of a request.
 
     Args:
         before: The token that is there.
         wish: What it should be.
         group_id: The id of the permission group, when it was looked up.
-        status: The state that it should have; the one that it has when not given.
     """
     token = {name: value for name, value in (before or {}).items() if name in _SETTABLE and value is not None}
     policy = _policy(wish, group_id)
     if [_shown_policy(found) for found in token.get("policies", [])] != [_shown_policy(policy)]:
         token["policies"] = [policy]
     token["name"] = full_name(wish.name)
-    if status:
-        token["status"] = status
-    elif token.get("status") not in (ACTIVE, DISABLED):
+    if token.get("status") not in (ACTIVE, DISABLED):
         token.pop("status", None)  # such as expired, which cannot be set
     _set(token, "expires_on", _expiry(wish.expires_on, token.get("expires_on")))
     _set(token, "condition", _condition(wish, token.get("condition")))
@@ -137,7 +130,7 @@ def planned(before: Token | None, wish: Wish, group_id: str | None = None, statu
 
 
 def _policy(wish: Wish, group_id: str | None) -> dict[str, Any]:
-    name, published = PERMISSION_GROUPS[wish.permission]
+    name, published = PERMISSION_GROUPS["read_write"]
     group = {"id": group_id or published, "name": name}
     return {"effect": "allow", "resources": {wish.resource: "*"}, "permission_groups": [group]}
 
@@ -181,12 +174,11 @@ def seconds(moment: datetime) -> str:
 def _condition(wish: Wish, found: dict[str, Any] | None) -> dict[str, Any] | None:
     condition = dict(found or {})
     addresses = dict(condition.get("request_ip") or {})
-    for key, desired in (("in", wish.allowed), ("not_in", wish.denied)):
-        if desired is not None:
-            networks = [_network(text) for text in desired]
-            if sorted(networks) != sorted(addresses.get(key) or []):
-                addresses[key] = networks
-            _set(addresses, key, addresses.get(key))
+    if wish.allowed is not None:
+        networks = [_network(text) for text in wish.allowed]
+        if sorted(networks) != sorted(addresses.get("in") or []):
+            addresses["in"] = networks
+        _set(addresses, "in", addresses.get("in"))
     _set(condition, "request_ip", addresses)
     return condition
 

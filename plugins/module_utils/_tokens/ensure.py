@@ -15,10 +15,7 @@ from typing import Any
 
 from .api import Tokens, secret_of
 from .desired import (
-    ACTIVE,
-    DISABLED,
     Token,
-    TokenError,
     Wish,
     bucket_resource,
     checked_id,
@@ -28,55 +25,40 @@ from .desired import (
     shown,
 )
 
-_STATUS = {"enabled": ACTIVE, "disabled": DISABLED}
-
 
 @dataclass(frozen=True)
 class TokenResult:
-    """A token before and after; {} when it was not or is not there. The secret is only known when it is new."""
+    """A token before and after; {} when it was not there. The secret is only known when it is new."""
 
     before: Token
     after: Token
-    rolled: bool = False
     secret: str | None = field(default=None, repr=False)
-
-    @property
-    def changed(self) -> bool:
-        return shown(self.before) != shown(self.after) or self.rolled
-
-    @property
-    def access_key_id(self) -> str | None:
-        return self.after.get("id")
 
 
 def wish_of(params: Mapping[str, Any], account_id: str) -> Wish:
     """Return what a module's parameters ask for."""
     return Wish(
         params["name"],
-        bucket_resource(account_id, params["jurisdiction"], params["bucket"]) if params["bucket"] else "",
-        params["permission"],
+        bucket_resource(account_id, params["jurisdiction"], params["bucket"]),
         params["expires_on"],
         params["allowed_addresses"],
-        params["denied_addresses"],
     )
 
 
 def ensure(
     tokens: Tokens,
     wish: Wish,
-    state: str,
     *,
     roll: bool = False,
     write: bool,
     hide: Callable[[str], Any],
     listed: list[Token] | None = None,
 ) -> TokenResult:
-    """Make the token present, enabled, disabled or absent.
+    """Have the token; one that is disabled stays so.
 
     Args:
         tokens: The tokens of the account.
-        wish: What the token should be; only its name counts for disabled and absent.
-        state: present leaves a token that was disabled as it is.
+        wish: What the token should be.
         roll: Give it another value.
         write: False for check mode.
         hide: Told every value that is learned.
@@ -84,27 +66,21 @@ def ensure(
     """
     full_name(wish.name)
     before = find(tokens.all() if listed is None else listed, wish.name)
-    if state == "absent":
-        if before and write:
-            tokens.delete(checked_id(before))
-        return TokenResult(before or {}, {})
-    if state == "disabled":
-        return _disabled(tokens, wish, before, write)
-    desired = planned(before, wish, status=_STATUS.get(state))
+    desired = planned(before, wish)
     changes = before is None or shown(before) != shown({"status": before.get("status"), **desired})
     if changes and write:
-        desired = planned(before, wish, tokens.group_id(wish.permission), _STATUS.get(state))
+        desired = planned(before, wish, tokens.group_id())
     if before is None:
         return _created(tokens, desired, write, hide)
     after = {**before, **desired, "id": before["id"]}
     if changes and write:
-        after = tokens.update(checked_id(before), desired, as_it_is=state not in _STATUS)
+        after = tokens.update(checked_id(before), desired)
     secret = None
     if roll and write:
         value = tokens.roll(checked_id(before))
         hide(value)
         secret = secret_of(value)
-    return TokenResult(before, after, roll, secret)
+    return TokenResult(before, after, secret)
 
 
 def _created(tokens: Tokens, desired: Token, write: bool, hide: Callable[[str], Any]) -> TokenResult:
@@ -113,13 +89,4 @@ def _created(tokens: Tokens, desired: Token, write: bool, hide: Callable[[str], 
     made = tokens.create(desired)
     value = made.pop("value")
     hide(value)
-    return TokenResult({}, made, secret=secret_of(value))
-
-
-def _disabled(tokens: Tokens, wish: Wish, before: Token | None, write: bool) -> TokenResult:
-    if before is None:
-        raise TokenError(f"There is no API token {full_name(wish.name)!r} that could be disabled.")
-    after = {**before, "status": DISABLED}
-    if before.get("status") == ACTIVE and write:
-        tokens.set_status(checked_id(before), DISABLED)
-    return TokenResult(before, after if before.get("status") == ACTIVE else before)
+    return TokenResult({}, made, secret_of(value))

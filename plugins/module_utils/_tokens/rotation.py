@@ -179,7 +179,7 @@ class HostToken:
             file.write(name=full_name(wish.name), account_id=self.cloudflare.account_id)
         # A token that is there is of a run that died before it could keep the pair, which is lost.
         there = find(listed, wish.name) is not None
-        done = ensure(self.tokens, wish, "present", roll=there, write=self.write, hide=self.hide, listed=listed)
+        done = ensure(self.tokens, wish, roll=there, write=self.write, hide=self.hide, listed=listed)
         self._note(shown(done.before), {**shown(done.after), "new_keys": True})
         if not self.write or done.secret is None:
             return None
@@ -201,7 +201,7 @@ class HostToken:
             )
         desired = {"status": token.get("status"), **planned(token, self.wish)}
         if shown(desired) != shown(token) and self.write:
-            group_id = self.tokens.group_id(self.wish.permission)
+            group_id = self.tokens.group_id()
             self.tokens.update(checked_id(token), planned(token, self.wish, group_id))
         self._note(shown(token), shown(desired))
         return checked_id(token)
