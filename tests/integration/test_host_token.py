@@ -105,7 +105,7 @@ def test_pair_is_kept_where_only_the_owner_reads_it(host: Host) -> None:
     assert set(made) - {"changed", "diff", "invocation"} == set(documentation("r2_host_token", "RETURN"))
     host.run()
     assert len(host.modules.calls) == 1, "an unchanged token costs more than one call"
-    host.modules.four_steps("r2_host_token", **host.arguments, permission="read_only")
+    host.modules.four_steps("r2_host_token", **host.arguments, allowed_addresses=["192.0.2.7"])
     assert host.answer(host.pair()) == "AccessDenied"
     host.modules.four_steps("r2_host_token", **host.arguments, state="absent")
     assert host.names() == [] and host.pair() == {}

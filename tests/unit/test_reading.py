@@ -95,7 +95,7 @@ def test_a_new_repository_has_its_first_period_and_one_that_was_never_read_has_n
     assert "was never read" in str(overdue(None, NOW, NOW + MONTH * 1.01, MONTH))
     begun = Reading(NOW + MONTH * 5)
     assert overdue(begun, NOW, NOW + MONTH * 6, MONTH) is None
-    assert "100% of what" in str(overdue(begun, NOW, NOW + MONTH * 6.01, MONTH))
+    assert "100% of the stored data" in str(overdue(begun, NOW, NOW + MONTH * 6.01, MONTH))
 
 
 def test_a_damaged_pack_is_told_until_its_part_is_whole_again() -> None:
