@@ -19,12 +19,14 @@ description:
   - The folder is removed, however the drill ends. The next drill removes the folder of a killed one.
   - A snapshot with more than O(bytes) is sampled, by O(seed). With O(expect) or O(command) it is refused instead.
   - Runs on the maintenance node, or on a machine that is named for drills. Never have it run on a host that is backed up.
+  - With O(record_dir), it writes beside the record where it is as long as it runs. Only the maintenance node has records.
 author: The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
   - holdfast.restic_r2.s3
   - holdfast.restic_r2.restic
   - holdfast.restic_r2.restic.place
+  - holdfast.restic_r2.restic.recorded
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.actiongroup_r2
 requirements:
@@ -248,6 +250,7 @@ from ..module_utils._clients import Clients
 from ..module_utils._common.arguments import CLOUDFLARE, RESTIC, S3
 from ..module_utils._common.dates import parse_date
 from ..module_utils._common.errors import HoldfastError
+from ..module_utils._common.progress import beside_record
 from ..module_utils._common.redaction import hider
 from ..module_utils._common.untrusted import shown_all
 
@@ -287,10 +290,15 @@ def plan_from(module: AnsibleModule) -> Plan:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**CLOUDFLARE, **S3, **RESTIC, **PLAN}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={**CLOUDFLARE, **S3, **RESTIC, **PLAN, "record_dir": {"type": "path"}}, supports_check_mode=True
+    )
     driller = None
     try:
-        driller = Driller(Clients(module.params, hider(module)), plan_from(module))
+        clients, plan = Clients(module.params, hider(module)), plan_from(module)
+        records = module.params["record_dir"]
+        progress = beside_record(records, clients.bucket, clients.prefix, "drill", still=plan.seconds)
+        driller = Driller(clients, plan, progress)
         driller.run(module.check_mode)
     except HoldfastError as error:
         found = asdict(driller.outcome) if driller else {}

@@ -17,12 +17,14 @@ description:
     is judged, restic can write nothing but the target, and entries that could give rights to a user are left out.
   - Takes no restic lock, so that a restore also succeeds with keys that can only read, and when a host has filled
     C(locks/).
+  - With O(record_dir), it writes beside the record where it is as long as it runs. Only the maintenance node has records.
 author: The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
   - holdfast.restic_r2.s3
   - holdfast.restic_r2.restic
   - holdfast.restic_r2.restic.place
+  - holdfast.restic_r2.restic.recorded
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.actiongroup_r2
 requirements:
@@ -233,6 +235,8 @@ from ..module_utils._actions.restore_target import inspect
 from ..module_utils._clients import Clients
 from ..module_utils._common.arguments import CLOUDFLARE, RESTIC, S3
 from ..module_utils._common.errors import HoldfastError
+from ..module_utils._common.process_signals import ended_by_signals
+from ..module_utils._common.progress import beside_record
 from ..module_utils._common.redaction import hider
 from ..module_utils._common.untrusted import LONG, shown, shown_all
 from ..module_utils._restic.confinement import require
@@ -267,15 +271,18 @@ def restored(module: AnsibleModule) -> dict[str, Any]:
     confined = params["confinement"] == "auto"
     selection = Selection(**{name: params[name] for name in SELECTION})
     target = inspect(params["target"], params["roots"], overwrite=params["overwrite"], special=params["special"])
-    how = How(special=params["special"], confined=confined, check_mode=module.check_mode)
+    clients = Clients(params, hider(module))
+    progress = beside_record(params["record_dir"], clients.bucket, clients.prefix, "restore")
+    how = How(special=params["special"], confined=confined, check_mode=module.check_mode, progress=progress)
     if confined:
         require(target.path, special=how.special)
-    return restore(Clients(params, hider(module)).open_repository(), selection, target, how)
+    with progress.told(), ended_by_signals("The restore", lambda: f"{target.path} has what was restored until then."):
+        return restore(clients.open_repository(), selection, target, how)
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**CLOUDFLARE, **S3, **RESTIC, **SELECTION, **TARGET},
+        argument_spec={**CLOUDFLARE, **S3, **RESTIC, **SELECTION, **TARGET, "record_dir": {"type": "path"}},
         supports_check_mode=True,
     )
     try:

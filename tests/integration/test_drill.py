@@ -23,7 +23,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.drill_
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.sandbox import NOBODY, Limits, run
 
 from tests.stand_in.client import StandIn
-from tests.support.repositories import Bed, program, without_summary
+from tests.support.repositories import Bed, looks, program, without_summary
 from tests.support.running import ROOT, Ansible
 from tests.support.waiting import wait_for
 
@@ -65,8 +65,15 @@ def fixture_drill(shared_stand_in: StandIn, restic_path: str, tmp_path_factory: 
     return Drills(bed, files, home / "scratch")
 
 
-def test_the_newest_snapshot_is_restored_and_proved(drill: Drills) -> None:
-    done = drill(expect=[{"path": f"{drill.files}/deep/*", "count": 20, "size": 400_000}])
+def test_the_newest_snapshot_is_restored_and_proved(drill: Drills, tmp_path: Path) -> None:
+    bed = drill.bed
+    record = bed.record_dir / bed.bucket / "web1"
+    record.mkdir(parents=True)
+    looking, place = looks(tmp_path, bed.options["restic_path"], "drill", record)
+    expect = [{"path": f"{drill.files}/deep/*", "count": 20, "size": 400_000}]
+    done = drill(expect=expect, restic_path=looking, record_dir=str(bed.record_dir))
+    assert json.loads(place.read_text())["step"] == "judging what the snapshot lists"
+    assert list(record.iterdir()) == []
     assert done["ok"] and done["changed"] and not done["sample"], done
     assert (done["proved_by"], done["all_files"]) == ("restic restore --verify", 22)
     assert done["bytes"] == done["all_bytes"] > 400_000

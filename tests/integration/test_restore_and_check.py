@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.examples import run_examples
 from tests.stand_in.client import StandIn
-from tests.support.repositories import PASSWORD, Bed, old, sample, spy, tree
+from tests.support.repositories import PASSWORD, Bed, looks, old, sample, spy, tree
 from tests.support.running import Ansible
 
 
@@ -58,7 +58,11 @@ def test_restore_is_equal(backups: Backups, tmp_path: Path) -> None:
     assert (foreseen["changed"], foreseen["verified"]) == (True, False)
     assert not target.exists()
 
-    done = restore(backups, target)
+    bed, record = backups.bed, backups.bed.record_dir / backups.bed.bucket / "web1"
+    looking, place = looks(tmp_path, bed.options["restic_path"], "restore", record)
+    done = restore(backups, target, restic_path=looking, record_dir=str(bed.record_dir))
+    assert json.loads(place.read_text())["step"] == "judging what the snapshot lists"
+    assert list(record.glob("progress-*")) == []
     assert backups.restored(target) == tree(backups.files)
     assert (done["changed"], done["verified"], done["snapshot"]["id"]) == (True, True, backups.second)
     assert (done["files"], done["bytes"]) == (foreseen["files"], foreseen["bytes"])

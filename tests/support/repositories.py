@@ -163,6 +163,19 @@ exec '{restic_path}' "$@" """
     return program(folder / "spy", script), arguments, environment
 
 
+def looks(folder: Path, restic_path: str, run: str, place: Path) -> tuple[str, Path]:
+    """A restic that copies where a run is before it lists a snapshot: the program, and the copy.
+
+    Args:
+        run: What the run is, as in the journal.
+        place: The folder of the record.
+    """
+    copy = folder / "place"
+    script = f"""[ "$1" != ls ] || cp '{place}/progress-{run}.json' '{copy}'
+exec '{restic_path}' "$@" """
+    return program(folder / "looks", script), copy
+
+
 def old(folder: Path, restic_path: str) -> str:
     """A restic that says it is 0.14 and refuses what 0.14 does not know; the work is done by the real one."""
     script = f"""

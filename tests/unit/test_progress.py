@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.prune_figures import PruneProgress
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.restore_said import Said
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.verify import _stalled
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common import process_identity, progress
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.progress import Place, Progress, places
@@ -260,3 +261,31 @@ def test_prune_tells_how_much_is_repacked(tmp_path: Path, clock: Clock, writer: 
         assert (only(tmp_path).share, only(tmp_path).done) == (0.5, 11 << 19)
         told.hear("stdout", "rebuilding index")
         assert (only(tmp_path).step, only(tmp_path).total) == ("writing the index", None)
+
+
+def test_a_restore_tells_how_much_is_restored_and_when_it_compares(
+    tmp_path: Path, clock: Clock, writer: Progress
+) -> None:
+    said = Said(str(tmp_path), progress=writer, compares=True)
+
+    def hear(kind: str, seconds: int, **more: int) -> None:
+        clock.seconds += seconds
+        said.hear("stdout", json.dumps({"message_type": kind, "total_files": 3, "total_bytes": 4 * GIB, **more}))
+
+    with writer.told():
+        writer.step("restoring")
+        hear("status", 60, bytes_restored=GIB)
+        hear("status", 60, files_restored=1, bytes_restored=2 * GIB, bytes_skipped=GIB)
+        found = only(tmp_path)
+        assert (found.share, found.done, found.total) == (0.75, 3 * GIB, 4 * GIB)
+        assert found.ends == NOON + timedelta(seconds=160)
+        # That it says the same again is no progress.
+        hear("status", 3600, files_restored=1, bytes_restored=2 * GIB, bytes_skipped=GIB)
+        assert only(tmp_path).moved == NOON + timedelta(minutes=2)
+        hear("summary", 60, files_restored=3, bytes_restored=4 * GIB)
+        found = only(tmp_path)
+        assert (found.step, found.share) == ("comparing the files with the repository", None)
+        # It says nothing while it compares.
+        assert not found.stalled(found.moved + timedelta(hours=23)) and found.stalled(found.moved + timedelta(hours=25))
+        writer.step("disarming")
+        assert only(tmp_path).still == progress.STALLED

@@ -24,6 +24,7 @@ from .._common.clock import elapsed
 from .._common.dates import format_date
 from .._common.errors import HoldfastError
 from .._common.process_signals import Interrupted, signals_raise
+from .._common.progress import Progress
 from .._common.untrusted import shown
 from .._restic.cli import Restic, ResticError
 from .._restic.confinement import require
@@ -33,7 +34,8 @@ from .._restic.sandbox import NOBODY, SPARE, Limits, run
 from .drill_expect import Expect, expects, problems
 from .drill_folder import drill_folder
 from .list_snapshots import stored_times
-from .restore import LONGEST_LINE, RESTIC_CHOOSES_ATTRIBUTES, How, RestoreError, Selection, free_space, restore
+from .restore import LONGEST_LINE, RESTIC_CHOOSES_ATTRIBUTES, TOLD_EVERY, How, Selection, restore
+from .restore_said import RestoreError, free_space
 from .restore_target import Target, entries, inspect
 
 # How many files a sample has at most; their names are arguments of restic.
@@ -114,17 +116,19 @@ class Driller:
     Args:
         clients: The clients of the repository.
         plan: What is drilled.
+        progress: Is told where the drill is.
     """
 
-    def __init__(self, clients: Clients, plan: Plan) -> None:
+    def __init__(self, clients: Clients, plan: Plan, progress: Progress | None = None) -> None:
         self.outcome = Drill(plan.job)
         self._clients, self._plan = clients, plan
+        self._progress = progress or Progress()
         self._expected: list[Expect] = expects(plan.expect)
 
     def run(self, check_mode: bool = False) -> None:
         """Do it. The outcome is there also when this raises."""
         try:
-            with signals_raise(self._plan.seconds):
+            with self._progress.told(), signals_raise(self._plan.seconds):
                 self._run(check_mode)
         except OSError as error:
             # A host chooses the modes of what is restored; only root reads all of them.
@@ -137,9 +141,12 @@ class Driller:
             ) from None
 
     def _run(self, check_mode: bool) -> None:
+        step = self._progress.step
+        step("looking for the newest snapshot")
         restic = self._clients.open_repository()
         restic.require(RESTIC_CHOOSES_ATTRIBUTES, "A restore drill")
         snapshot = self._newest(restic)
+        step("summing up the snapshot")
         contents = self._contents(restic, snapshot["id"])
         self.outcome.all_files, self.outcome.all_bytes = contents.files, contents.bytes
         if contents.files == 0:
@@ -183,6 +190,8 @@ class Driller:
             for line in iter(partial(process.stdout.readline, LONGEST_LINE), ""):  # type: ignore[union-attr]
                 node = _node(line)
                 found.entries += bool(node)
+                if found.entries % TOLD_EVERY == 0:
+                    self._progress.moved()
                 if node.get("type") != "file":
                     continue
                 length = node["size"] if isinstance(node.get("size"), int) and node["size"] > 0 else 0
@@ -218,6 +227,7 @@ class Driller:
             require(target.path, special=False)
             self._restore(restic, snapshot, include, target)
             os.mkdir(work, 0o700)
+            self._progress.step("looking at the files")
             outcome.problems += problems(self._expected, tree, plan.time)
             if plan.command:
                 self._run_command(tree, work)
@@ -228,7 +238,7 @@ class Driller:
     def _restore(self, restic: Restic, snapshot: str, include: list[str], target: Target) -> None:
         began, outcome = elapsed(), self.outcome
         try:
-            how = How(memory=half_of_memory(), spare=SPARE)
+            how = How(memory=half_of_memory(), spare=SPARE, progress=self._progress)
             done = restore(restic, Selection(snapshot=snapshot, include=include), target, how)
         except (ResticError, RestoreError) as error:
             if free_space(os.path.dirname(target.path)) < SPARE:
@@ -246,6 +256,7 @@ class Driller:
 
     def _run_command(self, tree: str, work: str) -> None:
         plan = self._plan
+        self._progress.step("running the command")
         if os.geteuid() == 0:
             for path in (tree, work, *(path for path, _status in entries(tree))):
                 os.chown(path, NOBODY, NOBODY, follow_symlinks=False)

@@ -21,13 +21,14 @@ from functools import partial
 from typing import IO, Any, Dict  # noqa: UP035
 
 from .._audit.listing import LONGEST_PATH, MOST_LEFT_OUT, Listing, ListingError, pattern
-from .._common.errors import HoldfastError
+from .._common.progress import Progress
 from .._common.untrusted import shown
 from .._locks.rules import parse_date
 from .._restic.cli import Completed, Restic, stop
 from .._restic.confinement import Confined
 from .._restic.jobs import Jobs
 from .._restic.process import limit_memory
+from .restore_said import RestoreError, Said
 from .restore_target import Target, disarm, entries
 
 # The first that reports in JSON, has --dry-run, leaves equal files alone, and never writes through a link.
@@ -36,12 +37,10 @@ RESTIC_CHOOSES_ATTRIBUTES = (0, 18, 0)
 # An entry of a listing with the longest path that is looked at, and how much of restic's errors is.
 LONGEST_LINE = 1 << 20
 _MOST_SAID = 1 << 16
+# After so many entries of a listing it is told that there are more.
+TOLD_EVERY = 500
 
 Snapshot = Dict[str, Any]  # noqa: UP006
-
-
-class RestoreError(HoldfastError):
-    """The selection or the target of a restore is not usable."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +123,7 @@ class How:
         confined: Whether restic may write nothing but the target.
         memory: How many bytes of memory restic may use; 0 for any number.
         spare: How many bytes of the disk stay free; 0 for none.
+        progress: Is told where the restore is.
     """
 
     special: bool = False
@@ -131,6 +131,7 @@ class How:
     check_mode: bool = False
     memory: int = 0
     spare: int = 0
+    progress: Progress = field(default_factory=Progress)
 
 
 def restore(restic: Restic, selection: Selection, target: Target, how: How) -> dict[str, Any]:
@@ -139,10 +140,8 @@ def restore(restic: Restic, selection: Selection, target: Target, how: How) -> d
     snapshots, warnings = choose(restic, selection)
     if target.filled or len(snapshots) > 1:
         restic.require(RESTIC_OVERWRITES, "Restoring over files")
-    listings = [
-        listed(restic, snapshot["id"], target.path, devices=how.special, included=included, memory=how.memory)
-        for snapshot in snapshots
-    ]
+    how.progress.step("judging what the snapshot lists")
+    listings = [listed(restic, snapshot["id"], target.path, how, included) for snapshot in snapshots]
     _refuse_missing(restic, snapshots, listings)
     if any(listing.bad_names for listing in listings):
         restic.require(RESTIC_OVERWRITES, "Restoring a snapshot with forged names")
@@ -203,18 +202,18 @@ def _result(
     }
 
 
-def listed(
-    restic: Restic, snapshot: str, target: str, *, devices: bool, included: Iterable[str] = (), memory: int = 0
-) -> Listing:
+def listed(restic: Restic, snapshot: str, target: str, how: How, included: Iterable[str] = ()) -> Listing:
     """The judged listing of a snapshot, and which of the included paths it lacks."""
-    listing = Listing(devices=devices, room=LONGEST_PATH - len(os.fsencode(target)) - 1, included=included)
+    listing = Listing(devices=how.special, room=LONGEST_PATH - len(os.fsencode(target)) - 1, included=included)
     with tempfile.TemporaryFile() as said:
         process = restic.start(["ls", "--json", "--no-lock", snapshot], stderr=said)
         try:
-            if memory:
-                limit_memory(process, memory)
-            for node in _nodes(process.stdout):
+            if how.memory:
+                limit_memory(process, how.memory)
+            for number, node in enumerate(_nodes(process.stdout)):
                 listing.add(node)
+                if number % TOLD_EVERY == 0:
+                    how.progress.moved()
             code = process.wait()
         except BaseException:
             stop(process)
@@ -264,7 +263,7 @@ def _run(
     how: How,
     listing: Listing,
     result: dict[str, Any],
-) -> _Said:
+) -> Said:
     """Restore; returns restic's messages. Rights that were taken away afterwards are added to the result."""
     # --no-lock: a restore must be possible when a host has filled locks/, and with keys that can only read
     args = ["restore", snapshot, "--no-lock", f"--target={target.path}", *_arguments(restic, selection, how, listing)]
@@ -273,7 +272,8 @@ def _run(
     runs = restic
     if how.confined and not how.check_mode:
         runs = Confined(restic, [target.path, *_cache(restic)], special=how.special)
-    said = _Said(target.path, 0 if how.check_mode else how.spare)
+    how.progress.step(f"restoring snapshot {snapshot[:8]}")
+    said = Said(target.path, 0 if how.check_mode else how.spare, how.progress, compares=not how.check_mode)
     try:
         # Else it says sixty times a second how far it is.
         environment = {**runs.environment(), "RESTIC_PROGRESS_FPS": "1" if how.spare else "0.1"}
@@ -284,61 +284,6 @@ def _run(
     if completed.exit_code != 0 and not (listing.bad_names and said.bad_names and not said.other_errors):
         raise restic.error("restore", completed)
     return said
-
-
-class _Said:
-    """What restic says while it restores; no more of it is kept than is asked for afterwards, however many entries there are.
-
-    Attributes:
-        changes: Whether a dry run would have changed a file, or made something.
-        bad_names: How often it complained of names that it does not restore, of which the listing has told.
-        other_errors: How often it complained of anything else.
-    """
-
-    def __init__(self, target: str, spare: int = 0) -> None:
-        self._target = target
-        self._spare = spare
-        self._summary: dict[str, Any] = {}
-        self.changes = False
-        self.bad_names = self.other_errors = 0
-
-    def hear(self, _stream: str, line: str) -> None:
-        """A line of its output or of its errors, where each is JSON only in part.
-
-        Raises:
-            RestoreError: The disk is full: a snapshot can hold more than it says, and restic goes on with the next file.
-        """
-        if self._spare and free_space(self._target) < self._spare:
-            raise RestoreError(f"The disk of {self._target} was full before all was restored.")
-        try:
-            message = json.loads(line) if line.startswith("{") else {}
-        except (ValueError, RecursionError):
-            return
-        kind = message.get("message_type")
-        if kind == "summary":
-            self._summary = message
-        elif kind == "error":
-            named = str(message.get("error", {}).get("message")).startswith("invalid child node name ")
-            self.bad_names, self.other_errors = self.bad_names + named, self.other_errors + (not named)
-        elif "action" in message:
-            # Folders and links are always in its list.
-            path = os.path.join(self._target, str(message.get("item", "")).lstrip("/"))
-            made = message["action"] == "restored" and not os.path.lexists(path)
-            self.changes = self.changes or made or message["action"] == "updated"
-
-    @property
-    def counted(self) -> bool:
-        """Whether it told how much it restored, as it does since 0.17."""
-        return bool(self._summary)
-
-    def number(self, name: str) -> int:
-        return int(self._summary.get(name, 0))
-
-
-def free_space(path: str) -> int:
-    """How many bytes of the disk of a folder a user may still fill."""
-    found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize
 
 
 def _cache(restic: Restic) -> list[str]:
@@ -363,7 +308,7 @@ def _state(target: str) -> int:
     return state
 
 
-def _counts(said: list[_Said], target: str) -> dict[str, int]:
+def _counts(said: list[Said], target: str) -> dict[str, int]:
     """How much was restored: restic's own count, or, before 0.17, what is in the target, which was empty."""
     if all(one.counted for one in said):
         return {

@@ -23,6 +23,7 @@ from .dates import format_date, parse_date
 from .errors import HoldfastError
 from .private_file import open_private, write_at_once
 from .process_identity import gone, identity
+from .record import folder as folder_of
 from .untrusted import shown
 
 _START, _END = "progress-", ".json"
@@ -115,10 +116,19 @@ class Progress:
         self._mutex = threading.Lock()
         self._on = False
         self._written: Optional[float] = None
+        self._still = max(still, STALLED)
         at = _at(now())
-        own, still = os.getpid(), max(still, STALLED)
+        own = os.getpid()
         self._place = Place(
-            shown(run, _TEXT), shown(repository, _TEXT), "", at, at, at, pid=own, still=still, process=identity(own)
+            shown(run, _TEXT),
+            shown(repository, _TEXT),
+            "",
+            at,
+            at,
+            at,
+            pid=own,
+            still=self._still,
+            process=identity(own),
         )
 
     @contextmanager
@@ -136,19 +146,21 @@ class Progress:
                     with suppress(OSError):
                         os.unlink(self._path)
 
-    def step(self, name: str, total: Optional[int] = None) -> None:
+    def step(self, name: str, total: Optional[int] = None, still: int = 0) -> None:
         """A new step begins.
 
         Args:
             name: What is done in it.
             total: The bytes that it will read or write, where they are known.
+            still: For how many seconds nothing may move in it, where that is longer than in the others.
         """
         with self._mutex:
             at = _at(self._now())
             done = None if total is None else 0
             self._place = replace(
-                self._place, step=shown(name, _TEXT), since=at, moved=at, share=None, done=done, total=total, ends=None
-            )
+                self._place, step=shown(name, _TEXT), since=at, moved=at, share=None, done=done, total=total, ends=None,
+                still=max(still, self._still),
+            )  # fmt: skip
             self._write(at_once=True)
 
     def moved(self) -> None:
@@ -174,6 +186,20 @@ class Progress:
         self._written = clock
         with suppress(OSError):
             write_at_once(self._path, (json.dumps(to_data(self._place)) + "\n").encode(), durable=False)
+
+
+def beside_record(record_dir: Optional[str], bucket: str, prefix: str, run: str, still: int = STALLED) -> Progress:
+    """Tells beside the record of a repository where a run is; nothing where there is no folder of records.
+
+    Args:
+        record_dir: The folder of records.
+        bucket: The bucket, which must have been validated.
+        prefix: The prefix, likewise.
+        run: What the run is.
+        still: For how many seconds nothing may move, where that is longer than usual.
+    """
+    folder = folder_of(record_dir, bucket, prefix) if record_dir else ""
+    return Progress(folder, run, f"{bucket}/{prefix}".rstrip("/"), still=still)
 
 
 def _at(seconds: float) -> datetime:
