@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(900)
 PROJECT = ROOT / "examples" / "awx"
 LOCK, SITE, READ, SECRET = "lock-token-6f1d", "site-token-41be", "read-token-77aa", "secret-key-c0de"
 REPOSITORIES = f"web1: {{access_key_id: key, secret_access_key: {SECRET}, password: 'it is # a secret'}}\n"
-TEMPLATES = {"site", "maintenance", "verify", "check", "drill", "list", "restore", "guard", "relock", "alarm"}
+TEMPLATES = {"site", "maintenance", "verify", "report", "check", "drill", "list", "restore", "guard", "relock", "alarm"}
 
 
 class Configured:
@@ -132,7 +132,8 @@ def test_only_what_changes_locks_gets_the_token_that_can(configured: Configured)
     assert {name for name in TEMPLATES if "Holdfast hosts" in configured.credentials(name)} == {"site", "restore"}
     for name in ("guard", "relock"):
         assert configured.credentials(name) == {"Holdfast lock token"}
-    assert configured.credentials("alarm") == set()
+    for name in ("report", "alarm"):
+        assert configured.credentials(name) == set()
 
 
 def test_nobody_can_launch_a_job_so_that_it_does_harm(configured: Configured) -> None:
@@ -216,12 +217,13 @@ def test_schedules(configured: Configured) -> None:
 
     assert due("weekly maintenance", 7) == [day + timedelta(days=6, hours=4)]
     assert due("verify", 2) == [day + timedelta(hours=7), day + timedelta(days=1, hours=7)]
+    assert due("report", 1) == [day + timedelta(hours=8)]
     assert due("check", 1) == [day + timedelta(hours=1), day + timedelta(days=1, hours=1)][:1]
     assert due("drill", 7) == [day + timedelta(days=2, hours=2)]
     assert len(due("guard", 1)) == 24 * 12 + 1
     assert set(rules) == {
         "Holdfast",
-        *(f"Holdfast: {name}" for name in ("weekly maintenance", "verify", "check", "drill", "guard")),
+        *(f"Holdfast: {name}" for name in ("weekly maintenance", "verify", "report", "check", "drill", "guard")),
     }
 
 
@@ -233,6 +235,12 @@ def test_restore_asks_who_wants_what(configured: Configured) -> None:
         f"holdfast_restore_{what}" for what in ("host", "to", "target", "snapshot")
     ]
     assert all(entry["required"] for entry in spec)
+
+
+def test_report_makes_evidence_only_where_a_period_is_named(configured: Configured) -> None:
+    (question,) = configured.store.surveys[configured.template("report")["id"]]["spec"]
+    assert question["variable"] == "holdfast_evidence"
+    assert (question["type"], question["required"], question["min"]) == ("text", False, 0)
 
 
 @pytest.mark.proof

@@ -103,6 +103,12 @@ def test_after_maintenance_the_lock_waits_for_a_lease_to_end(job: Job) -> None:
     assert all(rule["enabled"] for rule in stand_in.rules("left-open"))
 
 
+def test_the_page_is_made_without_a_credential(job: Job, tmp_path: Path) -> None:
+    output = job.run("report", {"holdfast_report_dir": str(tmp_path / "page"), "holdfast_evidence": ""}).output
+    assert f"0 of 2 hosts are protected: {tmp_path}/page/index.html" in output
+    assert "Evidence:" not in output and job.credentials("report") == {}
+
+
 def test_the_alarm_fails_and_tells_what_maintenance_handed_on(job: Job) -> None:
     records = {"web1": {"done": False, "text": "It is full."}, "web2": {"done": True, "text": "All well."}}
     output = job.run("alarm", {"holdfast_maintenance": records}, fails=True).output
