@@ -144,13 +144,15 @@ def test_what_is_signed_can_be_verified_as_the_page_says_and_stays(journal: RunJ
         pytest.skip("There is no ssh-keygen.")
     key, folder = tmp_path / "key", tmp_path / "page"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key)], check=True)
-    assert write(journal, folder, key=str(key))["changed"]
+    data = write(journal, folder, key=str(key))
+    assert data["changed"]
     public = Path(f"{key}.pub").read_text(encoding="utf-8")
     (folder / "evidence" / "allowed_signers").write_text(
         f'holdfast namespaces="holdfast-evidence" {public}', encoding="utf-8"
     )
     told = (folder / "evidence" / "2026-03.html").read_text(encoding="utf-8").replace("&lt;", "<")
     [command] = [line.partition("<pre>")[2].removesuffix("</pre>") for line in told.splitlines() if "-Y verify" in line]
+    assert command == data["verify"]
     verified = subprocess.run(
         ["sh", "-c", command], cwd=folder / "evidence", capture_output=True, text=True, check=False
     )

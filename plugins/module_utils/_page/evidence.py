@@ -21,6 +21,8 @@ from .._common.errors import HoldfastError
 VERSION = 1
 Line = Mapping[str, Any]
 _LOOKS = ("verify", "maintenance")
+# How to verify the signature, where there is one.
+_VERIFY = "ssh-keygen -Y verify -f allowed_signers -I holdfast -n holdfast-evidence -s {0}.json.sig < {0}.json"
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -111,6 +113,7 @@ def evidence(lines: Iterable[Line], period: Period, now: datetime, journal: Mapp
         "to": format_date(end),
         "made": format_date(now.replace(microsecond=0)),
         "journal": {**journal, "lines_in_period": count},
+        "verify": _VERIFY.format(period.name),
         "repositories": told,
     }
 
