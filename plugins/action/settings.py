@@ -14,11 +14,12 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._common.untrusted import shown
 from ..plugin_utils import _fleet
-from ..plugin_utils._place_rules import MACHINES, machine
+from ..plugin_utils._near_names import NEAR, OURS, misspelt, slips, strangers
+from ..plugin_utils._place_rules import MACHINES, machine, remote_folder
 from ..plugin_utils._setting_names import NAMES
-from ..plugin_utils._settings import NEAR, contradictions, converted, elsewhere, halves, in_own_words, misspelt, slips
+from ..plugin_utils._settings import contradictions, converted, halves, in_own_words
 from ..plugin_utils._shared import PLACE, place_of, shared
-from ..plugin_utils._specs import options_of, playbook_options, role_options
+from ..plugin_utils._specs import all_options, options_of, playbook_options, role_options
 from ..plugin_utils._without_facts import facts_of, host_of, pretenders, without_facts
 
 SPEC = {
@@ -59,6 +60,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validation, arguments = self.validate_argument_spec(argument_spec=SPEC)
         problem = _pretence(host_of(task_vars), facts_of(task_vars))
+        self._refuse_remote_tmp(host_of(task_vars))
         if problem and arguments["facts"] == "refuse":
             raise AnsibleActionFail(problem)
         result["pretence"] = problem
@@ -72,8 +74,10 @@ class ActionModule(ActionBase):
         options = _flat(specs)
         variables = without_facts(self._task, task_vars, self._loader)
         self._refuse_shared(arguments["apart"], task_vars, variables)
+        # What is not held up by them says so in the end.
+        result["misspelt"] = "\n".join(_misspelt(variables, host_of(task_vars)))
         if arguments["facts"] == "refuse":
-            _refuse_misspelt(variables, host_of(task_vars))
+            _refuse_names(_misspelt(variables, host_of(task_vars)))
             _refuse(halves(variables), host_of(task_vars))
             if arguments["whole_play"]:
                 result["warnings"] = self._look_ahead(variables, host_of(task_vars))
@@ -88,7 +92,7 @@ class ActionModule(ActionBase):
         for other_role in {name.partition("_")[0] for name in more if name not in options}:
             options = {**options_of(other_role), **options}
         values.update(_checked(more, options, host_of(task_vars), variables))
-        _refuse(contradictions(values), host_of(task_vars))
+        _refuse(in_own_words(contradictions(values), variables), host_of(task_vars))
         prefix = f"{role.get_name(include_role_fqcn=False)}_" if role else ""
         result.update({name.removeprefix("__").removeprefix(prefix): value for name, value in values.items()})
         addresses = self._read(["inventory_hostname", "ansible_host", "ansible_ssh_host"], variables)
@@ -97,6 +101,12 @@ class ActionModule(ActionBase):
         fleet = [self._member(host, variables) for host in arguments["fleet"]]
         result.update(fleet=fleet, changed=False, _ansible_no_log=True)
         return result
+
+    def _refuse_remote_tmp(self, host: str) -> None:
+        try:
+            remote_folder(str(self.get_shell_option("remote_tmp", default="")))
+        except ValueError as error:
+            _refuse([f"remote_tmp (ansible_remote_tmp, ANSIBLE_REMOTE_TEMP) {error}."], host)
 
     def _refuse_shared(self, hosts: list[str], task_vars: dict[str, Any], variables: dict[str, Any]) -> None:
         """Refuse a run in which a host has the repository of another host, in the run or outside of it."""
@@ -144,10 +154,9 @@ class ActionModule(ActionBase):
                     if not name.startswith("credentials_"):
                         raise
         _checked(values, options, host, variables)
-        _refuse_names(elsewhere(set(variables) - set(NAMES), options, [f"{role}_" for role in specs]), host)
         near = misspelt(variables, options, tuple(f"{role}_" for role in specs), NEAR)
         refused = slips(near)
-        _refuse_names(refused, host, ", or give a variable of your own another name")
+        _refuse_names(_told(refused, host, ", or give a variable of your own another name"))
         return [
             f"{host}: {name} is no setting of {COLLECTION}; {meant} is."
             for name, meant in near.items()
@@ -232,18 +241,21 @@ def _refuse_no_host(name: str, value: Any, variables: dict[str, Any]) -> None:
         _refuse(in_own_words([f"{name} {error}."], variables), str(variables["inventory_hostname"]))
 
 
-def _refuse_misspelt(variables: dict[str, Any], host: str) -> None:
-    _refuse_names(misspelt(variables, NAMES, ("holdfast_",), 0.7), host)
+def _misspelt(variables: dict[str, Any], host: str) -> list[str]:
+    """What is wrong with names that begin like ours, in sentences."""
+    unknown = [name for name in variables if name.startswith(OURS) and name not in NAMES]
+    return _told(strangers(unknown, NAMES, all_options()) if unknown else {}, host)
 
 
-def _refuse_names(near: dict[str, str], host: str, own: str = "") -> None:
-    if near:
-        raise AnsibleActionFail(
-            "\n".join(
-                f"{host}: {shown(name, 80)} is no setting of {COLLECTION}: write {meant}{own}."
-                for name, meant in near.items()
-            )
-        )
+def _told(near: dict[str, str], host: str, own: str = "") -> list[str]:
+    return [
+        f"{host}: {shown(name, 80)} is no setting of {COLLECTION}: write {meant}{own}." for name, meant in near.items()
+    ]
+
+
+def _refuse_names(told: list[str]) -> None:
+    if told:
+        raise AnsibleActionFail("\n".join(told))
 
 
 def _checked(values: dict[str, Any], options: dict[str, Any], host: str, variables: dict[str, Any]) -> dict[str, Any]:

@@ -131,6 +131,12 @@ pretence:
   description: Which facts pass for settings, in a sentence. Empty when none does. Always empty with O(facts=refuse).
   returned: success
   type: str
+misspelt:
+  description:
+    - Which variables begin with C(holdfast_) and are no settings, with the names that were probably meant, in sentences. Empty
+      when there are none. Always empty with O(facts=refuse), which refuses them.
+  returned: success
+  type: str
 fleet:
   description:
     - For each host of O(fleet) its C(name), the C(bucket) and C(prefix) of its repository, the names of its C(jobs), and

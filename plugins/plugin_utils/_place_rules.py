@@ -10,6 +10,7 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Callable, Iterable
 from typing import Union
@@ -71,7 +72,63 @@ def prefix(text: str) -> None:
         ) from None
 
 
+def remote_folder(text: str) -> None:
+    """A folder that Ansible itself puts into the words of a shell, where only a variable at its beginning is meant to be one."""
+    if re.search(r"[][\\'\"`$;&|<>()*?\n\t]|  ", re.sub(r"^\$(\w+|\{\w+\})", "", text)) or text != text.strip():
+        raise ValueError(
+            f"is {_said(text)}, and Ansible has a shell read that otherwise: write a folder without quotation marks, $, "
+            "backslashes, brackets and two blanks in a row, as in ~/.ansible/tmp"
+        )
+
+
 def batch(size: Union[str, float]) -> None:
     """How many hosts are worked on at a time: a number, or a share."""
     if isinstance(size, bool) or not re.fullmatch(r"0*[1-9][0-9]*|0*(?:100|[1-9][0-9]?)%", str(size).strip()):
         raise ValueError(f"has {_said(str(size))}: write how many hosts, as in 10, or which share of them, as in '10%'")
+
+
+def folder_of_node(text: str) -> None:
+    """A file or folder that is the same wherever Ansible is run."""
+    if text and not text.startswith(("/", "~")):
+        raise ValueError(
+            f"is {_said(text)}, which is another one wherever this is run: write it from / on, or in a home, as in ~/{text}"
+        )
+
+
+def absolute(text: str) -> None:
+    if not text.startswith("/"):
+        raise ValueError(f"has {_said(text)}, which is no absolute path: write it from / on")
+    if "\n" in text or "\0" in text:
+        raise ValueError(f"has {_said(text)}, a path with a line break: write one path an entry")
+
+
+def included(text: str) -> None:
+    if not text.startswith("/"):
+        raise ValueError(
+            f"has {_said(text)}, which is no absolute path: write it from / on, or a pattern into "
+            "holdfast_restore_include_patterns"
+        )
+
+
+def absolute_or_none(text: str) -> None:
+    if text:
+        absolute(text)
+
+
+def source(text: str) -> None:
+    """An address or a network."""
+    try:
+        ipaddress.ip_network(text.strip())
+    except ValueError:
+        raise ValueError(
+            f"has {_said(text)}, which is no address and no network: write it as in 192.0.2.7 or 192.0.2.0/24"
+        ) from None
+
+
+def expression(text: str) -> None:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(
+            f"is {_said(text)}, which is no regular expression ({error}): write one, as in ^backup-"
+        ) from None

@@ -17,7 +17,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..module_utils._audit.checks import parse_limit
 from ..module_utils._audit.signals import Limits
+from ..module_utils._common.dates import parse_date
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.untrusted import shown
 from ..module_utils._r2.places import is_bucket
@@ -25,7 +27,21 @@ from ..module_utils._restic.jobs import TAG
 from ..module_utils._restic.retention import COUNTED, parse_duration
 from ..module_utils._restic.retention_plan import hold_from, protected_from
 from ._calendar import is_event, nearest
-from ._place_rules import CLASSES, HINTS, batch, one_of, prefix, program
+from ._job_rules import byte_size, extra_argument, file_name, job_name, marker_file, user_name
+from ._place_rules import (
+    CLASSES,
+    HINTS,
+    absolute,
+    absolute_or_none,
+    batch,
+    expression,
+    folder_of_node,
+    included,
+    one_of,
+    prefix,
+    program,
+    source,
+)
 from ._report_rules import address, file_mode, metrics_file, period
 
 # systemd.time(7). "M" is a month, "m" a minute.
@@ -34,8 +50,6 @@ UNITS = (
     "h", "days", "day", "d", "weeks", "week", "w", "years", "year", "y", "usec", "us", "µs",
 )  # fmt: skip
 CRON = re.compile(r"(?:[0-9*/,-]+\s+){4}[0-9A-Za-z*/,-]+")
-# systemd's names are at most 255 characters long, with what comes before and behind the job's.
-LONGEST_NAME = 200
 
 
 def _said(text: Any) -> str:
@@ -109,41 +123,12 @@ def between(low: int, high: int | None = None) -> Callable[[float], None]:
     return rule
 
 
-def job_name(text: str) -> None:
-    """It becomes a part of the names of units and files, and a word of a shell script."""
-    if len(text) > LONGEST_NAME:
-        raise ValueError(f"has {len(text)} characters: write {LONGEST_NAME} at most")
-    if text == "esac":
-        raise ValueError("is a word of the shell's own: write another name")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", text):
-        proposed = re.sub(r"[^A-Za-z0-9_.-]+", "-", text.strip()).lstrip("_.-") or "home"
-        raise ValueError(
-            f"is {_said(text)}, and becomes a part of unit names: write letters, digits, _, - and . alone, as in {proposed}"
-        )
-
-
-def user_name(text: str) -> None:
-    """A user of Linux, who is also written into a unit."""
-    if text and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?|[0-9]{1,10}", text):
-        raise ValueError(f"is {_said(text)}, which is no name of a user: write the name alone, as in postgres")
-
-
-def file_name(text: str) -> None:
-    if not text.strip("/") or re.search(r"[\x00-\x1f]|(^|/)\.\.?(/|$)", text):
-        raise ValueError(f"is {_said(text)}, which is no name of a file: write one, as in all.sql")
-
-
 def jobs_as_a_whole(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
     """What is wrong with jobs that are each well, in sentences."""
     if not jobs:
         none = "This host has no backup_jobs, so that nothing of it would be backed up: write jobs, or holdfast_state: absent"
         return [f"{none} to remove what the roles made."]
-    names = [job["name"] for job in jobs]
-    problems = [
-        f"backup_jobs has more than one job {name}: write a name of its own for each."
-        for name in sorted(set(names))
-        if names.count(name) > 1
-    ]
+    problems = twins(jobs)
     for job in jobs:
         has = [part for part in ("paths", "command") if job.get(part)]
         if len(has) != 1:
@@ -152,11 +137,14 @@ def jobs_as_a_whole(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
     return problems
 
 
-def absolute(text: str) -> None:
-    if not text.startswith("/"):
-        raise ValueError(f"has {_said(text)}, which is no absolute path: write it from / on")
-    if "\n" in text or "\0" in text:
-        raise ValueError(f"has {_said(text)}, a path with a line break: write one path an entry")
+def twins(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is wrong with jobs of one name, in sentences."""
+    names = [job["name"] for job in jobs]
+    return [
+        f"backup_jobs has more than one job {name}: write a name of its own for each."
+        for name in sorted(set(names))
+        if names.count(name) > 1
+    ]
 
 
 def tag(text: str) -> None:
@@ -195,11 +183,6 @@ def proxy(text: str) -> None:
         raise ValueError(
             "is no address of a proxy: write it with http:// in front and its port, without blanks or a path"
         )
-
-
-def authorities(text: str) -> None:
-    if text:
-        absolute(text)
 
 
 def length_of_time(text: str) -> None:
@@ -247,6 +230,42 @@ def length_to_keep(text: str) -> None:
             )
 
 
+def snapshot(text: str) -> None:
+    if text != "latest" and not re.fullmatch(r"[0-9a-f]{8,64}", text):
+        raise ValueError(
+            f"is {_said(text)}: write latest, or in quotes the id of a snapshot, 8 to 64 hexadecimal digits, as the playbook "
+            "list shows it"
+        )
+
+
+def moment(text: str) -> None:
+    if text and parse_date(text) is None:
+        raise ValueError(f"is {_said(text)}, which is no instant: write it in quotes, as in '2026-11-24T03:00:00Z'")
+
+
+def share(text: str) -> None:
+    """How many snapshots may go at once."""
+    try:
+        parse_limit(text, 0)
+    except HoldfastError:
+        raise ValueError(f"is {_said(text)}: write a number of snapshots, or a percentage, as in 50%") from None
+
+
+def fingerprint(text: str) -> None:
+    if not re.fullmatch(r"[0-9A-Fa-f]{40}", text):
+        raise ValueError(
+            f"is {_said(text)}, which is no fingerprint of a key: write its 40 hexadecimal digits without blanks"
+        )
+
+
+def checksums(given: Mapping[str, Any]) -> None:
+    for architecture, sum_ in given.items():
+        if not re.fullmatch(r"[0-9a-f]{64}", str(sum_)):
+            raise ValueError(
+                f"has no SHA-256 for {_said(architecture)}: write 64 hexadecimal digits in quotes, as in {{amd64: '…'}}"
+            )
+
+
 def snapshot_id(text: str) -> None:
     try:
         protected_from([text])
@@ -254,14 +273,6 @@ def snapshot_id(text: str) -> None:
         raise ValueError(
             f"has {_said(text)}, which is no id of a snapshot: write 8 to 64 hexadecimal digits in quotes, as restic shows them"
         ) from None
-
-
-def folder_of_node(text: str) -> None:
-    """A folder that is the same wherever Ansible is run."""
-    if text and not text.startswith(("/", "~")):
-        raise ValueError(
-            f"is {_said(text)}, which is another folder wherever this is run: write it from / on, or in a home, as in ~/{text}"
-        )
 
 
 def release(text: str) -> None:
@@ -282,46 +293,6 @@ def password(text: str) -> None:
     if not text:
         raise ValueError("is empty: write the password of the repository into holdfast_password, in a vault")
     secret(text)
-
-
-def byte_size(text: str) -> None:
-    """A size as restic reads it for --exclude-larger-than."""
-    if not re.fullmatch(r"[0-9]+[bBkKmMgGtT]?", text):
-        size = re.fullmatch(r"([0-9]+)(?:\.[0-9]+)?\s*([kmgt])i?b?", text, re.IGNORECASE)
-        write = f"{size[1]}{size[2].upper()}" if size else "a whole number with K, M, G or T, as in 2G"
-        raise ValueError(f"is {_said(text)}, which is no size for restic: write {write}")
-
-
-# What a job has its own options for, and what would take restic away from its repository, or its words from the program.
-TAKEN = {
-    "tag": "tags", "exclude": "exclude", "exclude-file": "exclude_files", "exclude-if-present": "exclude_if_present",
-    "exclude-larger-than": "exclude_larger_than", "exclude-caches": "exclude_caches", "one-file-system": "one_file_system",
-    "limit-upload": "limit_upload", "compression": "compression", "pack-size": "pack_size",
-    "read-concurrency": "read_concurrency", "host": "backup_host", "hostname": "backup_host", "retry-lock": "backup_retry_lock",
-    "stdin": "command", "stdin-filename": "filename", "stdin-from-command": "command", "files-from": "paths",
-    "files-from-raw": "paths", "files-from-verbatim": "paths", "cacert": "holdfast_ca_file", "cache-dir": "",
-    "dry-run": "", "help": "", "insecure-no-password": "", "insecure-tls": "holdfast_ca_file", "json": "",
-    "key-hint": "holdfast_key_id", "no-lock": "", "password-command": "holdfast_password", "password-file": "holdfast_password",
-    "quiet": "", "repo": "holdfast_bucket", "repository-file": "holdfast_bucket",
-}  # fmt: skip
-
-
-def extra_argument(text: str) -> None:
-    """One more option for restic, in one word: what follows in a word of its own could be a path."""
-    found = re.fullmatch(r"--([a-z][a-z-]*)(=[^\0\n]*)?", text)
-    if not found:
-        raise ValueError(
-            f"has {_said(text)}, which is no long option in one word: write it as --with-atime or --group-by=host"
-        )
-    if found[1] in TAKEN:
-        write = f"{TAKEN[found[1]]} for it" if TAKEN[found[1]] else "the others without it"
-        raise ValueError(f"has {_said(text)}, an option that jobs set themselves: write {write}")
-
-
-def marker_file(text: str) -> None:
-    """A name without folders, perhaps with what the file begins with."""
-    if not re.fullmatch(r"[^/:\0\n]+(:[^\n\0]*)?", text):
-        raise ValueError(f"has {_said(text)}, which is no name of a file: write one, as in .nobackup")
 
 
 def _of(rule: Callable[[Any], None], *names: str) -> dict[str, Callable[[Any], None]]:
@@ -349,15 +320,27 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(retention, *RETENTIONS),
     **_of(between(-1), *(f"{whose}.keep_{word}" for whose in RETENTIONS for word in COUNTED)),
     **_of(hold, "repository_hold", "backup_jobs.hold"),
-    **_of(between(0), "backup_jobs.max_age"),
+    **_of(between(0), "backup_jobs.max_age", "repository_max_age", "repository_longest_backup", "backup_lock_wait",
+          "backup_jobs.drill.expect.size", "holdfast_contact_timeout", "holdfast_relock_wait"),
+    **_of(between(1), "backup_jobs.drill.expect.count"),
+    **_of(between(10, 14400), "repository_unlock_seconds"), **_of(between(840, 604740), "repository_restore_seconds"),
+    **_of(between(900, 604800), "repository_temporary_valid"), **_of(between(1, 302400), "repository_temporary_refresh"),
+    **_of(length_of_time, "backup_jobs.drill.expect.max_age"),
+    **_of(expression, "backup_jobs.drill.expect.dated", "repository_orphan_buckets"),
+    **_of(share, "repository_retention.max_remove"),
+    **_of(snapshot, "repository_restore_snapshot"),
+    **_of(moment, "repository_remove_stored_since", "repository_token_expires_on"),
+    **_of(source, "repository_token_allowed_addresses"),
+    **_of(fingerprint, "restic_release_fingerprint"), **_of(checksums, "restic_checksums"),
     **_of(length_to_keep, "repository_retired_keep"),
     **_of(snapshot_id, "repository_protected_snapshots"),
     **_of(days, "repository_read_within", "repository_drilled_within"),
     **_of(address, "repository_notify", "guard_notify"), **_of(url, "repository_heartbeat", "guard_heartbeat"),
     **_of(between(0, 1), *(f"repository_signals.{name}" for name in Limits.__dataclass_fields__)),
     **_of(between(10, 86400), "repository_signals.seconds"),
-    **_of(folder_of_node, "repository_drill_dir"),
-    **_of(folder_of_node, "repository_record_dir", "repository_cache_dir", "repository_scratch_dir", "report_dir",
+    **_of(folder_of_node, "repository_drill_dir", "repository_remove_keys_file", "restic_controller_cache",
+          "restic_release_key", "repository_restore_target", "repository_restore_roots",
+          "repository_record_dir", "repository_cache_dir", "repository_scratch_dir", "report_dir",
           "repository_window_log", "report_record_dir", "report_evidence_key", "guard_record_dir"),
     **_of(period, "report_evidence"),
     **_of(file_mode, "report_mode"), **_of(metrics_file, "repository_metrics_file", "guard_metrics_file"),
@@ -366,14 +349,18 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(one_of("default", "eu", "fedramp", "us"), "repository_jurisdiction", "guard_jurisdictions",
           "holdfast_jurisdictions"),
     **_of(one_of(*HINTS), "repository_location_hint"), **_of(one_of(*CLASSES), "repository_storage_class"),
-    **_of(program, "repository_restic_path"),
+    **_of(program, "repository_restic_path", "repository_host_restic_path", "backup_restic_path", "guard_ansible_playbook"),
     **_of(batch, "holdfast_serial"), **_of(between(0, 100), "holdfast_max_fail_percentage"),
-    **_of(release, "restic_version"),
+    **_of(release, "restic_version", "restic_minimum_version"),
     **_of(job_name, "backup_jobs.name"),
     **_of(user_name, "backup_jobs.user", "backup_user"),
     **_of(file_name, "backup_jobs.filename"),
-    **_of(absolute, "backup_jobs.paths", "backup_jobs.exclude_files", "backup_writable_paths",
-          "repository_expected_paths"),
+    **_of(absolute, "backup_jobs.paths", "backup_jobs.exclude_files", "backup_writable_paths", "repository_expected_paths",
+          "repository_restore_paths"),
+    **_of(included, "repository_restore_include"),
+    **_of(absolute_or_none, "backup_directory", "backup_settings", "backup_command", "backup_library", "backup_cache_directory",
+          "backup_notes_directory", "backup_unit_directory", "backup_prove_directory", "credentials_directory", "guard_directory",
+          "guard_command", "guard_unit_directory", "restic_path"),
     **_of(marker_file, "backup_jobs.exclude_if_present"),
     **_of(byte_size, "backup_jobs.exclude_larger_than", "backup_jobs.drill.bytes", "backup_jobs.drill.memory",
           "repository_drill_bytes"),
@@ -386,7 +373,7 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(url, "repository_api_url", "repository_s3_endpoint", "backup_s3_endpoint", "guard_api_url", "guard_s3_endpoint",
           "holdfast_api_url", "holdfast_s3_endpoint", "credentials_heartbeat_url", "restic_release_url"),
     **_of(proxy, "repository_proxy", "backup_proxy", "guard_proxy", "restic_proxy", "holdfast_proxy"),
-    **_of(authorities, "repository_ca_file", "backup_ca_file", "guard_ca_file", "restic_ca_file", "holdfast_ca_file"),
+    **_of(absolute_or_none, "repository_ca_file", "backup_ca_file", "guard_ca_file", "restic_ca_file", "holdfast_ca_file"),
     **_of(password, "repository_password", "credentials_password"),
     **_of(secret, "repository_new_password", "repository_api_token", "repository_token_maker", "repository_token_id",
           "repository_host_access_key_id", "repository_host_secret_access_key", "repository_parent_access_key_id",

@@ -12,18 +12,19 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date
+from posixpath import normpath
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import BOOLEANS_FALSE, BOOLEANS_TRUE
 
 from ..module_utils._common.untrusted import shown
-from ._setting_rules import RULES, jobs_as_a_whole
+from ._near_names import nearest
+from ._setting_rules import RULES, jobs_as_a_whole, twins
 
 Options = Mapping[str, Mapping[str, Any]]
 # Lists of words that hold neither commas nor blanks, so that a text with commas can only be several of them.
@@ -65,8 +66,9 @@ def converted(values: Mapping[str, Any], options: Options) -> tuple[dict[str, An
             problems += wrong
         else:
             result[name] = value
-    if not problems and "backup_jobs" in result and result.get("backup_state") == "present":
-        problems = jobs_as_a_whole(result["backup_jobs"])
+    if not problems and "backup_jobs" in result:
+        whole = jobs_as_a_whole if result.get("backup_state") == "present" else twins
+        problems = whole(result["backup_jobs"])
     return result, problems
 
 
@@ -74,61 +76,27 @@ def contradictions(values: Mapping[str, Any]) -> list[str]:
     """What is wrong with settings that are each well, in sentences."""
     names = [job["name"] for job in values.get("backup_jobs") or ()]
     problems = []
-    for name in values.get("repository_restore_job") or ():
-        if name not in names:
-            write = nearest(name, names) or (
-                f"one of {', '.join(names)}" if names else "the jobs of the host into backup_jobs"
-            )
-            problems.append(
-                f"repository_restore_job has {shown(name, 60)!r}, which is no job of this host: write {write}."
-            )
+    for setting in ("repository_restore_job", "repository_drill_job"):
+        for name in values.get(setting) or ():
+            if name not in names:
+                write = nearest(name, names) or (
+                    f"one of {', '.join(names)}" if names else "the jobs of the host into backup_jobs"
+                )
+                problems.append(f"{setting} has {shown(name, 60)!r}, which is no job of this host: write {write}.")
+    if _outside(str(values.get("repository_restore_target") or ""), values.get("repository_restore_roots") or ()):
+        target, roots = str(values.get("repository_restore_target")), values["repository_restore_roots"]
+        write = f"a folder below {' or '.join(roots)}, or set holdfast_restore_roots"
+        problems.append(
+            f"repository_restore_target is {shown(target, 80)!r}, which is in none of the roots: write {write}."
+        )
     return problems
 
 
-# How alike the names of roles' settings are, behind the name of the role, when one is a slip of the other.
-NEAR = 0.8
-
-
-def nearest(name: str, names: Iterable[str], cutoff: float = 0.7) -> str:
-    """The name that was probably meant; empty when none is near."""
-    return next(iter(difflib.get_close_matches(name, sorted(names), 1, cutoff)), "")
-
-
-def misspelt(names: Iterable[str], known: Iterable[str], prefixes: tuple[str, ...], cutoff: float) -> dict[str, str]:
-    """Those names with one of the prefixes that no setting has, with the one that was probably meant."""
-    settings = set(known)
-    found = {}
-    for name in sorted(set(names) - settings):
-        prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), None)
-        if prefix is not None:
-            behind = [one.removeprefix(prefix) for one in settings if one.startswith(prefix)]
-            near = nearest(name.removeprefix(prefix), behind, cutoff)
-            if near:
-                found[name] = prefix + near
-    return found
-
-
-def slips(near: Mapping[str, str]) -> dict[str, str]:
-    """The misspelt names that a person would hardly give to a variable of his own.
-
-    A plural, or the singular of one, may well be a person's own; but without its jobs a host is backed up otherwise than meant.
-    """
-    return {
-        name: meant
-        for name, meant in near.items()
-        if meant == "backup_jobs" or name.removesuffix("s") != meant.removesuffix("s")
-    }
-
-
-def elsewhere(names: Iterable[str], known: Iterable[str], roles: Iterable[str]) -> dict[str, str]:
-    """Those names that begin with holdfast_, and that a setting of a role has after its own beginning."""
-    settings = set(known)
-    found = {}
-    for name in sorted(set(names)):
-        if name.startswith("holdfast_") and name not in settings:
-            meant = [role + name.removeprefix("holdfast_") for role in roles]
-            found[name] = next((one for one in meant if one in settings), "")
-    return {name: one for name, one in found.items() if one}
+def _outside(target: str, roots: Iterable[str]) -> bool:
+    """Whether a folder is below none of the others; of those in a home only the machine knows which they are."""
+    below = [f"{normpath(root).rstrip('/')}/" for root in roots]
+    known = not any(path.startswith("~") for path in (target, *roots))
+    return bool(below) and known and not any(f"{normpath(target)}/".startswith(root) for root in below)
 
 
 def halves(names: Iterable[str]) -> list[str]:

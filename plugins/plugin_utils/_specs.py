@@ -33,6 +33,12 @@ def options_of(name: str) -> dict[str, Any]:
     return {option: described for spec in specs.values() for option, described in spec.items()}
 
 
+def all_options() -> dict[str, Any]:
+    """The options of all roles of the collection."""
+    roles = sorted(path.name for path in (ROOT / "roles").iterdir())
+    return {option: described for role in roles for option, described in options_of(role).items()}
+
+
 def playbook_options(name: str) -> dict[str, Any]:
     """The options of a playbook; none where there is no spec. What is `like` an option of a role is that option."""
     options: dict[str, Any] = _load(ROOT / "meta" / "variables.yml").get(name) or {}

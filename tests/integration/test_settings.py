@@ -60,6 +60,10 @@ def test_a_node_that_is_no_host_is_refused_by_name_before_anything_is_asked(ansi
     assert "web2: holdfast_prefix is " in told["web2"] and "web2: holdfast_restic_path is 'bin/restic'" in told["web2"]
     assert rest_calls(fleet) == []
 
+    run = ansible.playbook(SITE, fleet.inventory, environment={"ANSIBLE_REMOTE_TEMP": str(fleet.folder / "it's")})
+    (failed,) = run.failed
+    assert "remote_tmp (ansible_remote_tmp, ANSIBLE_REMOTE_TEMP) is " in failed.result["msg"]
+
     run = ansible.playbook(SITE, fleet.inventory, variables={"holdfast_serial": "ten"})
     (failed,) = run.failed
     assert "holdfast_serial has 'ten': write how many hosts, as in 10" in failed.result["msg"]

@@ -19,7 +19,7 @@ import yaml
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils import _setting_rules as rules
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._calendar import is_event
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._setting_names import NAMES
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings import contradictions, converted, misspelt
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings import contradictions, converted
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = {
@@ -201,6 +201,8 @@ def test_jobs_are_looked_at_as_a_whole() -> None:
     assert "more than one job a:" in state({"name": "a", "paths": "/a"}, {"name": "a", "command": "b"})
     assert "neither paths nor command" in state({"name": "a"})
     assert "both paths and command" in state({"name": "a", "paths": "/a", "command": "b"})
+    # Also where the host itself is not asked: each playbook would take another one of them.
+    assert "more than one job a:" in refused(backup_jobs=[{"name": "a", "paths": "/a"}, {"name": "a", "paths": "/b"}])
     assert accepted(backup_state="absent", backup_jobs=[]) == {"backup_state": "absent", "backup_jobs": []}
 
 
@@ -299,27 +301,6 @@ def test_each_problem_is_told_and_none_in_more_than_one_line() -> None:
     assert not re.search("[\x00-\x1f]|{{", "".join(problems))
 
 
-def test_names_that_are_almost_settings_are_found() -> None:
-    def found(*names: str) -> dict[str, str]:
-        return misspelt(names, NAMES, ("holdfast_",), 0.7)
-
-    assert found("holdfast_retenton") == {"holdfast_retenton": "holdfast_retention"}
-    assert found("holdfast_acount_id", "holdfast_account_id") == {"holdfast_acount_id": "holdfast_account_id"}
-    # Variables of the user's own, as in examples/awx.
-    assert found("holdfast_secrets", "retention", "hostname") == {}
-    assert misspelt(["backup_job", "backup_dir"], OPTIONS, ("backup_",), 0.85) == {"backup_job": "backup_jobs"}
-
-
-def test_the_names_of_variables_are_those_that_are_read() -> None:
-    files = [
-        path for part in ("roles", "playbooks") for path in (ROOT / part).rglob("*") if path.suffix in (".yml", ".j2")
-    ]
-    # Not the Python modules of a role's program.
-    variable = r"(?<!from )\bholdfast_[a-z0-9_]+\b(?!\.py\b)"
-    read = {name for path in files for name in re.findall(variable, path.read_text(encoding="utf-8"))}
-    assert sorted(read) == sorted(NAMES)
-
-
 def nested(options: dict[str, Any], before: str = "") -> Iterator[str]:
     for name, option in options.items():
         yield before + name
@@ -331,6 +312,22 @@ def test_each_rule_belongs_to_an_option() -> None:
     playbooks = {name for name in rules.RULES if name.startswith("holdfast_")}
     assert set(rules.RULES) - inner - set(OPTIONS) - playbooks == set()
     assert playbooks <= set(NAMES)
+
+
+def test_each_number_and_each_path_has_a_rule() -> None:
+    """A number has limits, and a relative path means another place on each machine."""
+    kinds: dict[str, str] = {}
+
+    def walk(options: dict[str, Any], before: str = "") -> None:
+        for name, option in options.items():
+            kind = option.get("elements", option.get("type", "str"))
+            kinds[before + name] = "" if option.get("choices") or "like" in option else kind
+            walk(option.get("options") or {}, f"{before}{name}.")
+
+    walk(OPTIONS)
+    for own in yaml.safe_load((ROOT / "meta" / "variables.yml").read_text(encoding="utf-8")).values():
+        walk(own)
+    assert [name for name, kind in kinds.items() if kind in ("int", "float", "path") and name not in rules.RULES] == []
 
 
 def test_what_a_job_has_of_its_own_is_checked_to_its_ends() -> None:

@@ -11,15 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._place_rules import machine
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._place_rules import machine, remote_folder
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._settings import (
-    NEAR,
+    contradictions,
     converted,
-    elsewhere,
     halves,
     in_own_words,
-    misspelt,
-    slips,
 )
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._specs import playbook_options
 
@@ -30,7 +27,7 @@ OPTIONS: dict[str, Any] = {
     for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values()
     for name, option in (entry.get("options") or {}).items()
 }
-OPTIONS.update(playbook_options("site"))
+OPTIONS.update({**playbook_options("site"), **playbook_options("relock")})
 
 
 @pytest.mark.parametrize(
@@ -70,6 +67,29 @@ OPTIONS.update(playbook_options("site"))
         # What YAML makes of 0644.
         ("report_mode", 420, "as in '0640'"),
         ("report_mode", "420", "as in '0640'"),
+        ("repository_max_age", -26, "0 or more"),
+        ("repository_retention", {"keep_daily": 7, "max_remove": "half"}, "as in 50%"),
+        ("repository_unlock_seconds", "1h", "digits alone"),
+        ("repository_unlock_seconds", -900, "from 10 to 14400"),
+        ("repository_restore_seconds", 60, "from 840 to 604740"),
+        ("repository_temporary_valid", 30 * 86400, "from 900 to 604800"),
+        ("repository_restore_snapshot", "newest", "write latest, or in quotes the id"),
+        ("repository_restore_snapshot", 1234, "write latest, or in quotes the id"),
+        ("repository_restore_target", "restored", "~/restored"),
+        ("repository_restore_include", ["*.conf"], "holdfast_restore_include_patterns"),
+        ("repository_restore_include", {"path": "/etc"}, "a list, as in [one, two]"),
+        ("repository_restore_paths", "etc", "from / on"),
+        ("repository_drill_bytes", "1 GB", "write 1G."),
+        ("repository_orphan_buckets", "backup-[", "as in ^backup-"),
+        ("repository_notify", "ops@example.com", "as in mailtos://"),
+        ("repository_remove_stored_since", "yesterday", "as in '2026-11-24T03:00:00Z'"),
+        ("repository_token_expires_on", "2027", "as in '2026-11-24T03:00:00Z'"),
+        ("repository_token_allowed_addresses", ["192.0.2.7/8"], "192.0.2.0/24"),
+        ("restic_path", "bin/restic", "from / on"),
+        ("restic_checksums", {"amd64": "abc"}, "64 hexadecimal digits"),
+        ("restic_release_fingerprint", "CF8F 18F2", "40 hexadecimal digits"),
+        ("holdfast_relock_wait", -1, "0 or more"),
+        ("holdfast_relock_force", "ja", "true or false"),
         ("holdfast_serial", "ten", "as in 10"),
         ("holdfast_serial", [1, "200%"], "as in 10"),
         ("holdfast_serial", [0], "as in 10"),
@@ -100,10 +120,29 @@ def test_mistakes_of_a_newcomer_are_refused(name: str, written: Any, meant: str)
         ("repository_restic_path", "/opt/my tools/restic"),
         ("report_mode", "0644"),
         ("holdfast_serial", [1, "10%", "100%"]),
+        ("repository_restore_snapshot", "latest"),
+        ("repository_restore_snapshot", "0123abcd"),
+        ("repository_restore_include", ["/srv/*.conf"]),
+        ("repository_remove_stored_since", "2026-11-24T03:00:00+00:00"),
+        ("repository_token_allowed_addresses", ["192.0.2.7", "192.0.2.0/24", "2001:db8::/32"]),
     ],
 )
 def test_what_is_meant_is_taken(name: str, written: Any) -> None:
     assert converted({name: written}, OPTIONS) == ({name: written}, [])
+
+
+def test_a_restore_goes_below_its_roots() -> None:
+    def told(target: str, *roots: str) -> list[str]:
+        return contradictions({"repository_restore_target": target, "repository_restore_roots": list(roots)})
+
+    assert told("/srv/restores/web1", "/mnt", "/srv/restores") == told("/any", "/") == told("/any") == []
+    # Which folder a home is, only the machine knows.
+    assert told("~/restores", "/srv") == told("/root/restores", "~/restores") == []
+    for outside in ("/srv/restores2", "/srv/restores/../web1", "/tmp/web1"):
+        (problem,) = told(outside, "/srv/restores")
+        assert problem.endswith(
+            "which is in none of the roots: write a folder below /srv/restores, or set holdfast_restore_roots."
+        )
 
 
 def test_a_node_is_a_host_of_the_inventory_or_this_machine() -> None:
@@ -115,47 +154,31 @@ def test_a_node_is_a_host_of_the_inventory_or_this_machine() -> None:
         machine("backup.example.com", ["web1", "node1"])
 
 
-def test_names_and_pairs_that_are_set_by_half() -> None:
-    known = {"backup_jobs", "restic_method", "holdfast_password"}
-    roles = ["repository_", "restic_", "backup_"]
-    assert elsewhere({"holdfast_jobs", "holdfast_method", "holdfast_password", "holdfast_x"}, known, roles) == {
-        "holdfast_jobs": "backup_jobs", "holdfast_method": "restic_method",
-    }  # fmt: skip
+def test_a_folder_for_the_shell_of_ansible() -> None:
+    for name in ("~/.ansible/tmp", "/srv/my tmp ä 100%", "$HOME/tmp", "${XDG_RUNTIME_DIR}/ansible", ""):
+        remote_folder(name)
+    for name in (
+        "/srv/it's",
+        '/srv/"my"',
+        "/srv/$x",
+        "/srv/a\\b",
+        "/srv/`id`",
+        "/srv/a  b",
+        "/srv/tmp ",
+        "/srv/[a]",
+        "$HOME/$x",
+    ):
+        with pytest.raises(
+            ValueError, match=r"a shell read that otherwise: write a folder without .*, as in ~/\.ansible/tmp"
+        ):
+            remote_folder(name)
+
+
+def test_pairs_that_are_set_by_half() -> None:
     assert halves({"holdfast_access_key_id"}) == [
         "holdfast_access_key_id is set and holdfast_secret_access_key is not: write both, or neither."
     ]
     assert halves({"holdfast_access_key_id", "holdfast_secret_access_key"}) == []
-
-
-@pytest.mark.parametrize(
-    ("written", "meant"),
-    [
-        ("restic_versoin", "restic_version"),
-        ("restic_release_uri", "restic_release_url"),
-        ("repository_retenton", "repository_retention"),
-        ("repository_bukcet", "repository_bucket"),
-        ("backup_job", "backup_jobs"),
-        # What people may well call a variable of their own.
-        ("restic_password_of_my_thing", None),
-        ("restic_versions", None),
-        ("restic_password", None),
-        ("backup_dir", None),
-        ("backup_server", None),
-        ("backup_host", None),
-        ("backup_path", None),
-        ("repository_server", None),
-        ("restic_backup_dir", None),
-        ("report_email", None),
-        ("repository_url", None),
-    ],
-)
-def test_a_name_of_a_role_that_is_misspelt_is_refused_and_a_name_of_ones_own_is_not(
-    written: str, meant: str | None
-) -> None:
-    roles = ("repository", "restic", "backup", "credentials", "guard", "report")
-    assert meant is None or meant in OPTIONS
-    found = slips(misspelt({written}, OPTIONS, tuple(f"{role}_" for role in roles), NEAR))
-    assert found == ({written: meant} if meant else {})
 
 
 def test_a_sentence_names_what_a_person_has_written() -> None:

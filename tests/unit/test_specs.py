@@ -58,7 +58,7 @@ def test_every_setting_that_a_playbook_uses_is_read(playbook: str) -> None:
         assert wanted.get("playbook") in (None, playbook)
         # What users set is described for them, too.
         assert [name for name in wanted.get("options", ()) if not name.startswith("__")] == []
-        names = {"inventory_hostname", "address", "pretence", *wanted.get("variables", ())}
+        names = {"inventory_hostname", "address", "pretence", "misspelt", *wanted.get("variables", ())}
         names |= {name.removeprefix("__") for name in wanted.get("options", ())}
         read.setdefault(register, set()).update(names | playbook_options(wanted.get("playbook", "")).keys())
     used = {(register, name) for register in read for name in re.findall(rf"\b{register}\.(\w+)", text)}

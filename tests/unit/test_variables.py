@@ -259,7 +259,9 @@ def test_every_setting_that_a_task_uses_is_read(role: Path, entry: str) -> None:
             if wanted:
                 names = [*specs.get(wanted.get("entry_point"), {}).get("options", {}), *wanted.get("variables", [])]
                 short = {name.removeprefix("__").removeprefix(f"{role.name}_") for name in names}
-                read.setdefault(task["register"], {"inventory_hostname", "address", "pretence", "fleet"}).update(short)
+                read.setdefault(
+                    task["register"], {"inventory_hostname", "address", "pretence", "misspelt", "fleet"}
+                ).update(short)
     used = {(register, name) for register in read for name in re.findall(rf"\b{register}\.(\w+)", text)}
     assert sorted((register, name) for register, name in used if name not in read[register]) == []
 
