@@ -19,7 +19,7 @@ from ..plugin_utils._place_rules import MACHINES, machine, remote_folder
 from ..plugin_utils._setting_names import NAMES
 from ..plugin_utils._settings import contradictions, converted, halves, in_own_words
 from ..plugin_utils._shared import PLACE, place_of, shared
-from ..plugin_utils._specs import all_options, options_of, playbook_options, role_options
+from ..plugin_utils._specs import all_options, defaults, options_of, playbook_options, role_options, sources
 from ..plugin_utils._without_facts import facts_of, host_of, pretenders, without_facts
 
 SPEC = {
@@ -79,6 +79,8 @@ class ActionModule(ActionBase):
         if arguments["facts"] == "refuse":
             _refuse_names(_misspelt(variables, host_of(task_vars)))
             _refuse(halves(variables), host_of(task_vars))
+            if not role:
+                self._refuse_written(variables, host_of(task_vars))
             if arguments["whole_play"]:
                 result["warnings"] = self._look_ahead(variables, host_of(task_vars))
         # First what can be told well, then what hangs on it.
@@ -131,6 +133,24 @@ class ActionModule(ActionBase):
             with suppress(AnsibleActionFail):
                 values.update(self._read([name], own))
         return _fleet.member(host, values)
+
+    def _refuse_written(self, variables: dict[str, Any], host: str) -> None:
+        """Refuse what cannot be used of all that a person has written, before the first role of a playbook begins.
+
+        Secrets, and what cannot be evaluated, are looked at where they are needed.
+        """
+        options = all_options()
+        options |= {name: {**options[option], "like": option} for name, option in sources().items()}
+        values: dict[str, Any] = {}
+        own = defaults()
+        for name in options.keys() & variables.keys():
+            if not options[name].get("no_log") and variables[name] != own.get(name):
+                with suppress(AnsibleActionFail):
+                    values.update(self._read([name], variables))
+        for name, value in values.items():
+            if options[name].get("like") in MACHINES:
+                _refuse_no_host(name, value, variables)
+        _checked(dict(sorted(values.items())), options, host, variables)
 
     def _look_ahead(self, variables: dict[str, Any], host: str) -> list[str]:
         """Check the settings of all roles of the play before the first of them begins; return what to warn of."""

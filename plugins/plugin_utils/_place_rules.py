@@ -91,7 +91,8 @@ def folder_of_node(text: str) -> None:
     """A file or folder that is the same wherever Ansible is run."""
     if text and not text.startswith(("/", "~")):
         raise ValueError(
-            f"is {_said(text)}, which is another one wherever this is run: write it from / on, or in a home, as in ~/{text}"
+            f"is {_said(text)}, which is another folder or file wherever this is run: write it from / on, or in a home, as in "
+            f"~/{text}"
         )
 
 

@@ -9,6 +9,7 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,24 @@ def all_options() -> dict[str, Any]:
     """The options of all roles of the collection."""
     roles = sorted(path.name for path in (ROOT / "roles").iterdir())
     return {option: described for role in roles for option, described in options_of(role).items()}
+
+
+def defaults() -> dict[str, Any]:
+    """The defaults of all roles of the collection, as they are written."""
+    found: dict[str, Any] = {}
+    for path in sorted((ROOT / "roles").glob("*/defaults/main.yml")):
+        found.update(_load(path) or {})
+    return found
+
+
+def sources() -> dict[str, str]:
+    """The variables of the whole collection that roles take as they are, each with an option that it becomes."""
+    found = {}
+    for option, default in defaults().items():
+        source = re.fullmatch(r"\s*\{\{\s*(holdfast_\w+)\s*(\|\s*default\(.*\)\s*)?\}\}\s*", str(default), re.DOTALL)
+        if source:
+            found[source[1]] = option
+    return found
 
 
 def playbook_options(name: str) -> dict[str, Any]:

@@ -49,7 +49,9 @@ def written(stand_in: StandIn, since: int) -> list[dict[str, Any]]:
         ("rotate", {}),
         one_more("maintenance", {}),
         one_more("refresh", {"holdfast_temporary_credentials": True}),
-        one_more("restore", {"holdfast_restore_host": "web1", "holdfast_restore_target": "/nowhere"}),
+        one_more(
+            "restore", {"holdfast_restore_host": "web1", "holdfast_restore_target": "/var/lib/holdfast/restores/web1"}
+        ),
         one_more("unlock", {"holdfast_unlock_parts": ["keys"], "holdfast_unlock_reason": "a test"}),
         one_more("recover", {"holdfast_recover": "judge"}),
         one_more("recover", {"holdfast_recover": "freeze"}),

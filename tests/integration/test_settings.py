@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,6 +83,64 @@ def test_two_hosts_with_one_repository_are_refused_also_outside_of_the_limit(ans
         run.failed[0].result["msg"].startswith("WEB.1, web-1 would share one repository (bucket backup-web-1): write ")
     )
     assert rest_calls(fleet) == []
+
+
+def one_more(*values: Any) -> Any:
+    """A case that `make proof` has in addition."""
+    return pytest.param(*values, marks=pytest.mark.proof)
+
+
+ONE = {"holdfast_restore_host": "web1", "holdfast_restore_target": "/var/lib/holdfast/restores/web1"}
+
+
+@pytest.mark.parametrize(
+    ("playbook", "written", "told"),
+    [
+        (
+            "restore",
+            {**ONE, "holdfast_restore_include": {"path": "/etc"}},
+            "holdfast_restore_include is a mapping: write a",
+        ),
+        one_more("restore", {**ONE, "holdfast_snapshot": "0123abcd"}, "holdfast_snapshot is no setting of"),
+        one_more(
+            "restore", {**ONE, "holdfast_restore_target": "/srv/web1"}, "holdfast_restore_target is '/srv/web1', which"
+        ),
+        ("maintenance", {"holdfast_keep_daily": "seven"}, "holdfast_keep_daily is no setting of"),
+        one_more(
+            "maintenance", {"holdfast_retention": {"keep_daily": "seven"}}, "holdfast_retention.keep_daily is 'seven'"
+        ),
+        one_more("verify", {"holdfast_max_age": "26h"}, "holdfast_max_age is '26h' and no number: write digits alone."),
+        one_more("drill", {"holdfast_drill_bytes": "1 GB"}, "holdfast_drill_bytes is '1 GB', which is no size"),
+        one_more(
+            "list", {"holdfast_list_most": "all"}, "holdfast_list_most is 'all' and no number: write digits alone."
+        ),
+        one_more(
+            "rotate", {"holdfast_manage_tokens": "jein"}, "holdfast_manage_tokens is 'jein': write true or false."
+        ),
+        one_more("unlock", {"holdfast_unlock_seconds": "2h"}, "holdfast_unlock_seconds is '2h' and no number: write"),
+        one_more("recover", {"holdfast_recover": "frezze"}, "holdfast_recover is 'frezze': write freeze."),
+    ],
+)
+def test_every_playbook_refuses_in_the_words_of_the_person(
+    ansible: Ansible, fleet: Fleet, playbook: str, written: dict[str, Any], told: str
+) -> None:
+    """Ansible's own validation would come later, in several lines, with names that nobody has written."""
+    run = ansible.playbook(f"holdfast.restic_r2.{playbook}", fleet.inventory, "--limit", "web1", variables=written)
+    assert run.exit_code == 2, run.output
+    assert run.failed[0].result["msg"].startswith(f"web1: {told}") and "\n" not in run.failed[0].result["msg"]
+    assert rest_calls(fleet) == []
+
+
+def test_a_misspelt_setting_holds_up_no_guard_and_is_told(ansible: Ansible, fleet: Fleet) -> None:
+    given = {name: fleet.common[name] for name in ("holdfast_account_id", "holdfast_api_token", "holdfast_api_url")}
+    settings = {**given, "holdfast_relock_forse": True}
+    run = ansible.playbook("holdfast.restic_r2.relock", fleet.inventory, variables=settings)
+    (failed,) = run.failed
+    assert (
+        "holdfast_relock_forse is no setting of holdfast.restic_r2: write holdfast_relock_force."
+        in failed.result["msg"]
+    )
+    assert any(path.endswith("/r2/buckets") for path in rest_calls(fleet))
 
 
 def test_restore_asks_for_host_and_target(ansible: Ansible, fleet: Fleet) -> None:
