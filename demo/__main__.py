@@ -19,7 +19,9 @@ from typing import Any
 
 from demo.attacker import Attacker, Attempt
 from demo.world import DEMO, HOSTS, INVENTORY, Broken, Demo, bucket_of, kill_ansible
+from tests.support.prometheus import PROGRAMS, prometheus
 from tests.support.running import ROOT
+from tests.support.waiting import happens
 
 VICTIM = "web1"
 STARTED = time.monotonic()
@@ -226,6 +228,28 @@ def look_at_page(world: Demo) -> None:
     say(f"       {told['protected']} of {told['hosts_total']} hosts are protected; {VICTIM} was safe until {safe}")
 
 
+def look_at_metrics(world: Demo) -> None:
+    metrics = DEMO / "metrics" / "holdfast.prom"
+    if not (PROGRAMS / "prometheus").exists():
+        say(f"metrics are in {metrics.relative_to(ROOT)}; no Prometheus reads them, for `make prometheus` has not run")
+        return
+    say("metrics: a real Prometheus reads them, with the alert rules of monitoring/")
+    world.doing = "Prometheus begins"
+    told = json.loads((DEMO / "report" / "report.json").read_text(encoding="utf-8"))["hosts"]
+    snapshots = {host["name"]: sum(job["snapshots"] for job in host["jobs"]) for host in told}
+    with prometheus(metrics, world.folder("prometheus")) as server:
+        query = "sum by (host) (holdfast_job_snapshots)"
+        require(happens(lambda: len(server.ask(query)) == len(HOSTS)), "Prometheus does not know all hosts.")
+        found = {one["metric"]["host"]: int(one["value"][1]) for one in server.ask(query)}
+        require(found == snapshots, f"Prometheus knows of {found} snapshots, the page of {snapshots}.")
+        alarm = 'ALERTS{alertname="HoldfastLooksEncrypted",alertstate="firing"}'
+        require(happens(lambda: bool(server.ask(alarm))), "Prometheus does not alarm.")
+        hosts = {one["metric"]["host"] for one in server.ask(alarm)}
+        require(hosts == {VICTIM}, f"Prometheus alarms because of {', '.join(sorted(hosts))}.")
+    summary["metrics"] = {"snapshots": sum(found.values()), "alarms": sorted(hosts)}
+    say(f"       it counts {sum(found.values())} snapshots, and alarms: {VICTIM} looks encrypted")
+
+
 def print_summary() -> None:
     path = DEMO / "summary.json"
     path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -265,6 +289,7 @@ def main() -> int:
             restore(world, *encrypt(world))
             look_again(world)
             look_at_page(world)
+            look_at_metrics(world)
     except Broken as error:
         failure = str(error)
     print_summary()

@@ -55,7 +55,8 @@ class Demo:
         shutil.rmtree(DEMO, ignore_errors=True)
         (DEMO / "logs").mkdir(parents=True)
         self.stand_in = StandIn.start(DEMO / "r2")
-        self.ansible = Ansible(DEMO / "ansible", {"ANSIBLE_FORKS": "3", "TMPDIR": str(self._folder("tmp"))})
+        self.ansible = Ansible(DEMO / "ansible", {"ANSIBLE_FORKS": "3", "TMPDIR": str(self.folder("tmp"))})
+        self.folder("metrics")
         self.random = random.Random(20261123)
         self.doing: str | Path = "the hosts are being made"
         # Ends what was started also when the demo itself is told to end.
@@ -68,7 +69,8 @@ class Demo:
         self.stand_in.stop()
 
     @staticmethod
-    def _folder(name: str) -> Path:
+    def folder(name: str) -> Path:
+        """A folder of the demo, which is made where it is not there."""
         folder = DEMO / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder

@@ -9,6 +9,8 @@ Screenshots are in .results/page.
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,13 +19,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.evidence import write_evidence
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.dates import parse_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.journal import RunJournal
 from playwright.sync_api import Browser, Page
 
 from tests.support import march, page_fleets
 from tests.support.page_fleets import NOW
 
-SHOTS = Path(__file__).resolve().parents[2] / ".results" / "page"
+ROOT = Path(__file__).resolve().parents[2]
+SHOTS, DEMO = ROOT / ".results" / "page", ROOT / ".demo"
 DESK, PHONE = {"width": 1320, "height": 900}, {"width": 390, "height": 844}
 Folder = Callable[[str], Path]
 PAGES = ("index.html", "hosts/web1.html")
@@ -154,6 +158,19 @@ def test_the_picture_of_the_readme(browser: Browser, folder_of: Folder) -> None:
     with opened(browser, folder_of("attacked") / "index.html", viewport={"width": 1320, "height": 800}) as page:
         assert page.get_by_role("heading", level=1).inner_text() == "3 of 4 hosts are protected"
         shoot(page, "attacked", whole=False)
+
+
+def test_the_page_of_the_demo(browser: Browser, axe: str, tmp_path: Path) -> None:
+    if not (DEMO / "summary.json").exists():
+        pytest.skip("SKIPPED: there is no page of a demo that has ended; run `make demo`.")
+    shutil.copytree(DEMO / "report", tmp_path / "report")
+    made = parse_date(json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))["made"])
+    assert made is not None
+    for address in PAGES:
+        with opened(browser, tmp_path / "report" / address, hours=(made - NOW).total_seconds() / 3600) as page:
+            assert "In danger" in page.locator("body").inner_text()
+            assert problems(page, axe) == []
+            shoot(page, f"demo-{Path(address).stem}")
 
 
 @pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])

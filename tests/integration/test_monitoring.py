@@ -2,27 +2,21 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Metrics, alert rules and the dashboard, as Prometheus' own tools and a real Prometheus see them."""
+"""Metrics, alert rules and the dashboard, as Prometheus' own tools see them. A real Prometheus reads those of the demo."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 import yaml
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.metrics import METRICS, metrics, write_metrics
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.metrics import METRICS, metrics
 
 from tests.support.running import ROOT
-from tests.support.waiting import happens
 from tests.unit.test_metrics import full
 
 MONITORING = ROOT / "monitoring"
@@ -162,60 +156,3 @@ def test_rules_and_dashboard_ask_for_metrics_that_exist() -> None:
     documented = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(holdfast_\w+)` \| \w+ \| (.*) \|$", documented, re.MULTILINE))
     assert rows == {name: told for name, (_kind, told) in METRICS.items()}
-
-
-@pytest.fixture(name="scraped")
-def fixture_scraped(tmp_path: Path) -> Iterator[str]:
-    """The address at which a folder is served, as node_exporter serves its files."""
-    handler = partial(QuietHandler, directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join(60)
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    """Says nothing of its requests."""
-
-    extensions_map = {".prom": "text/plain; version=0.0.4"}  # noqa: RUF012
-
-    def log_message(self, *_arguments: Any) -> None:
-        return
-
-
-@pytest.mark.long
-def test_a_real_prometheus_scrapes_answers_and_raises_the_alarm(programs: Path, scraped: str, tmp_path: Path) -> None:
-    write_metrics(str(tmp_path / "holdfast.prom"), full())
-    configuration = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(MONITORING / "alerts.yml")],
-        "scrape_configs": [
-            {"job_name": "node", "metrics_path": "/holdfast.prom", "static_configs": [{"targets": [scraped]}]}
-        ],
-    }
-    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    with (tmp_path / "log").open("w+") as log, subprocess.Popen(
-        [programs / "prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
-         "--web.listen-address=127.0.0.1:0"], stderr=log, stdout=log,
-    ) as server:  # fmt: skip
-        try:
-            assert happens(lambda: "Listening on" in (tmp_path / "log").read_text() or server.poll() is not None)
-            found = re.search(r'msg="Listening on" address=(\S+)', (tmp_path / "log").read_text())
-            assert found, (tmp_path / "log").read_text()
-            url = f"http://{found[1]}/api/v1/query"
-
-            def answer(query: str) -> list[dict[str, Any]]:
-                answered = requests.get(url, params={"query": query}, timeout=30)
-                # It listens a moment before it is ready.
-                return answered.json()["data"]["result"] if answered.status_code == 200 else []
-
-            assert happens(lambda: bool(answer("holdfast_repository_size_bytes")))
-            (size,) = answer("holdfast_repository_size_bytes")
-            assert size["value"][1] == "1000" and size["metric"]["host"] == "web1" and size["metric"]["job"] == "node"
-            assert happens(lambda: bool(answer('ALERTS{alertname="HoldfastLooksEncrypted",alertstate="firing"}')))
-            (tmp_path / "holdfast.prom").unlink()
-            assert happens(lambda: bool(answer('ALERTS{alertname="HoldfastMetricsAbsent"}')))
-        finally:
-            server.terminate()
