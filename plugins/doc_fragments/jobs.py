@@ -33,8 +33,8 @@ options:
         type: float
       retention:
         description:
-          - What to keep of it, with the names of the options C(keep_last) to C(keep_tags) of M(holdfast.restic_r2.restic_prune),
-            in the place of these options. Other modules take no notice of it.
+          - The retention of the job, with the names of the options C(keep_last) to C(keep_tags) of
+            M(holdfast.restic_r2.restic_prune), in the place of these options. Other modules take no notice of it.
         type: dict
       hold:
         description:

@@ -74,7 +74,7 @@ class FilterModule:
             "guard_message": _message_texts.guard_message,
             "jobs_to_restore": _jobs.jobs_to_restore,
             "maintenance_report": _tables.maintenance_report,
-            "maintenance_records": _tables.maintenance_records,
+            "maintenance_results": _tables.maintenance_results,
             "orphan_notes": _tables.orphan_notes,
             "relock_report": _tables.relock_report,
             "report_table": _tables.report_table,

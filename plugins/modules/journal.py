@@ -14,7 +14,7 @@ description:
     The playbooks of this collection run it at their end.
   - The journal has one line of JSON for each repository and run, each with the hash of the line before it, in one file a year.
     C(docs/status.md) describes both files.
-  - Texts are bounded, and what could steer a reader of them is written as an escape. What is no field of an entry is left out.
+  - Texts are bounded, and what could steer a reader of them is written as an escape. Other fields are left out.
   - Any number of runs may write at the same time.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)

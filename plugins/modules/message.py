@@ -109,7 +109,7 @@ kept:
   type: int
   sample: 0
 problems:
-  description: What could not be sent, in sentences.
+  description: The messages that could not be sent, in sentences.
   returned: success
   type: list
   elements: str

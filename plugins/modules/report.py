@@ -76,7 +76,7 @@ options:
     required: true
   price:
     description:
-      - What it costs to store a gigabyte (10^9 bytes) for a month, in US dollars.
+      - The cost of storing a gigabyte (10^9 bytes) for a month, in US dollars.
     type: float
     default: 0.015
   silence:

@@ -141,7 +141,7 @@ signals:
   elements: dict
   contains:
     id:
-      description: What the signal is accepted by; the id of its finding.
+      description: The id by which the signal is accepted; that of its finding.
       type: str
       sample: 4f0c2a9d1b77
     code:
@@ -165,7 +165,7 @@ signals:
       description: When that was stored.
       type: str
     evidence:
-      description: What was seen.
+      description: The evidence, in a sentence.
       type: str
 blocked:
   description: Whether a finding has the severity V(block).

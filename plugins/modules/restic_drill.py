@@ -59,7 +59,7 @@ options:
         type: str
         required: true
       paths:
-        description: What it backs up; of a command, the name of its output, after a slash.
+        description: The paths that it backs up; of a command, the name of its output, after a slash.
         type: list
         elements: str
         required: true
@@ -90,7 +90,7 @@ options:
     type: int
     default: 2147483648
   seed:
-    description: What chooses the files of a sample. When not set, it is O(time).
+    description: The seed that chooses the files of a sample. When not set, it is O(time).
     type: str
   command:
     description:
@@ -100,7 +100,7 @@ options:
     elements: str
     default: []
   expect:
-    description: What the restored tree must hold.
+    description: Files that the restored tree must hold.
     type: list
     elements: dict
     default: []
@@ -211,7 +211,7 @@ all_seconds:
   type: int
   sample: 3
 proved_by:
-  description: What compared the restored files with the repository.
+  description: The command that compared the restored files with the repository.
   returned: when something was restored
   type: str
   sample: restic restore --verify
@@ -234,7 +234,7 @@ command:
     seconds: 3.1
     said: "4711 rows"
 problems:
-  description: What is wrong, in sentences.
+  description: The problems, in sentences.
   returned: when the repository could be opened
   type: list
   elements: str

@@ -91,7 +91,7 @@ repository_id:
   type: str
   sample: 881aba75fdcf1fcd1702e1cd494a659bea075d4b02ea2f23bbdc21649532950f
 drills:
-  description: What is remembered, by job.
+  description: The remembered drills, by job.
   returned: success
   type: dict
   sample: {}

@@ -258,7 +258,7 @@ signals:
   elements: dict
   contains:
     id:
-      description: What the signal is accepted by; the id of its finding.
+      description: The id by which the signal is accepted; that of its finding.
       type: str
       sample: 4f0c2a9d1b77
     code:
@@ -282,7 +282,7 @@ signals:
       description: When that was stored.
       type: str
     evidence:
-      description: What was seen.
+      description: The evidence, in a sentence.
       type: str
 findings:
   description: Deviations from the expected state. When one of them has the severity V(block), the module fails.

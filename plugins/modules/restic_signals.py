@@ -90,7 +90,7 @@ signals:
   elements: dict
   contains:
     id:
-      description: What the signal is accepted by.
+      description: The id by which the signal is accepted.
       type: str
       sample: 4f0c2a9d1b77
     code:
@@ -118,7 +118,7 @@ signals:
       type: str
       sample: '2026-11-23T03:10:00Z'
     evidence:
-      description: What was seen.
+      description: The evidence, in a sentence.
       type: str
 accepted:
   description: The ids of the signals that this run has accepted.

@@ -151,7 +151,7 @@ age_hours:
   type: float
   sample: 5.2
 jobs:
-  description: What there is of each of O(jobs). Empty when it is not known, or no jobs are.
+  description: The snapshots of each of O(jobs). Empty when it is not known, or no jobs are.
   returned: success
   type: list
   elements: dict

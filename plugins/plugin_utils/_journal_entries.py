@@ -77,7 +77,7 @@ def _earlier(hostvars: Mapping[str, Any], hosts: list[str]) -> list[Call]:
 
 
 def journal_notes(checked: Result, written: Result, record_dir: str) -> list[str]:
-    """What is wrong with a journal, for the table.
+    """The problems of a journal, for the table.
 
     Args:
         checked: The result of the module journal_info.
@@ -108,7 +108,7 @@ def user() -> str:
 
 
 def entry_of(run: str, variables: Mapping[str, Any]) -> Entry:
-    """What a host's part of a run comes to."""
+    """The result of a run for a host."""
     report = report_of(variables)
     told: Entry = {"result": "ok" if report.get("done") else "failed", "text": report.get("text", "")}
     made = _MAKERS.get(run)

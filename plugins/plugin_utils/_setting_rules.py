@@ -124,7 +124,7 @@ def between(low: int, high: int | None = None) -> Callable[[float], None]:
 
 
 def jobs_as_a_whole(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is wrong with jobs that are each well, in sentences."""
+    """Problems between jobs that are each well, in sentences."""
     if not jobs:
         none = "This host has no backup_jobs, so that nothing of it would be backed up: write jobs, or holdfast_state: absent"
         return [f"{none} to remove what the roles made."]

@@ -73,7 +73,7 @@ def converted(values: Mapping[str, Any], options: Options) -> tuple[dict[str, An
 
 
 def contradictions(values: Mapping[str, Any]) -> list[str]:
-    """What is wrong with settings that are each well, in sentences."""
+    """Problems between settings that are each well, in sentences."""
     names = [job["name"] for job in values.get("backup_jobs") or ()]
     problems = []
     for setting in ("repository_restore_job", "repository_drill_job"):
@@ -100,7 +100,7 @@ def _outside(target: str, roots: Iterable[str]) -> bool:
 
 
 def halves(names: Iterable[str]) -> list[str]:
-    """What is wrong with pairs of which one is there, in sentences."""
+    """The pairs of which only one is there, in sentences."""
     there = set(names)
     problems = []
     for one, other in PAIRS:

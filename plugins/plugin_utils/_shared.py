@@ -32,7 +32,7 @@ def place_of(host: str, values: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def shared(places: Mapping[str, tuple[str, ...]], chosen: set[str]) -> list[str]:
-    """What is wrong, in sentences, where one of the chosen hosts has the repository of another host.
+    """Problems, in sentences, where one of the chosen hosts has the repository of another host.
 
     Args:
         places: Where the repository is of each host of the inventory.

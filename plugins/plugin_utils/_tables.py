@@ -34,7 +34,7 @@ MOST_LISTED = 100
 MOST_NAMED = 40
 # How many entries are named that were not restored as they were.
 MOST_LEFT_OUT = 50
-# That no new backups come is told apart from the rest. What the line of maintenance tells of what lets it go on.
+# The codes of findings that the table tells apart from the rest: no new backups come. Then those that let maintenance go on.
 STALE = ("stale",)
 TOLD_BY_MAINTENANCE = (*STALE, "hold", "hold_ended")
 # How many jobs, and how many histories of no job, the line of a host names.
@@ -86,7 +86,7 @@ def _held(pruned: Mapping[str, Any]) -> str:
 
 
 def _signals(result: Mapping[str, Any]) -> list[str]:
-    """What looks like ransomware, with the last snapshot before it."""
+    """Signals, each with the last good snapshot."""
     codes = {one["code"] for one in result.get("signals") or ()}
     return [one["evidence"] for one in result.get("findings") or () if one["code"] in codes]
 
@@ -152,7 +152,7 @@ def _with_look(text: str, warnings: list[str]) -> str:
 
 
 def _evidence(result: Mapping[str, Any], codes: Container[str]) -> list[str]:
-    """What findings with these codes say."""
+    """The sentences of findings with these codes."""
     return [one["evidence"] for one in result.get("findings") or () if one["code"] in codes]
 
 
@@ -249,8 +249,8 @@ def orphan_notes(
     return [f"{name} belongs to no host of the inventory; nothing was done to it." for name in named]
 
 
-def maintenance_records(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, Report]:
-    """What the next node of a workflow gets to know."""
+def maintenance_results(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, Report]:
+    """The results for the next node of a workflow."""
     return {host: _record(hostvars[host]) for host in hosts}
 
 
@@ -289,7 +289,7 @@ def restore_report(restored: Mapping[str, Any], host: str, place: str) -> list[s
 def restore_table(
     snapshots: Iterable[Mapping[str, Any]], host: str, jobs: Iterable[Mapping[str, Any]] = (), most: int = MOST_LISTED
 ) -> list[str]:
-    """What can be restored of a host, the newest by its time of storing first: job, id, stored, and the size that it claims."""
+    """The snapshots of a host, the newest by its time of storing first: job, id, stored, and the size that it claims."""
     known = Jobs(jobs)
     rows = sorted(snapshots, key=lambda snapshot: (str(snapshot["uploaded"] or ""), str(snapshot["id"])), reverse=True)
     line = "{:<24} {:<20} {:<8} {:<20} {}"

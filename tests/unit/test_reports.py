@@ -280,7 +280,7 @@ def test_what_is_so_after_a_failure_is_told_with_the_reason_or_where_the_reason_
 
 
 def test_records_are_bounded_and_no_templates() -> None:
-    records = reports.maintenance_records(HOSTVARS, ["web1", "web2", "web3"])
+    records = reports.maintenance_results(HOSTVARS, ["web1", "web2", "web3"])
     assert harmless(records)
     assert (records["web1"]["removed"], records["web1"]["kept"], records["web1"]["done"]) == (["ab"], 1, True)
     assert len(records["web1"]["findings"]) == reports.MOST_FINDINGS and records["web1"]["without_fence"]

@@ -28,7 +28,7 @@ _LONGEST = 500
 
 @dataclass
 class Signals:
-    """What is known of signals: open ones, and those that are accepted by this run."""
+    """The signals that are open, and those that this run accepts."""
 
     changed: bool = False
     open: list[dict[str, Any]] = field(default_factory=list)

@@ -49,7 +49,7 @@ class DrillError(HoldfastError):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is drilled.
+    """The plan of a drill.
 
     Attributes:
         job: The name of the job.
@@ -80,7 +80,7 @@ class Plan:
 
 @dataclass
 class Drill:
-    """What came of it."""
+    """The result of a drill."""
 
     job: str
     changed: bool = False

@@ -68,7 +68,7 @@ class Expect:
             self.newest = moment
 
     def problem(self, now: datetime) -> Optional[str]:
-        """What is wrong, in a sentence."""
+        """The problem, in a sentence."""
         if self.found < self.count:
             return f"{self.found} files fit {self.path}, and {self.count} are expected."
         if self.bytes < self.size:
@@ -99,7 +99,7 @@ def expects(given: Sequence[Mapping[str, Any]]) -> list[Expect]:
 
 
 def problems(expected: Sequence[Expect], tree: str, now: datetime) -> list[str]:
-    """What the restored tree lacks, in sentences.
+    """The lacks of the restored tree, in sentences.
 
     Args:
         expected: What is expected.

@@ -31,7 +31,7 @@ class DrillRecordError(HoldfastError):
 
 
 def load_drills(path: str) -> Drills:
-    """What is remembered, by job.
+    """The remembered drills, by job.
 
     Args:
         path: The folder of the record.
@@ -88,7 +88,7 @@ def keep(path: str, job: str, at: str, result: Mapping[str, Any], jobs: Sequence
 def drill_finding(
     path: str, now: datetime, within: str, jobs: Sequence[str], created: Optional[datetime]
 ) -> Optional[str]:
-    """What is wrong with the drills of a repository, in a sentence; nothing when all is well.
+    """The problem of the drills of a repository, in a sentence; nothing when all is well.
 
     Args:
         path: The folder of the record.

@@ -178,7 +178,7 @@ class Preparation:
         Returns False when what came needs something of what goes: then all has to be prepared again.
 
         Raises:
-            HoldfastError: What is there is not as it should be.
+            HoldfastError: The repository is not as it should be.
         """
         auditor, view = self.auditor, prepared.view
         intro = f"Nothing was deleted from {auditor.name}"

@@ -22,7 +22,7 @@ from .read_through import reading_finding
 
 @dataclass(frozen=True)
 class Proofs:
-    """What must have been proved.
+    """The proofs that must be there.
 
     Attributes:
         read_within: How soon all stored data must have been read; None to leave it at that.
@@ -35,7 +35,7 @@ class Proofs:
     jobs: Sequence[str] = ()
 
     def findings(self, path: str, now: datetime) -> list[tuple[str, str]]:
-        """What is wrong: code and sentence of each. No request is made.
+        """The missing and old proofs: code and sentence of each. No request is made.
 
         Args:
             path: The folder of the record.

@@ -104,7 +104,7 @@ def load_reading(path: str) -> Optional[Reading]:
 
 
 def reading_finding(path: str, now: datetime, within: str) -> Optional[str]:
-    """What is wrong with the reading of a repository, in a sentence; nothing when all is well, or there is no record."""
+    """The problem of the reading of a repository, in a sentence; nothing when all is well, or there is no record."""
     record = load(path)
     if record is None:
         return None
@@ -262,7 +262,7 @@ def broken_packs(stdout: str) -> list[str]:
 
 
 def _errors(stderr: str) -> list[str]:
-    """What restic check says is wrong."""
+    """The errors of restic check."""
     found = []
     for line in stderr.splitlines():
         try:

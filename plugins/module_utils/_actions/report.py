@@ -64,7 +64,7 @@ class PageRequest:
 
 @dataclass(frozen=True)
 class Written:
-    """What came of it."""
+    """The page that was written."""
 
     changed: bool
     path: str

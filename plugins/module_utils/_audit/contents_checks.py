@@ -213,7 +213,7 @@ def unreadable(errors: Mapping[str, str]) -> list[Finding]:
 
 
 def merged(claimed: Claims, known: Mapping[str, PackContents]) -> tuple[dict[str, PackContents], set[str]]:
-    """What index objects together claim of packs that are not known, and which of them tell something else than is known.
+    """The claims of index objects about packs that are not known, and those that contradict what is known.
 
     Args:
         claimed: What index objects that are not in the baseline claim, by their ids.

@@ -22,7 +22,7 @@ from .tree_changes import TreeChanges
 
 ENCRYPTED, SHRANK, EMPTY = "looks_encrypted", "files_vanished", "no_files"
 ENDING, NOTES, NOT_LOOKED_AT = "common_ending", "note_files", "not_looked_at"
-# Not seen in a snapshot: what was seen before is not known any more.
+# Not seen in a snapshot: the signals of before are not known any more.
 LOST = "signals_lost"
 # Content that is this dense cannot be told from encrypted content.
 _DENSE = 0.95

@@ -138,7 +138,7 @@ class SignalsPass:
         self._raise(job, found)
         undecided = not found and looked.gone and (looked.lost is None or looked.lost >= _HARMLESS)
         following = replace(self._begun(snapshot), files=looked.files)
-        # What changes slowly is compared with what was there before it began to.
+        # A slow change is compared with the snapshot before it began.
         kept = replace(anchor, last=snapshot["id"], hits=0 if looked.lost is None else anchor.hits)
         kept = replace(kept, seen=format_date(stored_at))
         self._judged(job, snapshot, kept if undecided else following)

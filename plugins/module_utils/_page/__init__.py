@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The page that a person looks at: what it shows of each host, when a host is well, and how that becomes HTML.
+"""The page that a person looks at: its fields for each host, the rules by which a host is well, and its HTML.
 
 May import: `_common`. Callers use `Fleet` with `Host`, `judged`, `pages`, `as_data`.
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What happened, and what is so now: the journal of runs, the state that follows from it, and what others make of that.
+"""The journal of runs, the state of all repositories that follows from it, metrics and messages.
 
 May import: `_common`. Callers use `RunJournal`, `cleaned`, `take`.
 

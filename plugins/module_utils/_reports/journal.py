@@ -51,7 +51,7 @@ class RunJournalError(HoldfastError):
 
 @dataclass
 class Checked:
-    """What a look at the whole chain has found.
+    """The result of a check of the whole chain.
 
     Args:
         files: The files of the journal, the oldest first.
@@ -318,7 +318,7 @@ def _parsed(raw: bytes) -> dict[str, Any] | None:
 
 
 def _misplaced(place: str, line: Mapping[str, Any], before: Checked) -> list[str]:
-    """What is wrong with the place of a line in the chain."""
+    """The problem of a line's place in the chain."""
     if line["prev"] != before.hash:
         return [f"{place} does not hold the hash of the line before it."]
     if line["n"] != before.lines + 1:

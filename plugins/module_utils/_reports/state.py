@@ -26,7 +26,7 @@ MOST_WINDOWS, DAYS = 20, 92
 _QUIET = timedelta(days=1)
 # Runs that look at the whole repository, so that what they find takes the place of what was found before.
 _LOOKS = ("verify", "maintenance")
-# What a run finds takes the place of what one of the same group found before.
+# The findings of a run take the place of those of the run before of the same group.
 _GROUPS = {"verify": "look", "maintenance": "look", "check": "check", "drill": "drill"}
 _FIGURES = ("snapshots", "newest", "bytes", "packs")
 
@@ -138,7 +138,7 @@ def _windows(known: dict[str, Any], line: Line, at: str) -> None:
         since = (known["open"] or {}).get("since") or line["open"].get("opened") or at
         known["open"] = {**line["open"], "since": since}
     elif "open" in line or done or (line.get("locks") or {}).get("proved"):
-        # What was open is closed: a window was just closed, the rules say that none is open, or all was proved to be locked.
+        # The open window is closed: a window was just closed, the rules say that none is open, or all was proved to be locked.
         known["open"] = None
 
 

@@ -33,7 +33,7 @@ _PACK = re.compile(r"[0-9a-f]{64}")
 
 
 class ReadingError(HoldfastError):
-    """What is remembered of the reading is not what it should be."""
+    """The file of the reading is damaged."""
 
 
 class Part(NamedTuple):
@@ -135,7 +135,7 @@ def due_parts(reading: Reading, now: datetime, within: timedelta, of: int, name:
 
 
 def overdue(reading: Optional[Reading], created: datetime, now: datetime, within: timedelta) -> Optional[str]:
-    """What is wrong with the reading of a repository, in a sentence; nothing when all is well.
+    """The problem of the reading of a repository, in a sentence; nothing when all is well.
 
     Args:
         reading: What was read; None when nothing ever was.
@@ -165,7 +165,7 @@ def overdue(reading: Optional[Reading], created: datetime, now: datetime, within
 
 
 def to_data(reading: Reading) -> dict[str, Any]:
-    """What is written into the file."""
+    """The reading as the file has it."""
     return {
         "begun": format_date(reading.begun),
         "prefixes": {
@@ -177,7 +177,7 @@ def to_data(reading: Reading) -> dict[str, Any]:
 
 
 def from_data(data: Any) -> Reading:
-    """What was written into the file. Raises ReadingError when it was something else."""
+    """The reading of a file. Raises ReadingError when the file is damaged."""
     try:
         prefixes = {
             int(prefix, 16): Read(_date(read["read"]), int(read["packs"]), int(read["bytes"]))

@@ -36,7 +36,7 @@ class TokenResult:
 
 
 def wish_of(params: Mapping[str, Any], account_id: str) -> Wish:
-    """Return what a module's parameters ask for."""
+    """Return the desired token of a module's parameters."""
     return Wish(
         params["name"],
         bucket_resource(account_id, params["jurisdiction"], params["bucket"]),

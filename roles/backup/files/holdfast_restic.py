@@ -236,7 +236,7 @@ def backup(config: dict[str, Any], name: str, signals: Signals) -> int:
 
 
 def prepare(job: dict[str, Any], runner: Runner) -> None:
-    """What comes before restic, and may be a reason to make no snapshot."""
+    """The steps before restic; each may be a reason to make no snapshot."""
     if runner.hook("before") != 0:
         raise Stop(f"{job['name']}: the command before the backup failed, so no backup was made", 1)
     problem = "" if job.get("allow_empty") else nothing_there(job.get("paths") or [])
@@ -245,7 +245,7 @@ def prepare(job: dict[str, Any], runner: Runner) -> None:
 
 
 class Restic(NamedTuple):
-    """What a run of restic needs."""
+    """The needs of a run of restic."""
 
     job: dict[str, Any]
     runner: Runner
