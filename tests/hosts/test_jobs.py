@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.hosts.heartbeat import Heartbeat
 from tests.support.hosts import Host
+from tests.support.recipes import recipe
 from tests.support.site import JOBS, Site
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
 
 SAMPLE = ("bookworm",)
+# The servers of this machine.
+SERVERS = [int(path.parts[-3]) for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
 # As long ago as its newest snapshot claims that it began.
 LAST = datetime.now(timezone.utc) - timedelta(hours=3)
 NIGHTLY: dict[str, Any] = {
@@ -146,6 +150,30 @@ def test_dumps_of_real_databases(jobs: Site) -> None:
         assert jobs.restic_run(host, "dump", "latest", "/said.txt") == "it's $HOME\n"
         # The servers are as well as before.
         assert "1 row" in host.run("runuser -u postgres -- psql -c 'select * from t'")
+
+
+@pytest.mark.skipif(not SERVERS, reason="PostgreSQL is not on this machine, which is the one that is drilled on")
+def test_a_drill_loads_the_dump_that_a_host_has_backed_up(jobs: Site) -> None:
+    """By the command of the page, into a server of the machine that is drilled on, which must not be older than the host's."""
+    hosts = [host for host in jobs.fleet if version(host.run("psql --version")) <= max(SERVERS)]
+    assert hosts, "every host has a newer PostgreSQL than this machine"
+    for host in hosts:
+        host.run("runuser -u postgres -- psql -c 'create database shop'")
+        host.run("runuser -u postgres -- psql -c 'create table goods as select 1 as id' shop")
+        assert start(host, "postgresql"), host.journal("holdfast-backup@postgresql")
+    drilled = [{**DUMPS[0], "drill": recipe("PostgreSQL")}]
+    folder = jobs.node / "drills"
+    names = ",".join(host.name for host in hosts)
+    run = jobs.play("drill", "-l", names, backup_jobs=drilled, holdfast_drill_dir=str(folder))
+    assert run.exit_code == 0, run.output
+    rows = run.of(task="Show the table")[-1].result["msg"][1:]
+    assert all("restored and proved all of" in row and "its command succeeded" in row for row in rows), rows
+    assert len(rows) == len(hosts) and list(folder.glob("*")) == []
+
+
+def version(told: str) -> int:
+    """The major version of PostgreSQL, as in `psql (PostgreSQL) 15.14`."""
+    return int(told.split()[2].split(".")[0])
 
 
 def test_a_dead_timer_alarms_within_the_age_of_its_job_although_another_job_is_alive(jobs: Site) -> None:

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.drill_folder import drill_folder, wipe
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.sandbox import NOBODY, Limits, run
 
 from tests.stand_in.client import StandIn
+from tests.support.recipes import recipe
 from tests.support.repositories import Bed, looks, program, without_summary
-from tests.support.running import ROOT, Ansible
+from tests.support.running import Ansible
 from tests.support.waiting import wait_for
 
 NOW = datetime.now(timezone.utc)
@@ -264,12 +264,6 @@ def test_sigterm_ends_a_drill_and_removes_its_folder(drill: Drills) -> None:
         said = process.communicate(timeout=60)[0]
     assert "was ended by SIGTERM" in said
     assert list(drill.folder.glob("*")) == []
-
-
-def recipe(heading: str) -> dict[str, Any]:
-    """What docs/drills.md says below a heading."""
-    text = (ROOT / "docs" / "drills.md").read_text(encoding="utf-8").partition(f"### {heading}\n")[2]
-    return dict(yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])["drill"])
 
 
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="sqlite3 is not on this machine")

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from tests.stand_in.client import StandIn
 from tests.support.fleet import Fleet
+from tests.support.repositories import PASSWORD, Bed, program
 from tests.support.running import Ansible, Run
 
 
@@ -68,3 +70,59 @@ def test_restores_are_drilled_read_and_told(
         "holdfast.restic_r2.drill", fleet.inventory, "-l", "web1", variables={"holdfast_drill_on": "web1"}
     )
     assert "holdfast_drill_on is web1, a host that is backed up" in itself.output
+
+
+def drill_machine(folder: Path, restic_path: str) -> tuple[dict[str, Any], Path]:
+    """A machine of an inventory: a Python that writes down what it is to run, and a restic. Its variables, and that file."""
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "restic").symlink_to(restic_path)
+    reached = folder / "reached"
+    script = (
+        f"""echo "$@" >>'{reached}'; cat "$1" >>'{reached}'; PATH='{folder}/bin':$PATH exec '{sys.executable}' "$@" """
+    )
+    python = program(folder / "python", script)
+    return {"ansible_connection": "local", "ansible_python_interpreter": python, "ansible_pipelining": False}, reached
+
+
+@pytest.mark.sample(of="stories")
+def test_another_machine_that_is_drilled_on_gets_what_it_needs_and_no_secret_of_the_node(
+    ansible: Ansible, stand_in: StandIn, tmp_path: Path, restic_path: str
+) -> None:
+    bed = Bed(stand_in, ansible, restic_path, tmp_path, prefix="web1/")
+    bed.initialise()
+    assert "failed" not in bed.repository()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "hello").write_text("hello", encoding="utf-8")
+    bed.backup(tmp_path / "data", "--tag=job:data")
+    machine, reached = drill_machine(tmp_path / "drills", restic_path)
+    job = {"name": "data", "paths": [f"{tmp_path}/data"], "drill": {"expect": [{"path": "*/hello", "size": 5}]}}
+    variables = {
+        "holdfast_node": "localhost",
+        **{f"holdfast_{name}": value for name, value in bed.account.items()},
+        "holdfast_prefix": "web1/",
+        "holdfast_password": PASSWORD,
+        "holdfast_access_key_id": "0" * 32,
+        "holdfast_secret_access_key": "only-for-the-host" * 4,
+        "holdfast_record_dir": str(bed.record_dir),
+        # The node has none, so that it is the machine's that works.
+        "holdfast_restic_path": "/nowhere/restic",
+        "holdfast_drill_on": "drills",
+        "holdfast_drill_dir": str(tmp_path / "drills" / "scratch"),
+        "backup_jobs": [job],
+    }
+    # The backed-up host has no address that anything could reach.
+    hosts = {"web1": {"ansible_host": "192.0.2.1"}}
+    inventory = {"all": {"hosts": {"drills": machine}}, "holdfast": {"hosts": hosts, "vars": variables}}
+    bed.stand_in.clear_log()
+    run = ansible.playbook("holdfast.restic_r2.drill", inventory)
+    assert run.exit_code == 0 and "data: restored and proved all of" in table(run)["web1"][1], run.output
+    assert json.loads((bed.record_dir / bed.bucket / "web1" / "drills").read_text())["jobs"]["data"]["ok"]
+    got = reached.read_text(encoding="utf-8")
+    started = [line.split()[0].rpartition("/")[2] for line in got.splitlines() if "/AnsiballZ_" in line.split(" ")[0]]
+    assert started == ["AnsiballZ_restic_drill.py"]
+    # The password is found in there, so that what is not found is not there.
+    assert PASSWORD in got
+    for secret in (stand_in.api_token, stand_in.secret_access_key, "only-for-the-host", str(bed.record_dir)):
+        assert secret not in got
+    asked = {entry["method"] for entry in stand_in.requests() if entry["bucket"] == bed.bucket}
+    assert asked and asked <= {"GET", "HEAD"}, asked
