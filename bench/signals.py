@@ -24,6 +24,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.signals_
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.signals_state import Raised, State
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Restic
 
+from bench import _signals_cost
 from bench._histories import HONEST, Steps, Tree
 from bench._ransomware import ATTACKS
 from bench._scene import restic_path
@@ -36,7 +37,7 @@ History = Callable[[Tree], Steps]
 
 
 def measure(names: Iterable[str] = ()) -> dict[str, Any]:
-    """How many of each there are, and how many are judged wrongly."""
+    """How many of each there are, and how many are judged wrongly; and what the search costs."""
     with tempfile.TemporaryDirectory() as folder:
         restic = _repository(Path(folder))
         wanted = set(names)
@@ -50,12 +51,13 @@ def measure(names: Iterable[str] = ()) -> dict[str, Any]:
         for signal in signals:
             print(f"{name}: {signal.code}: {signal.evidence}", file=sys.stderr)
     print(f"false alarms: {', '.join(false) or 'none'}; missed: {', '.join(missed) or 'none'}", file=sys.stderr)
-    return {"honest": len(HONEST), "false_alarms": len(false), "attacks": len(ATTACKS), "missed": len(missed)}
+    counts = {"honest": len(HONEST), "false_alarms": len(false), "attacks": len(ATTACKS), "missed": len(missed)}
+    return {**counts, "cost": _signals_cost.cost()}
 
 
 def misses(figures: dict[str, Any]) -> list[str]:
     """No false alarm, and nothing is missed but the slowest."""
-    found = []
+    found = _signals_cost.misses(figures["cost"])
     if figures["false_alarms"]:
         found.append(f"signals: {figures['false_alarms']} honest histories look like ransomware")
     if figures["missed"] > MAY_BE_MISSED:
