@@ -100,9 +100,9 @@ signals:
       type: str
       sample: looks_encrypted
     job:
-      description: The job, as the snapshot names it.
+      description: The job that the snapshot names, or the paths and the host of one that names none.
       type: str
-      sample: job system of host web1
+      sample: system
     snapshot:
       description: The id of the snapshot in which it was seen.
       type: str

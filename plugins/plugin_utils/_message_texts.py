@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..module_utils._audit.signals import ENCRYPTED, NO_SIGN
 from ..module_utils._common.untrusted import shown
 
 # How many lines of the table a message has; those that are not well come first.
@@ -33,21 +34,26 @@ def run_message(table: Iterable[str], run: str, calls: Iterable[Mapping[str, Any
     failed = [row for row, state in zip(rows, states) if state == "FAILED"]
     wrong = [row for row, state in zip(rows, states) if state == "note" and " Journal in " in row]
     hosts = [state for state in states if state in ("ok", "FAILED")]
-    signals = sorted({str(entry["host"]) for call in calls for entry in call["entries"] if _signals(entry)})
+    entries = [entry for call in calls for entry in call["entries"]]
+    attacked, unseen = (
+        sorted({str(entry["host"]) for entry in entries if said(entry)}) for said in (_attacked, _unseen)
+    )
     title = (
         f"holdfast {run}: {len(failed)} of {len(hosts)} failed" if failed else f"holdfast {run}: all {len(hosts)} well"
     )
     if wrong:
         title += ", the journal is not well"
-    if signals:
-        title += f", signs of an attack on {', '.join(signals[:5])}{' and others' if len(signals) > 5 else ''}"
+    if attacked:
+        title += f", signs of an attack on {_some(attacked)}"
+    if unseen:
+        title += f", not looked at for signs of an attack: {_some(unseen)}"
     ordered = failed + wrong + [row for row in rows if row not in failed and row not in wrong]
     more = [f"{len(ordered) - MOST_LINES} more lines"] if len(ordered) > MOST_LINES else []
     return {
         "title": shown(title, LINE_LIMIT),
         "body": "\n".join([head, *ordered[:MOST_LINES], *more]),
         "state": "failed" if failed or wrong else "ok",
-        "urgent": bool(failed or wrong or signals),
+        "urgent": bool(failed or wrong or attacked or unseen),
         "id": calls[0]["id"] if calls else "",
     }
 
@@ -67,7 +73,14 @@ def guard_message(relocked: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _signals(entry: Mapping[str, Any]) -> bool:
-    return bool(entry.get("signals")) or any(
-        one.get("code") == "looks_encrypted" for one in entry.get("findings") or ()
-    )
+def _some(names: list[str]) -> str:
+    return f"{', '.join(names[:5])}{' and others' if len(names) > 5 else ''}"
+
+
+def _attacked(entry: Mapping[str, Any]) -> bool:
+    seen = any(one.get("code") == ENCRYPTED for one in entry.get("findings") or ())
+    return seen or any(one.get("code") not in NO_SIGN for one in entry.get("signals") or ())
+
+
+def _unseen(entry: Mapping[str, Any]) -> bool:
+    return any(one.get("code") in NO_SIGN for one in entry.get("signals") or ())

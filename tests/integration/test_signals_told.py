@@ -90,7 +90,10 @@ def alarms(told: Told) -> None:
     """The metrics have what the alert asks for."""
     text = metrics(told.state)
     sample = re.search(r"^holdfast_signals\{(.*)\} 1$", text, re.MULTILINE)
-    assert sample and 'code="looks_encrypted"' in sample[1] and "docs" in sample[1]
+    # The labels are those of the other metrics of a job.
+    (newest,) = re.findall(r"^holdfast_job_snapshots\{(.*)\}", text, re.MULTILINE)
+    assert sample and sample[1] == newest.replace(",backup_job", ',code="looks_encrypted",backup_job')
+    assert 'backup_job="docs"' in sample[1]
     assert re.search(r"^holdfast_holds\{.*\} 1$", text, re.MULTILINE)
     rules = yaml.safe_load((ROOT / "monitoring" / "alerts.yml").read_text(encoding="utf-8"))
     alerts = {rule["alert"]: rule["expr"] for group in rules["groups"] for rule in group["rules"]}

@@ -44,9 +44,11 @@ class Told:
     answers: dict[str, Any] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     over: bool = False
+    known: list[Optional[int]] = field(default_factory=list)
 
     def compare(self, before: str, after: str, files: Optional[int] = None) -> Looked:
         self.asked.append((before, after))
+        self.known.append(files)
         answer = self.answers.get(after, Looked(gone=True, lost=0.0))
         if isinstance(answer, Exception):
             raise answer
@@ -134,6 +136,16 @@ def test_slow_changes_are_compared_with_what_was_before_them() -> None:
     assert [(one.snapshots, one.good) for one in state.open] == [(("3",), "2")]
 
 
+def test_files_are_counted_once() -> None:
+    """Whether the next one is compared with the same snapshot or with another."""
+    slow, harmless = (
+        Looked(gone=True, lost=None, files=102, before=100),
+        Looked(gone=True, lost=0.0, files=105, before=100),
+    )
+    told = run([snapshot(number) for number in range(4)], told=Told({"1": slow, "2": harmless}))[1]
+    assert told.asked == [("0", "1"), ("0", "2"), ("2", "3")] and told.known == [None, 100, 105]
+
+
 @pytest.mark.parametrize("answer", [Looked(gone=True, lost=0.4), ResticError("It took too long.")])
 def test_the_last_good_snapshot_of_a_slow_change_is_the_one_before_it(answer: Any) -> None:
     class Slow(Told):
@@ -196,6 +208,20 @@ def test_time_and_numbers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(state.anchors) == 3 and [one.code for one in state.open] == ["not_looked_at"] * 2
     state, _told = run([snapshot(number) for number in range(3)], told=Told({"1": BAD, "2": BAD}))
     assert [one.snapshots for one in state.open] == [("1",)]
+
+
+def test_many_histories_that_were_not_looked_at_are_told_together_and_all_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals_pass, "MOST_LATE", 3)
+    monkeypatch.setattr(signals_pass, "MOST_JOBS", 1)
+    # The one that was stored last is that of a job in the middle.
+    days = [snapshot(number, job=f"j{number * 5 % 8}") for number in range(8)]
+    state, _told = run(days)
+    assert [one.code for one in state.open] == ["not_looked_at"] * 3
+    assert sorted(name for one in state.open for name in one.snapshots) == [f"{number}" for number in range(1, 8)]
+    assert state.hold_before == BEGUN + timedelta(days=7)
+    assert "5 snapshots of 5 histories were not looked at" in state.open[-1].evidence
+    accepted = signals_state.accept(state, [one.finding().id for one in state.open], ADA, "")
+    assert run(days, accepted)[0].open == []
 
 
 def test_an_anchor_that_the_retention_removed_is_replaced_by_the_next() -> None:

@@ -11,12 +11,13 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
 
 from .._common.clock import elapsed
-from .._restic.cli import Restic, ResticError
+from .._common.parallel import in_parallel
+from .._restic.cli import Restic, ResticError, TooLargeError
 from .._restic.process import half_of_memory
 from .signals import NOTE_SIZE, Bytes, Change, Limits, Signal, signals, suspected_notes, worth_weighing
 from .tree_changes import ChangesError, TreeChanges
@@ -25,6 +26,9 @@ from .tree_changes import ChangesError, TreeChanges
 _LONGEST_LINE, _LARGEST_FOLDER, _MOST_LISTED = 1 << 20, 64 << 20, 4_000_000
 # For how many names is looked whether their files have the same content.
 _MOST_NAMES = 3
+Answer = TypeVar("Answer")
+# How much content there is, and whether the repository tells its length.
+Weight = tuple[Bytes, bool]
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Looked:
 
     Args:
         signals: What looks like ransomware.
-        files: How many files there are now; None when they did not have to be counted.
+        files: How many files there are now; None when they were not counted.
+        before: How many there were before.
         gone: Whether any file of before changed or vanished.
         lost: The share of what was replaced that cannot be compressed any more; None when too little changed to weigh it.
         weighed: Whether the repository tells how well its content can be compressed.
@@ -41,6 +46,7 @@ class Looked:
 
     signals: list[Signal] = field(default_factory=list)
     files: Optional[int] = None
+    before: Optional[int] = None
     gone: bool = False
     lost: Optional[float] = 0.0
     weighed: bool = True
@@ -59,6 +65,8 @@ class Look:
         self.restic = restic
         self.limits = limits
         self._end = elapsed() + seconds
+        # Of this run only: a later one may see other copies of the same content.
+        self._weights: dict[tuple[str, ...], Weight] = {}
 
     @property
     def over(self) -> bool:
@@ -80,41 +88,61 @@ class Look:
             ResticError: restic could not tell, or it would take too long.
             ChangesError: There is too much of it, or restic did not tell all.
         """
-        counts = self._changes(before, after)
+        counts, files = self._counts(before, after, files)
         if not counts.gone and not counts.packed and not counts.notes:
-            return Looked(files=None if files is None else counts.after(files))
-        files = self._count(before) if files is None else files
+            return Looked(files=counts.after(files), before=files)
         change, weighed = Change(files, counts, notes=self._same_content(after, counts)), True
         enough = worth_weighing(counts, files, self.limits)
         if enough:
-            content, weighed = self._weigh((before,))
-            both, now = self._weigh((before, after))[0], self._weigh((after,))[0]
+            (content, weighed), (both, _told), (now, _told) = self._weigh((before,), (before, after), (after,))
             change = Change(files, counts, content, both - now, both - content, change.notes)
         lost = change.lost if enough else None
-        return Looked(signals(change, self.limits), counts.after(files), counts.gone > 0, lost, weighed)
+        return Looked(signals(change, self.limits), counts.after(files), files, counts.gone > 0, lost, weighed)
 
-    def _run(self, *args: str, **limits: Any) -> str:
+    def _side_by_side(self, works: Sequence[Callable[[int], Answer]]) -> list[Answer]:
+        """Each with its part of the memory; one after the other, with all of it, where that is too little."""
+        memory, number = half_of_memory(), len(works)
+        try:
+            answers = in_parallel(lambda place: works[place](memory // number), range(number), number)
+        except TooLargeError:
+            if number == 1:
+                raise
+            return [work(memory) for work in works]
+        return [answers[place] for place in range(number)]
+
+    def _run(self, memory: int, *args: str, **limits: Any) -> str:
         left = self._left()
         if left <= 0:
             raise ChangesError("the time for it is over")
-        completed = self.restic.run([*args, "--no-lock"], timeout=left, memory=half_of_memory(), **limits)
+        completed = self.restic.run([*args, "--no-lock"], timeout=left, memory=memory, **limits)
         if completed.exit_code:
             raise self.restic.error(args[0], completed)
         return completed.stdout
 
-    def _changes(self, before: str, after: str) -> TreeChanges:
+    def _counts(self, before: str, after: str, files: Optional[int]) -> tuple[TreeChanges, int]:
+        """What changed, and how many files there were."""
+        if files is not None:
+            return self._changes(half_of_memory(), before, after), files
+        works: list[Callable[[int], Any]] = [
+            lambda memory: self._changes(memory, before, after),
+            lambda memory: self._count(memory, before),
+        ]
+        counts, counted = self._side_by_side(works)
+        return counts, counted
+
+    def _changes(self, memory: int, before: str, after: str) -> TreeChanges:
         counts = TreeChanges()
 
         def take(stream: str, line: str) -> None:
             if stream == "stdout" and line:
                 counts.take(line)
 
-        self._run("diff", "--json", before, after, most=_LONGEST_LINE, take=take)
+        self._run(memory, "diff", "--json", before, after, most=_LONGEST_LINE, take=take)
         if not counts.complete:
             raise ChangesError("restic did not tell all changes")
         return counts
 
-    def _count(self, snapshot: str) -> int:
+    def _count(self, memory: int, snapshot: str) -> int:
         """How many files a snapshot has: everything that is no folder."""
         lines = files = 0
 
@@ -126,12 +154,21 @@ class Look:
             # Quotes in a name are written otherwise.
             files += stream == "stdout" and '"struct_type":"node"' in line and '"type":"dir"' not in line
 
-        self._run("ls", "--json", snapshot, most=_LONGEST_LINE, take=take)
+        self._run(memory, "ls", "--json", snapshot, most=_LONGEST_LINE, take=take)
         return files
 
-    def _weigh(self, snapshots: tuple[str, ...]) -> tuple[Bytes, bool]:
-        """The content of snapshots together, and whether the repository tells its length."""
-        said = self.restic.parse("stats", self._run("stats", "--json", "--mode", "raw-data", *snapshots))
+    def _weigh(self, *wanted: tuple[str, ...]) -> list[Weight]:
+        """The weights of these snapshots together, for each of the lists."""
+        new = [snapshots for snapshots in wanted if snapshots not in self._weights]
+
+        def work(snapshots: tuple[str, ...]) -> Callable[[int], Weight]:
+            return lambda memory: self._weight(memory, snapshots)
+
+        self._weights.update(zip(new, self._side_by_side([work(snapshots) for snapshots in new])))
+        return [self._weights[snapshots] for snapshots in wanted]
+
+    def _weight(self, memory: int, snapshots: tuple[str, ...]) -> Weight:
+        said = self.restic.parse("stats", self._run(memory, "stats", "--json", "--mode", "raw-data", *snapshots))
         try:
             packed, plain = int(said["total_size"]), int(said.get("total_uncompressed_size") or 0)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -153,7 +190,7 @@ class Look:
         """What tells the content of a small file from others."""
         try:
             tree = self.restic.parse(
-                "cat", self._run("cat", "tree", f"{snapshot}:{folder or '/'}", most=_LARGEST_FOLDER)
+                "cat", self._run(half_of_memory(), "cat", "tree", f"{snapshot}:{folder or '/'}", most=_LARGEST_FOLDER)
             )
         except ResticError:
             # A name that is no UTF-8 cannot be given back to restic.

@@ -27,11 +27,13 @@ from .._restic.retention import Snapshot
 from .new_packs import PackFile
 from .signals import LOST, NOT_LOOKED_AT, Limits, Signal, hits_by_summary, packed_by_summary
 from .signals_look import Looked
-from .signals_state import Anchor, Raised, State, about
+from .signals_state import Anchor, Raised, State, about, together
 from .tree_changes import ChangesError
 
 # A host names jobs. Of more than these none is begun, and so many signals of one job are kept.
 MOST_JOBS, MOST_RAISED = 200, 20
+# Of so many histories is told that snapshots of them were not looked at; of the others together.
+MOST_LATE = 20
 # Into how many pairs of snapshots is looked at a time.
 MOST_LOOKS = 60
 # Packs of this many bytes may have come that no snapshot tells of: of backups that were cut.
@@ -62,6 +64,7 @@ class SignalsPass:
         job_of: The job of a snapshot.
         packs: The packs that are there.
         state: What was remembered before.
+        name_of: The name of the job of a snapshot; empty where it is part of a history of no job.
     """
 
     look: Comparing
@@ -70,6 +73,7 @@ class SignalsPass:
     job_of: Callable[[Snapshot], str]
     packs: Collection[PackFile]
     state: State
+    name_of: Callable[[Snapshot], str] = field(default=lambda snapshot: "")
     looks: int = 0
     weighed: bool = True
     _late: list[Raised] = field(default_factory=list)
@@ -89,7 +93,7 @@ class SignalsPass:
         for job, members in groupby(by_job, key=self._job):
             self._job_of(job, list(members), there)
         anchors = {job: anchor for job, anchor in self.state.anchors.items() if anchor.snapshot in there}
-        self.state = replace(self.state, anchors=anchors, raised=(*self.state.raised, *self._late))
+        self.state = replace(self.state, anchors=anchors, raised=(*self.state.raised, *together(self._late, MOST_LATE)))
         return self.state
 
     def _accepted(self) -> list[Raised]:
@@ -113,7 +117,9 @@ class SignalsPass:
                 waiting = [one["id"] for one in new[number:]]
                 stored_at = self.uploaded[snapshot["id"]]
                 good = self._anchor(job, members, there)
-                self._late.append(about(NOT_LOOKED_AT, job, waiting, stored_at, good, shown(reason, 300)))
+                self._late.append(
+                    about(NOT_LOOKED_AT, job, waiting, stored_at, good, shown(reason, 300), self.name_of(snapshot))
+                )
                 return
 
     def _judge(self, job: str, snapshot: Snapshot, members: list[Snapshot], there: Mapping[str, Snapshot]) -> None:
@@ -134,13 +140,14 @@ class SignalsPass:
         self.weighed = self.weighed and looked.weighed
         stored_at = self.uploaded[snapshot["id"]]
         seen, good = self._at_once(anchor, snapshot, there, looked.signals) if looked.signals else ([], anchor)
-        found = [about(one.code, job, [snapshot["id"]], stored_at, good, one.evidence) for one in seen]
+        name = self.name_of(snapshot)
+        found = [about(one.code, job, [snapshot["id"]], stored_at, good, one.evidence, name) for one in seen]
         self._raise(job, found)
         undecided = not found and looked.gone and (looked.lost is None or looked.lost >= _HARMLESS)
         following = replace(self._begun(snapshot), files=looked.files)
         # A slow change is compared with the snapshot before it began.
         kept = replace(anchor, last=snapshot["id"], hits=0 if looked.lost is None else anchor.hits)
-        kept = replace(kept, seen=format_date(stored_at))
+        kept = replace(kept, seen=format_date(stored_at), files=looked.before)
         self._judged(job, snapshot, kept if undecided else following)
 
     def _at_once(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Optional
@@ -72,13 +72,14 @@ class Raised:
 
     Args:
         code: A fixed name.
-        job: The job.
+        job: The history, as it is told.
         snapshots: The ids of the snapshots that it is about; the first is the one in which it was seen.
         stored: When that one was stored.
         good: The id of the last snapshot before it; empty when there is none.
         good_stored: When that was stored.
         evidence: What was seen.
         accepted: The person who accepted it, if one did.
+        name: The name of the job; empty where the history is that of no job.
     """
 
     code: str
@@ -89,6 +90,7 @@ class Raised:
     good_stored: str
     evidence: str
     accepted: Optional[Accepted] = None
+    name: str = ""
 
     def finding(self, prefix: str = "") -> Finding:
         """The same for people; its object is named with the prefix of the repository, as in all findings."""
@@ -191,12 +193,28 @@ def accept(state: State, ids: Collection[str], by: Accepted, prefix: str) -> Sta
 
 
 def about(
-    code: str, job: str, snapshots: Iterable[str], stored_at: datetime, good: Optional[Anchor], text: str
+    code: str,
+    job: str,
+    snapshots: Iterable[str],
+    stored_at: datetime,
+    good: Optional[Anchor],
+    text: str,
+    name: str = "",
 ) -> Raised:
     """A signal in these snapshots of a job."""
     names = tuple(snapshots)[:_MOST_NAMED]
     before = (good.snapshot, good.stored) if good else ("", "")
-    return Raised(code, job, names, format_date(stored_at), *before, text)
+    return Raised(code, job, names, format_date(stored_at), *before, text, name=name)
+
+
+def together(raised: Sequence[Raised], most: int) -> tuple[Raised, ...]:
+    """At most so many of what was not looked at: what is too many is told as one signal, which holds as much as they do."""
+    if len(raised) <= most:
+        return tuple(raised)
+    kept, rest = raised[: most - 1], sorted(raised[most - 1 :], key=lambda signal: signal.stored, reverse=True)
+    names = [name for signal in rest for name in signal.snapshots]
+    text = f"{len(names)} snapshots of {len(rest)} histories were not looked at. Of this one: {rest[0].evidence}"
+    return (*kept, replace(rest[0], snapshots=tuple(names[:_MOST_NAMED]), evidence=text))
 
 
 def _as_json(state: State) -> dict[str, Any]:

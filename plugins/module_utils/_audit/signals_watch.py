@@ -105,7 +105,7 @@ def told(state: Optional[State], prefix: str) -> list[dict[str, Any]]:
         {
             "id": signal.finding(prefix).id,
             "code": signal.code,
-            "job": signal.job,
+            "job": signal.name or signal.job,
             "snapshot": signal.snapshots[0],
             "stored": signal.stored,
             "last_good": signal.good or None,
@@ -120,12 +120,13 @@ def _looked_at(auditor: Auditor, found: Survey, state: State) -> State:
     start = f"{auditor.prefix}snapshots/"
     uploaded = {key[len(start) :]: item.last_modified for key, item in found.objects.items() if key.startswith(start)}
     packs = listing(found.objects.values(), auditor.prefix).packs
-    group = auditor.settings.plan.jobs.group
+    jobs = auditor.settings.plan.jobs
     with ExitStack() as stack:
         look = _Opened(auditor, found, stack)
         one = SignalsPass(
-            look, auditor.settings.signals, uploaded, lambda snapshot: str(group(snapshot)), packs.values(), state
+            look, auditor.settings.signals, uploaded, lambda snapshot: str(jobs.group(snapshot)), packs.values(), state
         )
+        one.name_of = lambda snapshot: jobs.group(snapshot).job
         state = one.run(auditor.read)
         if not one.weighed:
             evidence = (

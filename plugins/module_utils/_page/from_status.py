@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Optional
 
+from .._audit.signals import NO_SIGN
 from .._common.dates import parse_date
 from .._common.untrusted import shown
 from .model import ATTENTION, DANGER, Drill, Event, Hold, Host, Job, Problem, Signal, Window
@@ -26,7 +27,6 @@ _LOOKS = ("verify", "maintenance")
 _KEYS = {"host": "the host's own keys", "node": "the node's keys"}
 # What stands for all jobs where nothing is known of each of them.
 ALL = "all jobs"
-_NO_SIGN = ("not_looked_at", "signals_lost", "signals_damaged", "signals_not_weighed")
 _CALENDAR = re.compile(r"[0-9a-f]{1,100}")
 
 
@@ -139,7 +139,7 @@ def _drill(known: Mapping[str, Any]) -> Optional[Drill]:
 
 def _signals(known: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Signs of an attack; that something could not be looked at is a finding, and no sign."""
-    return [one for one in _objects(known.get("signals")) if one.get("code") not in _NO_SIGN]
+    return [one for one in _objects(known.get("signals")) if one.get("code") not in NO_SIGN]
 
 
 def _signal(one: Mapping[str, Any]) -> Signal:
