@@ -285,7 +285,7 @@ def fixture_playbook(ansible: Ansible, stand_in: StandIn, restic_path: str, tmp_
 
 @pytest.mark.proof
 def test_the_playbook_does_nothing_for_who_has_not_written_down_what(playbook: Change) -> None:
-    for name, text in {"add": "as holdfast_new_password", "": "say which step"}.items():
+    for name, text in {"add": "as holdfast_new_password", "": "write one of add, remove"}.items():
         refused = playbook.step(name)
         assert refused.exit_code == 2 and text in refused.failed[0].result["msg"], refused.output
     playbook.host["holdfast_new_password"] = NEW
