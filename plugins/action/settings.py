@@ -77,12 +77,7 @@ class ActionModule(ActionBase):
         # What is not held up by them says so in the end.
         result["misspelt"] = "\n".join(_misspelt(variables, host_of(task_vars)))
         if arguments["facts"] == "refuse":
-            _refuse_names(_misspelt(variables, host_of(task_vars)))
-            _refuse(halves(variables), host_of(task_vars))
-            if not role:
-                self._refuse_written(variables, host_of(task_vars))
-            if arguments["whole_play"]:
-                result["warnings"] = self._look_ahead(variables, host_of(task_vars))
+            result["warnings"] = self._refuse_early(variables, host_of(task_vars), bool(role), arguments["whole_play"])
         # First what can be told well, then what hangs on it.
         names = [*specs.get(arguments["entry_point"], {}), *named]
         own, values = self._read_checked(names, variables, {**options, **named}, host_of(task_vars))
@@ -151,6 +146,14 @@ class ActionModule(ActionBase):
             if options[name].get("like") in MACHINES:
                 _refuse_no_host(name, value, variables)
         _checked(dict(sorted(values.items())), options, host, variables)
+
+    def _refuse_early(self, variables: dict[str, Any], host: str, role: bool, whole_play: bool) -> list[str]:
+        """Refuse what can be seen before a single setting is read; returns the warnings of a look at the whole play."""
+        _refuse_names(_misspelt(variables, host))
+        _refuse(halves(variables), host)
+        if not role:
+            self._refuse_written(variables, host)
+        return self._look_ahead(variables, host) if whole_play else []
 
     def _look_ahead(self, variables: dict[str, Any], host: str) -> list[str]:
         """Check the settings of all roles of the play before the first of them begins; return what to warn of."""
