@@ -24,7 +24,7 @@ ENCRYPTED, SHRANK, EMPTY = "looks_encrypted", "files_vanished", "no_files"
 ENDING, NOTES, NOT_LOOKED_AT = "common_ending", "note_files", "not_looked_at"
 # Not seen in a snapshot: the signals of before are not known any more.
 LOST = "signals_lost"
-# Codes that say that nobody could look, and not that something was seen.
+# Codes that say that no look was possible, and not that something was seen.
 NO_SIGN = (NOT_LOOKED_AT, LOST, "signals_damaged", "signals_not_weighed")
 # Content that is this dense cannot be told from encrypted content.
 _DENSE = 0.95

@@ -37,7 +37,7 @@ _TEXT = 120
 _EVERY = 1.0
 # A run that has not moved for so many seconds is a finding, unless it says that it may take longer; and the most that it may say.
 STALLED, _LONGEST = 2 * 3600, 7 * 86400
-# Where nobody can see whether a process is still there, a run that has not moved for so much longer is taken for dead.
+# Where it cannot be seen whether a process is still there, a run that has not moved for so much longer is taken for dead.
 _UNSEEN = 86400
 # From then on, the line says that nothing moves.
 _STILL = 600.0
