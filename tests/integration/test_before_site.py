@@ -133,14 +133,17 @@ def test_site_ends_with_a_table_and_goes_on_for_hosts_with_other_tokens(ansible:
     other = fleet.stand_in.create_token("another")
     fleet.inventory["holdfast"]["hosts"]["web2"] = {**fleet.new_host("web2"), "holdfast_api_token": other["value"]}
     fleet.inventory["holdfast"]["hosts"]["web3"] = {**fleet.new_host("web3"), "restic_file": "/nowhere/restic"}
+    gone = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    fleet.inventory["holdfast"]["hosts"]["web4"] = {**fleet.new_host("web4"), **gone}
     run = ansible.playbook("holdfast.restic_r2.site", fleet.inventory, environment={"ANSIBLE_ANY_ERRORS_FATAL": "1"})
-    assert (run.exit_code, {failed.host for failed in run.failed}) == (2, {"web3"}), run.output
+    assert (run.exit_code, {failed.host for failed in run.failed}) == (2, {"web3", "web4"}), run.output
+    assert not [one for one in fleet.stand_in.requests() if "backup-web4" in one["path"]]
     (table,) = (result.result["msg"] for result in run.of(task="Show the table"))
     rows = {row.split()[0]: row.split(maxsplit=2)[1:] for row in table[1:]}
     assert rows["web1"] == ["ok", "ready, bucket backup-web1, jobs data"] and rows["web2"][0] == "ok"
-    assert rows["web3"] == ["FAILED", TOLD]
+    assert rows["web3"] == rows["web4"] == ["FAILED", TOLD]
     assert table[-1].split()[:2] == ["-", "next"] and "ansible-playbook holdfast.restic_r2.verify" in table[-1]
-    assert "ansible-playbook holdfast.restic_r2.site -l web3." in table[-1]
+    assert "ansible-playbook holdfast.restic_r2.site -l web3,web4." in table[-1]
     assert {line["host"]: line["result"] for line in lines(fleet.folder / "records")} == {
-        "web1": "ok", "web2": "ok", "web3": "failed"
+        "web1": "ok", "web2": "ok", "web3": "failed", "web4": "failed"
     }  # fmt: skip
