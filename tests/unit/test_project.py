@@ -195,6 +195,16 @@ def test_every_python_file_names_its_licence() -> None:
     assert bare == []
 
 
+def test_sentences_say_who_acts() -> None:
+    """A subject such as whoever makes a riddle of a sentence."""
+    riddle = re.compile(r"\b(whoever|whomever|somebody|anybody|what is wanted)\b", re.IGNORECASE)
+    places = [ROOT / name for name in ("plugins", "roles", "playbooks", "docs", "monitoring", "examples")]
+    files = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(path for place in places for path in place.rglob("*.*"))]
+    texts = {path: path.read_text("utf-8") for path in files if path.suffix in {".py", ".yml", ".md", ".j2"}}
+    found = {str(path.relative_to(ROOT)): match[0] for path, text in texts.items() if (match := riddle.search(text))}
+    assert found == {}
+
+
 def test_there_are_no_lists_of_ignored_findings() -> None:
     assert list((ROOT / "tests").glob("sanity/ignore*")) == []
     assert not (ROOT / ".ansible-lint-ignore").exists()
