@@ -47,8 +47,9 @@ def cost() -> dict[str, Any]:
 
 def misses(figures: dict[str, Any]) -> list[str]:
     """On ordinary days the search is a small part of the gate."""
-    ratio = figures["edited_2_percent"]["cpu_ratio"]
-    return [f"signals.cost: {ratio} of the gate, at most {MOST} is wanted"] if ratio > MOST else []
+    ratio = figures["edited_2_percent"]["ratio"]
+    text = f"signals.cost: {ratio} of the time of the gate on ordinary days, at most {MOST} is wanted"
+    return [text] if ratio > MOST else []
 
 
 def _together(told: list[dict[str, Any]]) -> dict[str, Any]:
