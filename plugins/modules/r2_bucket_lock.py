@@ -49,7 +49,7 @@ options:
         is the whole bucket. It stands for the five rules that hold a repository, C(config), C(data/), C(index/),
         C(keys/) and C(snapshots/), all for ever, with ids that begin with C(holdfast/).
       - C(locks/) is never held, because restic writes and deletes its own lock files there. A rule that would hold
-        it, from whomever, makes the module fail.
+        it, from any writer, makes the module fail.
       - While maintenance of the repository is at work, that is while the lease of a window runs, the module fails
         rather than cut the window. A window whose lease has run out, or that has none, is closed.
     type: str
