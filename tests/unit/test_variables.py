@@ -147,6 +147,15 @@ def test_what_one_host_does_to_the_others_is_not_left_to_a_configuration(playboo
     assert [play["any_errors_fatal"] for play in plays] == [False] * len(plays) != []
 
 
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_no_variable_of_a_group_makes_another_user_of_the_nodes(role: Path) -> None:
+    """A variable outranks the keyword `become`, and one of the group `all` reaches the node, too."""
+    for name, tasks in role_tasks(role):
+        for task in tasks_of(tasks):
+            if task.get("become") is False:
+                assert task["vars"]["ansible_become"] is False, (name, task["name"])
+
+
 def role_task(task: dict[str, Any]) -> tuple[str, str]:
     """Which tasks of the role `repository` it imports, and for which run."""
     imported = task.get("ansible.builtin.import_role", {})

@@ -59,6 +59,12 @@ class Wish:
     expires_on: str | None = None
     allowed: list[str] | None = None
 
+    def __post_init__(self) -> None:
+        # Before the account is asked for what there is.
+        _expiry(self.expires_on, None)
+        for address in self.allowed or ():
+            _network(address)
+
 
 def full_name(name: str) -> str:
     """Return the name that the API knows the token by."""
