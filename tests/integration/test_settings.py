@@ -58,7 +58,9 @@ def test_a_node_that_is_no_host_is_refused_by_name_before_anything_is_asked(ansi
     assert told["web1"] == (
         "web1: holdfast_node is 'nosuchhost', which is no host of the inventory: write the name of one, or localhost."
     )
-    assert "web2: holdfast_prefix is " in told["web2"] and "web2: holdfast_restic_path is 'bin/restic'" in told["web2"]
+    run = ansible.playbook(SITE, fleet.inventory, "--limit", "web2")
+    told = "\n".join(result.result["msg"] for result in run.failed)
+    assert "web2: holdfast_prefix is " in told and "web2: holdfast_restic_path is 'bin/restic'" in told
     assert rest_calls(fleet) == []
 
     run = ansible.playbook(SITE, fleet.inventory, environment={"ANSIBLE_REMOTE_TEMP": str(fleet.folder / "it's")})
