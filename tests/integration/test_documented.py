@@ -96,8 +96,10 @@ class Hand:
 
 
 @pytest.fixture(name="bed")
-def fixture_bed(stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path) -> Iterator[Bed]:
-    """A locked and verified repository with two backups of two paths."""
+def fixture_bed(
+    request: pytest.FixtureRequest, stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path
+) -> Iterator[Bed]:
+    """A locked and verified repository with two backups of two paths; a parameter is what restic is told besides."""
     bed = Bed(stand_in, ansible, restic_path, tmp_path)
     bed.initialise()
     assert "failed" not in bed.repository()
@@ -106,7 +108,7 @@ def fixture_bed(stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path:
         (tmp_path / name).mkdir()
         for number in range(2):
             (tmp_path / name / f"file{number}").write_bytes(os.urandom(200_000))
-            bed.backup(tmp_path / name, host=HOST)
+            bed.backup(tmp_path / name, *(option.format(name) for option in getattr(request, "param", [])), host=HOST)
     assert bed.module("restic_audit", record_dir=str(bed.record_dir), baseline="update")["changed"]
     stand_in.clear_log()
     yield bed
@@ -173,13 +175,14 @@ def test_a_pack_that_is_gone_and_one_that_is_damaged_are_repaired(bed: Bed, tmp_
 
 
 @pytest.mark.proof
+@pytest.mark.parametrize("bed", [["--tag=job:{}"]], indirect=True)
 def test_the_snapshots_of_an_ended_job_go(bed: Bed, tmp_path: Path) -> None:
     (block,) = commands("operations.md", "## Removing a job or a host")[:1]
     hand = Hand(bed, tmp_path / "hand")
     exports = commands("recovery.md", "## Get the data back")[0].partition("restic snapshots")[0]
     fills = {
         "RESTIC_KEY_HINT=…": f"RESTIC_KEY_HINT={bed.repository()['key_id']}",
-        "--path /srv": f"--path '{tmp_path / 'old'}'",
+        "job:NAME": "job:old",
     }
     there = bed.restic.snapshots()
     block = exports + block

@@ -60,7 +60,9 @@ def keys_of(folder: str, ids: Iterable[str]) -> list[str]:
 def keys_in(path: str) -> list[str]:
     """The keys in a file: a JSON list of texts."""
     keys = _read(path, "it is to hold a JSON list of keys")
-    if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
+    if keys == []:
+        raise JudgedError(f"{path} names no object, so that there is nothing to remove: look at what made the list.")
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise JudgedError(f'{path} does not hold a JSON list of keys, like ["index/0123…"]; nothing was removed.')
     return sorted(set(keys))
 
