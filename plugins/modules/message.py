@@ -60,7 +60,8 @@ options:
   heartbeat:
     description:
       - An address that is asked for by HTTP POST, with C(/start) behind it when a run begins and C(/fail) when it failed, and
-        with the id of the run as C(rid). C(RUN) in it is replaced by O(run). The end of O(body) is sent along.
+        with the id of the run as C(rid). C(RUN) in it is replaced by O(run). The end of O(body) is sent along,
+        and as its last line, at the end of a run, the exit status of C(ansible-playbook).
     type: str
   title:
     description:

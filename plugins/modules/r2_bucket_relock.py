@@ -216,13 +216,12 @@ from ..module_utils._common.untrusted import shown_all
 from ..module_utils._locks.change import mutex_factory
 from ..module_utils._locks.rules import normalise
 from ..module_utils._locks.store import LockStore, cloudflare_client, time_told
+from ..module_utils._r2.places import JURISDICTIONS
 from ..module_utils._r2.rate_limit import shared_rate_limit
 from ..module_utils._reports.guard_entries import guard_entries
 from ..module_utils._reports.journal import RunJournal
 from ..module_utils._reports.metrics import write_metrics
 from ..module_utils._windows.guard import BucketResult, relock_all, sentence
-
-KNOWN = ("default", "eu", "fedramp", "us")
 
 
 def told(results: list[BucketResult]) -> dict[str, Any]:
@@ -242,7 +241,7 @@ def guarded(module: AnsibleModule) -> tuple[list[BucketResult], dict[str, Any]]:
     params = module.params
     names = list(params["jurisdictions"] or [params["jurisdiction"]])
     everywhere = not params["jurisdictions"] and params["buckets"] is None
-    names += [name for name in KNOWN if everywhere and name not in names]
+    names += [name for name in JURISDICTIONS if everywhere and name not in names]
     unseen: dict[str, str] = {}
     clients: list[LockStore] = [cloudflare_client(dict(params, jurisdiction=name)) for name in names]
     results = relock_all(

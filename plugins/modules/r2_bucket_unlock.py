@@ -121,7 +121,7 @@ from ..module_utils._common.untrusted import shown_all
 from ..module_utils._locks.rules import PARTS
 from ..module_utils._locks.windows import LONGEST_LEASE, open_window
 from ..module_utils._windows.session import WindowSpec, leave_window_open
-from ..module_utils._windows.settings import spec_of
+from ..module_utils._windows.spec import spec_of
 
 SHORTEST = 10
 LONGEST = int(LONGEST_LEASE.total_seconds())

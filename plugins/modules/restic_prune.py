@@ -321,12 +321,12 @@ from ..module_utils._common.arguments import CLOUDFLARE, FENCE, HOST_KEYS, RESTI
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.redaction import hider
 from ..module_utils._common.untrusted import LONG, shown, shown_all
+from ..module_utils._restic.retention import COUNTED
 
-COUNTS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 OPTIONS = {
-    **{f"keep_{word}": {"type": "int"} for word in COUNTS},
+    **{f"keep_{word}": {"type": "int"} for word in COUNTED},
     "keep_within": {"type": "str"},
-    **{f"keep_within_{word}": {"type": "str"} for word in COUNTS[1:]},
+    **{f"keep_within_{word}": {"type": "str"} for word in COUNTED[1:]},
     "keep_tags": {"type": "list", "elements": "str"},
     "grace": {"type": "str", "default": "0"},
     "hold": {"type": "dict"},

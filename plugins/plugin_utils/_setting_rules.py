@@ -20,11 +20,12 @@ from typing import Any
 from ..module_utils._audit.checks import parse_limit
 from ..module_utils._audit.signals import Limits
 from ..module_utils._common.dates import parse_date
+from ..module_utils._common.durations import parse_duration
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.untrusted import shown
-from ..module_utils._r2.places import is_bucket
+from ..module_utils._r2.places import JURISDICTIONS, is_bucket
 from ..module_utils._restic.jobs import TAG
-from ..module_utils._restic.retention import COUNTED, parse_duration
+from ..module_utils._restic.retention import COUNTED
 from ..module_utils._restic.retention_plan import hold_from, protected_from
 from ._calendar import is_event, nearest
 from ._job_rules import byte_size, extra_argument, file_name, job_name, marker_file, user_name
@@ -346,7 +347,7 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(file_mode, "report_mode"), **_of(metrics_file, "repository_metrics_file", "guard_metrics_file"),
     **_of(between(0), "report_price"), **_of(between(1), "report_silence"),
     **_of(prefix, "repository_prefix", "backup_prefix"),
-    **_of(one_of("default", "eu", "fedramp", "us"), "repository_jurisdiction", "guard_jurisdictions",
+    **_of(one_of(*JURISDICTIONS), "repository_jurisdiction", "guard_jurisdictions",
           "holdfast_jurisdictions"),
     **_of(one_of(*HINTS), "repository_location_hint"), **_of(one_of(*CLASSES), "repository_storage_class"),
     **_of(program, "repository_restic_path", "repository_host_restic_path", "backup_restic_path", "guard_ansible_playbook"),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.settings import WindowSpec
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.spec import WindowSpec
 from dateutil.rrule import rrulestr
 
 from tests.awx.fake.rules import render

@@ -109,12 +109,12 @@ def test_what_site_lacks_is_told_before_anything_is_made(
     failed, ended = run.failed
     assert told in failed.result["msg"] and "\n" not in failed.result["msg"]
     assert ended.result["msg"] == "web1 is not well: see its line in the table."
-    # Also where all hosts failed: table, next command, journal, and whoever waits to hear of it.
+    # Also where all hosts failed: table, next command, journal, and the service that waits to hear of it.
     ((_head, row, following),) = (one.result["msg"] for one in run.of(task="Show the table"))
     assert row.split(maxsplit=2) == ["web1", "FAILED", TOLD] and following.endswith("restic_r2.site -l web1.")
     (line,) = lines(records)
     assert (line["run"], line["result"]) == ("site", "failed") and told in line["text"]
-    (begun, _), (end, body) = service.heard
+    (begun, _body), (end, body) = service.heard
     assert begun == f"/site/start?rid={line['id']}" and end == f"/site/fail?rid={line['id']}" and told in body
     assert written(fleet.stand_in, since) == []
     assert list(fleet.home("web1").glob("bin/*")) == [] and not [one for one in records.iterdir() if one.is_dir()]

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.drill_folder import drill_folder, wipe
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.sandbox import NOBODY, Limits, run
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.drill_sandbox import NOBODY, Limits, run
 
 from tests.stand_in.client import StandIn
 from tests.support.recipes import recipe

@@ -112,7 +112,8 @@ def test_a_heartbeat_tells_start_success_and_failure(ansible: Ansible, tmp_path:
     rid = f"?rid={started['run_id']}"
     paths = [path.removeprefix(f"/{SECRET}/node-verify") for path, _body in http.heard]
     assert paths == [f"/start{rid}", rid, f"/fail{rid}"]
-    assert http.heard[2][1] == "web1 FAILED"
+    assert [body.splitlines()[-1] for _path, body in http.heard[1:]] == ["exit status 0", "exit status 2"]
+    assert http.heard[2][1].startswith("web1 FAILED\n")
     dead = message(ansible, tmp_path, heartbeat=f"http://127.0.0.1:9/{SECRET}")
     assert dead["problems"] == ["The heartbeat (http) could not be sent: URLError."]
 

@@ -30,7 +30,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.contro
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.fence import FenceKeeper, FenceSpec
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.guard import relock
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.keeper import Keeper
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.settings import WindowSpec
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.spec import WindowSpec
 
 from tests.matrix.fenced_world import HOSTS, FencedWorld
 from tests.matrix.world import Actor

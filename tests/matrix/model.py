@@ -31,7 +31,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.control import Control
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.guard import relock
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.keeper import Keeper
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.settings import WindowSpec
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.spec import WindowSpec
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 

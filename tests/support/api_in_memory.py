@@ -26,7 +26,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import guard as _relock
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import keeper as _keeper
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.control import Control
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.settings import WindowSpec
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.spec import WindowSpec
 
 from tests.support.fake_api import BUCKET, FakeApi, FakeBucket
 

@@ -39,6 +39,8 @@ class Receiver:
 @contextmanager
 def receiver() -> Iterator[Receiver]:
     server = Receiver()
-    yield server
-    server.server.shutdown()
-    server.server.server_close()
+    try:
+        yield server
+    finally:
+        server.server.shutdown()
+        server.server.server_close()

@@ -23,8 +23,8 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.process
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Restic
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.confinement import ConfinementError, require
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.drill_sandbox import Limits, SandboxError, run
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.repository import Repository
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.sandbox import Limits, SandboxError, run
 
 from tests.support.fork import Fork
 
@@ -87,4 +87,4 @@ def test_no_process_forks_elsewhere() -> None:
     """A fork that is new has to be one of those above; session.py has tests of its own, in test_window.py."""
     forks = re.compile(r"os\.fork\(|forkpty|multiprocessing|subprocess\.Popen\(")
     found = {path.name for path in (ROOT / "plugins").rglob("*.py") if forks.search(path.read_text(encoding="utf-8"))}
-    assert found == {"cli.py", "confinement.py", "restic_lock.py", "sandbox.py", "session.py"}
+    assert found == {"cli.py", "confinement.py", "drill_sandbox.py", "restic_lock.py", "session.py"}

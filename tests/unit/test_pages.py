@@ -101,3 +101,9 @@ def test_the_readme_of_a_role_has_an_example_with_it(role: str) -> None:
     assert f"holdfast.restic_r2.{role}" in used
     text = (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")
     assert "\n## Example\n" in text
+
+
+def test_the_readme_names_every_module() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    modules = [path.stem for path in (ROOT / "plugins" / "modules").glob("[a-z]*.py")]
+    assert [name for name in modules if f"`{name}`" not in text] == []

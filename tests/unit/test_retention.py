@@ -10,13 +10,16 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.durations import (
+    Duration,
+    DurationError,
+    parse_duration,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.retention import (
     Decision,
-    Duration,
     Policy,
     RetentionError,
     claimed_time,
-    parse_duration,
     policy_from,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.retention_plan import Plan, Times, decide
@@ -86,7 +89,7 @@ def test_the_grace_goes_by_the_time_of_storage_whatever_is_claimed() -> None:
 def test_the_grace_is_no_policy_and_must_be_a_duration() -> None:
     with pytest.raises(RetentionError, match="No snapshots are to be kept"):
         by_claim(days(3), grace="7d")
-    with pytest.raises(RetentionError, match="grace is 'a week'"):
+    with pytest.raises(DurationError, match="grace is 'a week'"):
         by_claim(days(3), keep_last=1, grace="a week")
 
 
@@ -152,7 +155,7 @@ def test_groups_are_decided_apart() -> None:
 
 @pytest.mark.parametrize("text", ["7", "d", "1w", "-1d", "1.5d", "1d x", "1234567d"])
 def test_refuses_durations_that_restic_does_not_know(text: str) -> None:
-    with pytest.raises(RetentionError, match="keep_within_daily is"):
+    with pytest.raises(DurationError, match="keep_within_daily is"):
         policy_from({"keep_within_daily": text})
 
 

@@ -10,12 +10,13 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.durations import parse_duration
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.jobs import Jobs
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.retention import (
     NO_TIME,
     Policy,
     RetentionError,
-    parse_duration,
     policy_from,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.retention_plan import (
@@ -211,7 +212,7 @@ def test_a_hold_needs_a_date_and_a_reason(said: dict[str, Any], missing: str) ->
 def test_no_time_at_all_is_no_length_of_time_to_keep_what_belongs_to_no_job() -> None:
     assert retired_keep_from("") is None and retired_keep_from(None) is None
     for text in ("0d", "soon"):
-        with pytest.raises(RetentionError):
+        with pytest.raises(HoldfastError):
             retired_keep_from(text)
 
 

@@ -2,9 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The work of each module, one file for each: prune, restore, audit, verify, ensure_repository, and so on.
+"""The work of modules: prune, restore, audit, verify, drill and so on. A module calls one function or class of one file.
 
-May import: all above. Callers use one function or class for each module.
+Files whose names begin alike belong together: `drill` is called by the module, `drill_folder` and `drill_expect` by `drill`.
+
+May import: every other package but `_hosts` and `_page`. Callers use one function or class for each module.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -14,8 +14,8 @@ from typing import Any, Optional
 from .._audit.auditor import Auditor, AuditSettings
 from .._audit.baseline import Baseline
 from .._audit.checks import BLOCK, WARN, Finding
-from .._audit.judged import keep
 from .._audit.options import expected_from, remembered
+from .._audit.removal_lists import keep
 from .._audit.signals_watch import told, watch
 from .._clients import Clients
 from .._common.errors import HoldfastError

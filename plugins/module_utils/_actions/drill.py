@@ -28,11 +28,11 @@ from .._common.progress import Progress
 from .._common.untrusted import shown
 from .._restic.cli import Restic, ResticError
 from .._restic.confinement import require
+from .._restic.drill_sandbox import NOBODY, SPARE, Limits, run
 from .._restic.jobs import Jobs, paths_of
 from .._restic.process import half_of_memory, limit_memory, stop
-from .._restic.sandbox import NOBODY, SPARE, Limits, run
 from .drill_expect import Expect, expects, problems
-from .drill_folder import drill_folder
+from .drill_folder import drill_folder, require_room
 from .list_snapshots import stored_times
 from .restore import LONGEST_LINE, RESTIC_CHOOSES_ATTRIBUTES, TOLD_EVERY, How, Selection, restore
 from .restore_said import RestoreError, free_space
@@ -222,7 +222,7 @@ class Driller:
         with drill_folder(plan.folder) as folder:
             outcome.changed = True
             tree, work = os.path.join(folder, "tree"), os.path.join(folder, "work")
-            _room(folder, min(contents.bytes, plan.bytes) + 4096 * contents.entries * (not outcome.sample))
+            require_room(folder, min(contents.bytes, plan.bytes) + 4096 * contents.entries * (not outcome.sample))
             target = inspect(tree)
             require(target.path, special=False)
             self._restore(restic, snapshot, include, target)
@@ -286,12 +286,3 @@ def _node(line: str) -> dict[str, Any]:
             "The snapshot lists an entry that is too long or cannot be read; it is not restored."
         ) from error
     return node if isinstance(node, dict) and "node" in (node.get("struct_type"), node.get("message_type")) else {}
-
-
-def _room(folder: str, needed: int) -> None:
-    free = free_space(folder)
-    if free < needed + SPARE:
-        raise DrillError(
-            f"The disk of {folder} has {free >> 20} MiB free, and the drill needs {(needed + SPARE) >> 20}: choose a larger one "
-            "(holdfast_drill_dir), or restore less (holdfast_drill_bytes)."
-        )

@@ -19,8 +19,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Optional
 
 from .._common.dates import parse_date
+from .._common.durations import parse_duration
 from .._common.errors import HoldfastError
-from .._restic.retention import parse_duration
 from .restore_target import entries
 
 # How much of the beginning and of the end of a file is searched for a date, and in how many files.

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .._common.errors import HoldfastError
+from .._restic.drill_sandbox import SPARE
+from .restore_said import free_space
 
 _MADE = "drill-"
 _LOCK = ".lock"
@@ -117,3 +119,13 @@ def _removed(entry: os.DirEntry[str]) -> bool:
         return False
     os.unlink(entry.path)
     return True
+
+
+def require_room(folder: str, needed: int) -> None:
+    """Raise DrillFolderError where the disk of the folder has less free space than so many bytes, and some to spare."""
+    free = free_space(folder)
+    if free < needed + SPARE:
+        raise DrillFolderError(
+            f"The disk of {folder} has {free >> 20} MiB free, and the drill needs {(needed + SPARE) >> 20}: choose a larger one "
+            "(holdfast_drill_dir), or restore less (holdfast_drill_bytes)."
+        )

@@ -36,7 +36,7 @@ from .._restic.retention import Decision
 from .._windows.fence import FenceHolder
 from .._windows.fence_tokens import NEVER, fence_for, fence_told
 from .._windows.session import WindowSession, WindowSpec, window_told
-from .._windows.settings import spec_of
+from .._windows.spec import spec_of
 from .commit import Commit, Parts, lease_for
 from .prepare import DRY_RUN, PARTS, PREPARATION, Preparation, Prepared, kept_here
 from .prune_figures import FIGURES

@@ -21,6 +21,7 @@ from .._clients import Clients
 from .._common.beside_record import damaged, load_beside, save_beside
 from .._common.clock import elapsed
 from .._common.dates import format_date, parse_date
+from .._common.durations import parse_duration
 from .._common.errors import HoldfastError
 from .._common.process_signals import dies_with_parent, ended_by_signals
 from .._common.progress import Progress
@@ -29,7 +30,6 @@ from .._restic.answers import Completed, short
 from .._restic.cli import Restic, ResticError
 from .._restic.process import half_of_memory
 from .._restic.reading import Part, Reading, ReadingError, due_parts, from_data, overdue, parts_of, to_data
-from .._restic.retention import parse_duration
 
 FILE = "reading"
 MINIMUM = (0, 18, 0)

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from .._audit import checks as audit
-from .._audit.judged import keys_in, keys_of
+from .._audit.removal_lists import keys_in, keys_of
 from .._clients import Clients
 from .._common.dates import format_date, parse_date
 from .._common.errors import HoldfastError
@@ -24,7 +24,7 @@ from .._common.record import folder, load, no_record
 from .._locks.rules import PARTS, lock_set
 from .._r2.s3 import S3, S3Object
 from .._windows.session import WindowSession, WindowSpec, window_told
-from .._windows.settings import spec_of
+from .._windows.spec import spec_of
 
 Objects = dict[str, S3Object]
 

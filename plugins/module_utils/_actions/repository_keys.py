@@ -36,7 +36,7 @@ from .._tokens.key_file import refuse_frozen
 from .._windows.fence import FenceHolder
 from .._windows.fence_tokens import fence_for, fence_told
 from .._windows.session import WindowSession, WindowSpec, window_told
-from .._windows.settings import spec_of
+from .._windows.spec import spec_of
 from .ensure_repository import SHORTEST_PASSWORD, RepositoryError
 from .remove_objects import Removal
 

@@ -4,7 +4,7 @@
 
 """Safety checks of what a host wrote: listing, index, contents, snapshots, the baseline; and the auditor, which runs them.
 
-May import: all above but `_windows`. Callers use `Auditor`, `Finding`.
+May import: `_common`, `_r2`, `_locks`, `_tokens`, `_restic`, `_clients`. Callers use `Auditor`, `Finding`.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -37,13 +37,13 @@ from . import contents_checks as _audit_contents
 from . import holds as _holds
 from . import pending as _pending
 from . import snapshot_checks as _audit_snapshots
+from .audit_settings import AuditSettings
 from .baseline import Baseline, BaselineError
 from .contents import Contents, has_blob
 from .contents_checks import Listing, listing
 from .duplicates import duplicates
 from .new_packs import pack_key
 from .pending import Pending
-from .settings import AuditSettings
 from .signals_state import State
 from .survey import MOST_LISTED, Survey, at_most, survey
 

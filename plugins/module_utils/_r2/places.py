@@ -13,6 +13,8 @@ import re
 
 from .._common.errors import HoldfastError
 
+# Where R2 guarantees that data stays; each has an API and an S3 endpoint of its own.
+JURISDICTIONS = ("default", "eu", "fedramp", "us")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 

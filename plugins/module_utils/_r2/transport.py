@@ -32,7 +32,10 @@ from .errors import CloudflareError, Request, Throttled, Unreachable, error_of
 RETRY_TIMEOUT = 30.0
 # Longer than the API's block of 300 s.
 BLOCK_TIMEOUT = 400.0
+# The longest that the API may ask a caller to wait.
 LONGEST_WAIT = 300.0
+# Between two tries, in seconds: at first, then doubled, at most.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 
 NORMAL, CLOSING, AT_ONCE = 0, 1, 2
 
@@ -245,7 +248,7 @@ def wait_before_retry(error: CloudflareError, tries: int) -> float:
     asked = getattr(error, "retry_after", None)
     if asked is not None:
         return float(min(max(asked, 1.0), LONGEST_WAIT))
-    return min(0.5 * 2.0 ** (tries - 1), 15.0) * random.uniform(0.75, 1.0)
+    return min(FIRST_PAUSE * 2.0 ** (tries - 1), LONGEST_PAUSE) * random.uniform(0.75, 1.0)
 
 
 def given_up(error: CloudflareError, tries: int, seconds: float) -> CloudflareError:

@@ -38,6 +38,8 @@ except ImportError:
 UNSENT = "unsent.json"
 # How many messages are kept, and for how long.
 _MOST_KEPT, _KEPT = 20, timedelta(days=14)
+# What ansible-playbook ends with: where a host failed, 2.
+_EXIT_STATUS = {"ok": 0, "failed": 2}
 _HEARTBEAT_SECONDS = 10
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,30}(?=://)", re.IGNORECASE)
 
@@ -135,6 +137,8 @@ def heartbeat(url: str, run: str, run_id: str, state: str, body: str = "") -> st
     parts = urlsplit(url.replace("RUN", run))
     path = parts.path.rstrip("/") + {"start": "/start", "ok": "", "failed": "/fail"}[state]
     query = "&".join(filter(None, [parts.query, urlencode({"rid": run_id})]))
+    if state in _EXIT_STATUS:
+        body = f"{body}\nexit status {_EXIT_STATUS[state]}".lstrip()
     try:
         open_url(
             urlunsplit(parts._replace(path=path, query=query)),

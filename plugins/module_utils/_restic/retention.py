@@ -14,9 +14,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple, Optional
 
+from .._common.durations import NO_TIME, Duration, parse_duration
 from .._common.errors import HoldfastError
 
 Snapshot = Mapping[str, Any]
@@ -35,33 +36,6 @@ ALL = -1
 
 class RetentionError(HoldfastError):
     """The policy makes no sense, or would empty a group of snapshots."""
-
-
-class Duration(NamedTuple):
-    """A length of time as restic writes it, for example 1y5m7d2h."""
-
-    years: int
-    months: int
-    days: int
-    hours: int
-
-    def __str__(self) -> str:
-        return "".join(f"{number}{unit}" for number, unit in zip(self, "ymdh") if number)
-
-    def before(self, moment: Optional[datetime]) -> Optional[datetime]:
-        """The instant this long before the moment; None when there is no such instant."""
-        if moment is None:
-            return None
-        year, month = divmod(moment.year * 12 + moment.month - 1 - self.years * 12 - self.months, 12)
-        try:
-            # A day that the month does not have runs over into the next month, as in restic.
-            start = moment.replace(year=year, month=month + 1, day=1)
-            return start + timedelta(days=moment.day - 1 - self.days, hours=-self.hours)
-        except (ValueError, OverflowError):
-            return None
-
-
-NO_TIME = Duration(0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -115,15 +89,6 @@ def policy_from(params: Mapping[str, Any]) -> Policy:
     tags = tuple(tuple(tag.strip() for tag in entry.split(",")) for entry in params.get("keep_tags") or ())
     grace = str(params.get("grace") or "").strip()
     return Policy(counts, within, tags, parse_duration("" if grace == "0" else grace, "grace"))
-
-
-def parse_duration(text: str, name: str = "The duration") -> Duration:
-    """Read a duration; a unit that is named twice counts with its last number, as in restic."""
-    text = text.strip()
-    if not re.fullmatch(r"(?:\d{1,6}[ymdh])*", text):
-        raise RetentionError(f"{name} is {text!r}; write it like 1y5m7d2h, in years, months, days and hours.")
-    numbers = {unit: int(number) for number, unit in re.findall(r"(\d+)([ymdh])", text)}
-    return Duration(*(numbers.get(unit, 0) for unit in "ymdh"))
 
 
 def claimed_time(snapshot: Snapshot) -> datetime:

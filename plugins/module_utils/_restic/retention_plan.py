@@ -19,8 +19,9 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Optional
 
 from .._common.dates import format_date, parse_date
+from .._common.durations import Duration, parse_duration
 from .jobs import Group, Jobs
-from .retention import Decision, Duration, Policy, RetentionError, Snapshot, decide_group, parse_duration
+from .retention import Decision, Policy, RetentionError, Snapshot, decide_group
 
 # The key of what is true of the whole repository, where others are names of jobs.
 ALL_JOBS = ""

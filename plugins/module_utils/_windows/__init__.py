@@ -4,7 +4,7 @@
 
 """The moments in which something is unlocked: window, keeper, fence, and the guard that closes windows that were left open.
 
-May import: all above, `_clients`. Callers use `WindowSession`, `relock`, `fence_for`.
+May import: `_common`, `_r2`, `_locks`, `_tokens`, `_restic`, `_clients`. Callers use `WindowSession`, `relock`, `fence_for`.
 
 Private to holdfast.restic_r2; may change at any time.
 """

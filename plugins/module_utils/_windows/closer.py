@@ -31,8 +31,9 @@ from .._locks.store import LockStore
 from .._locks.windows import close_window, window_of, windows
 from .._r2.api import CLOSING, Denied, NotFound
 from .._r2.s3 import S3
+from .._r2.transport import LONGEST_PAUSE
 from .control import Control, Ending
-from .settings import WindowSpec
+from .spec import WindowSpec
 
 # Errors that waiting seldom cures: the lock token was revoked, the bucket is gone, the document is nonsense.
 _STUBBORN = (Denied, NotFound, LockRulesError)
@@ -155,7 +156,7 @@ class Closer:
                 return self._give_up(problem)
             self.log.line(f"not closed yet: {problem}", urgent=True)
             time.sleep(pause)
-            pause = min(pause * 2, 15.0)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     def _let_others_write(self) -> None:
         """Release the mutex; no earlier than now, as that may wait, and neither proof nor report shall wait for it."""

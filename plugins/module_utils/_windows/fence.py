@@ -31,7 +31,7 @@ from .._tokens.desired import ACTIVE, DISABLED, Token
 from .control import Control
 from .keeper import Keeper
 from .session import WindowError, WindowSession
-from .settings import WindowSpec
+from .spec import WindowSpec
 
 # R2 says that changed keys may take up to a minute to be known everywhere.
 # https://developers.cloudflare.com/r2/reference/consistency/

@@ -27,7 +27,7 @@ from .._tokens.api import Tokens
 from .._tokens.desired import ACTIVE, DISABLED, Token, bucket_resource, checked_id, is_ours, writes_to
 from .._tokens.key_file import kept_pair
 from .fence import FenceHolder, FenceSpec, refused
-from .settings import spec_of
+from .spec import spec_of
 
 # The lease is extended while maintenance goes on; when the node dies, the hosts make no backups for as long.
 _LEASE_SECONDS = 3600.0

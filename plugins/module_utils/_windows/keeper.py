@@ -26,7 +26,7 @@ from .._r2.api import CloudflareError, Denied, NotFound, Throttled, Unreachable
 from .._r2.s3 import S3Error
 from .closer import CAP, LEASE, LOOK_SECONDS, Closer
 from .control import Control, Ending
-from .settings import WindowSpec
+from .spec import WindowSpec
 
 # How long the last lines of the log may take, in seconds.
 _LAST_WORDS = 2.0
