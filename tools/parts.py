@@ -36,7 +36,7 @@ class Part:
     Args:
         name: The target of make.
         cores: How many of the two cores it keeps busy, on the whole. One that leaves some of them to others runs beside
-            these, and is shown when it ends.
+            these.
         runs: The runs that it belongs to.
         sampled: Whether `test` runs a sample of what `proof` runs.
     """
@@ -176,28 +176,23 @@ class Running:
         for path in (self.log, self.report):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
-        self.alone = part.cores == CORES
         self.commit, self.tree = checkout.tree()
         self.load = round(os.getloadavg()[0], 2)
         self.began = time.monotonic()
         whole = ["WHOLE=yes"] if run == "proof" else []
-        self.process = subprocess.Popen(
-            ["make", "--no-print-directory", part.name, f"REPORT={self.report.relative_to(checkout.root)}", *whole],
-            cwd=checkout.root,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        # A file and no pipe: a process that a test has left behind would keep that open, and all would wait for it.
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                ["make", "--no-print-directory", part.name, f"REPORT={self.report.relative_to(checkout.root)}", *whole],
+                cwd=checkout.root,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def finish(self) -> Proved:
-        """Keep what it prints, and show it if nothing runs beside it; what it proved when it has ended."""
-        with self.log.open("wb") as log:
-            for line in self.process.stdout or ():
-                log.write(line)
-                log.flush()
-                if self.alone:
-                    show(line)
+        """Wait for its end; what it proved."""
         _pid, status, usage = os.wait4(self.process.pid, 0)
         self.process.returncode = os.waitstatus_to_exitcode(status)
         ok = self.process.returncode == 0
@@ -272,16 +267,14 @@ class Run:
     def _start(self, part: Part) -> None:
         one = Running(part, self.name, self.checkout)
         self.running.append(one)
-        beside = "" if one.alone else f", shown when it ends; until then: {one.log.relative_to(self.checkout.root)}"
-        show(f"\n=== {part.name}{beside}\n".encode())
+        show(f"\n=== {part.name}, shown when it ends; until then: {one.log.relative_to(self.checkout.root)}\n".encode())
         threading.Thread(target=self._finish, args=(one,)).start()
 
     def _finish(self, one: Running) -> None:
         try:
             proved = one.finish()
             with self.change:
-                if not one.alone:
-                    show(f"\n=== {one.part.name}, {proved.seconds:.0f} s\n".encode() + one.log.read_bytes())
+                show(f"\n=== {one.part.name}, {proved.seconds:.0f} s\n".encode() + one.log.read_bytes())
                 self.proved.append(proved)
                 self.record.add(proved)
         except BaseException:

@@ -83,6 +83,23 @@ def test_signal_in_what_python_does_after_a_fork_is_not_lost(
     assert Fork(signalled).wait() == 0
 
 
+def test_signal_in_the_fork_of_a_sandbox_ends_what_it_has_just_started(tmp_path: Path) -> None:
+    def signalled() -> int:
+        caller = os.getpid()
+        os.register_at_fork(
+            after_in_parent=lambda: None if os.getpid() == caller else os.kill(os.getpid(), signal.SIGTERM)
+        )
+        for name in ("tree", "work"):
+            (tmp_path / name).mkdir()
+        try:
+            ended = run(["sleep", "600"], str(tmp_path / "tree"), str(tmp_path / "work"), Limits(30, 1 << 30))
+        except SandboxError:
+            return 0
+        return int(ended.why != "")
+
+    assert Fork(signalled).wait() == 0
+
+
 def test_no_process_forks_elsewhere() -> None:
     """A fork that is new has to be one of those above; session.py has tests of its own, in test_window.py."""
     forks = re.compile(r"os\.fork\(|forkpty|multiprocessing|subprocess\.Popen\(")

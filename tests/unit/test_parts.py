@@ -36,6 +36,8 @@ left right:
 > @touch ../$@; while [ ! -e ../left ] || [ ! -e ../right ]; do sleep 0.1; done
 changes:
 > @touch new
+orphan:
+> @setsid sleep 600 & echo $$! >../pid; echo ended
 """
 
 
@@ -152,6 +154,15 @@ def test_parts_that_leave_a_core_run_side_by_side(root: Path) -> None:
     """Each of the two waits for the other."""
     assert run(root, "test", Part("left", cores=1), Part("right", cores=1), ONE) == 0
     assert ran(root) == ["one "]
+
+
+def test_nobody_waits_for_what_a_part_leaves_behind(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    try:
+        assert run(root, "test", Part("orphan"), ONE) == 0
+        pid = int((root.parent / "pid").read_text(encoding="utf-8"))
+        assert Path(f"/proc/{pid}").exists() and "ended" in capfd.readouterr().out
+    finally:
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_parts_are_named(root: Path) -> None:

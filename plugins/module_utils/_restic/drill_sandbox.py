@@ -160,11 +160,19 @@ class _Inside:
             self._leave(kernel)
             # The first process of the new namespace; the kernel ends all others with it.
             children: list[int] = []
-            signal.signal(signal.SIGTERM, lambda _number, _frame: _kill(children))
+            asked: list[int] = []
+
+            def end(number: int, _frame: object) -> None:
+                asked.append(number)
+                _kill(children)
+
+            signal.signal(signal.SIGTERM, end)
             child = os.fork()
             if child == 0:
                 self._first(kernel)
             children.append(child)
+            if asked:  # while it was not known yet
+                _kill(children)
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         except Exception as error:  # noqa: BLE001 - whatever it is, the command does not run
             os.write(1, f"{getattr(error, 'filename', None) or 'namespace'}: {error}\n".encode())
