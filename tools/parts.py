@@ -70,7 +70,7 @@ PARTS = (
     Part("awx", cores=0.75, sampled=True),
     Part("demo", cores=0.75),
     Part("browser", cores=1),
-    Part("attacks", cores=0.5),
+    Part("attacks", cores=0.5, sampled=True),
 )
 
 

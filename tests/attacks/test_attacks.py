@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,14 @@ ATTACKS: list[Attack] = [
 CONTROLS = [Attack(f"none, keep {policy}", frozenset(), policy=policy) for policy in POLICIES]
 
 
-@pytest.mark.parametrize("attack", [pytest.param(attack, id=attack.name) for attack in (*CONTROLS, *ATTACKS)])
+def case(attack: Attack) -> Any:
+    """An attack as a parameter. Where there is one for each policy, `make test` takes two of these."""
+    name, _comma, policy = attack.name.partition(", keep ")
+    marks = [pytest.mark.sample(2, of=f"attack: {name}")] if policy else []
+    return pytest.param(attack, id=attack.name, marks=marks)
+
+
+@pytest.mark.parametrize("attack", map(case, (*CONTROLS, *ATTACKS)))
 def test_attack(
     attack: Attack, template: Template, scene: StandIn, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

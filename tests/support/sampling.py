@@ -6,8 +6,9 @@
 
 A sample is chosen by a seed, the commit's id unless another is given, so that one commit after another takes other cases
 and in the end all of them. Matrices choose by themselves; of other tests, those with the marker `sample` are chosen from:
-one case of the test, or as many as it says (`sample(2)`), or some tests of a group (`sample(of="stories")`). Of those with
-the marker `long`, which take some ten seconds, every fourth of each file is chosen.
+one case of the test, or as many as it says (`sample(2)`), or some tests of a group (`sample(of="stories")`,
+`sample(2, of="a group of one file")`). Of those with the marker `long`, which take some ten seconds, every sixth of each file
+is chosen.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from tests.support.running import ROOT
 Row = TypeVar("Row", bound=tuple[Hashable, ...])
 
 # How many tests of a group run: long ones, each of which tells a story of its own from end to end.
-GROUPS = {"examples": 3, "stories": 4}
+GROUPS = {"examples": 2, "stories": 3}
 # One in so many of the long tests of a file runs, and at least one.
-ONE_IN = 4
+ONE_IN = 6
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,7 +72,8 @@ def _group(item: pytest.Item) -> tuple[str, int]:
     if marker is None:
         return "", 0
     if "of" in marker.kwargs:
-        return marker.kwargs["of"], GROUPS[marker.kwargs["of"]]
+        group = marker.kwargs["of"]
+        return group, marker.args[0] if marker.args else GROUPS[group]
     return item.nodeid.partition("[")[0], marker.args[0] if marker.args else 1
 
 
