@@ -68,7 +68,8 @@ class Mutex:
         self._now = now
         self._pause = pause
         self._etag: str | None = None
-        self._taken = 0.0
+        # When we began to write the object that is ours, and when that had its answer.
+        self._taken = self._stored = 0.0
         # Whether another writer had it: one of its writes may take effect only later.
         self.contended = False
         # How many tries in a row were refused because the key was written less than a second ago.
@@ -88,7 +89,7 @@ class Mutex:
     @property
     def free_from(self) -> float:
         """When another writer could have the mutex at the earliest, of elapsed(): R2 takes no other write of its object."""
-        return self._taken + SECOND
+        return self._stored + SECOND
 
     def acquire(self, timeout: float, *, first: bool = False) -> bool:
         """Wait for the mutex; returns whether we have it.
@@ -178,10 +179,13 @@ class Mutex:
             self._pause(early)
         body = secrets.token_bytes(16)  # never the same, so that an ETag stands for one holder
         self._marks.add(hashlib.md5(body, usedforsecurity=False).hexdigest())
-        self._written = moment = elapsed()
-        found = self._s3().put_if(KEY, body, etag=etag)
+        moment = elapsed()
+        try:
+            found = self._s3().put_if(KEY, body, etag=etag)
+        finally:
+            self._written = elapsed()
         if found is not None:
-            self._taken = moment
+            self._taken, self._stored = moment, self._written
         return found
 
     def _old(self, stored: datetime) -> bool:
