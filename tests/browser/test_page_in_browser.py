@@ -88,7 +88,7 @@ def test_the_first_line_and_the_first_host_say_what_matters_most(browser: Browse
         assert first.get_by_role("link", name="web1", exact=True).is_visible()
         told = first.inner_text()
         assert "In danger" in told and "looks encrypted" in told
-        assert "What was stored on 26 Nov 2026, 03:04 UTC is from before it" in told
+        assert "The last snapshot before it was stored on 26 Nov 2026, 03:04:00 UTC" in told
         assert "1 window open now" in page.locator(".tiles").inner_text()
 
 

@@ -259,7 +259,7 @@ def test_an_attack_is_told_with_the_last_snapshot_from_before_it(journal: RunJou
     host = write_report(wanted(journal, tmp_path / "page"), now=NOW).data["hosts"][0]
     assert host["signals"][0]["last_good"] == figure(hours=30)
     problem = host["problems"][0]
-    assert "What was stored on 26 Nov 2026, 03:04 UTC is from before it. All of it." in problem["text"]
+    assert "The last snapshot before it was stored on 26 Nov 2026, 03:04:00 UTC. All of it." in problem["text"]
     assert "holdfast_restore_snapshot=bbbbbbbb." in problem["what_to_do"]
     assert "When it was last safe" in (tmp_path / "page" / "hosts" / "web1.html").read_text(encoding="utf-8")
 

@@ -76,7 +76,17 @@ def test_a_thousand_hosts_are_a_page_of_two_megabytes_at_most() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.25, "0.2 s"), (9.96, "10.0 s"), (59, "59 s"), (125, "2 min"), (7200, "2 h"), (172800, "2 d"), (86400, "24 h")],
+    [
+        (0, "0.0 s"),
+        (0.04, "under 0.1 s"),
+        (0.25, "0.2 s"),
+        (9.96, "10.0 s"),
+        (59, "59 s"),
+        (125, "2 min"),
+        (7200, "2 h"),
+        (172800, "2 d"),
+        (86400, "24 h"),
+    ],
 )
 def test_a_length_of_time_has_one_unit(seconds: float, text: str) -> None:
     assert figures.duration(seconds) == text

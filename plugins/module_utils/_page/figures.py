@@ -26,6 +26,11 @@ def clock(moment: Optional[datetime], year: bool = True) -> str:
     return f"{at.day} {_MONTHS[at.month - 1]}{f' {at.year}' if year else ''}, {at:%H:%M} UTC"
 
 
+def exact(moment: Optional[datetime]) -> str:
+    """The same to the second, where what came a moment before or after it counts."""
+    return clock(moment).replace(" UTC", f":{moment.astimezone(timezone.utc):%S} UTC") if moment else UNKNOWN
+
+
 def short(moment: Optional[datetime], now: datetime) -> str:
     """The time of a moment of today, the day of an older one, with its year when that is another."""
     if moment is None:
@@ -50,6 +55,8 @@ def duration(seconds: float) -> str:
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{int(seconds // size)} {unit}"
+    if 0 < seconds < 0.1:
+        return "under 0.1 s"
     return f"{int(seconds)} s" if seconds >= 10 else f"{seconds:.1f} s"
 
 

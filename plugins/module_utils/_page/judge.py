@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Optional
 
-from .figures import age, clock, duration
+from .figures import age, clock, duration, exact
 from .model import ATTENTION, DANGER, PROTECTED, STATES, UNKNOWN, Fleet, Host, Job, Limits, Problem, Signal, Window
 
 
@@ -96,8 +96,8 @@ def _open(window: Window, now: datetime) -> Problem:
 
 def _signal(signal: Signal) -> Problem:
     """The most important words come first: the evidence may be long, and is cut."""
-    seen = f", first seen in what was stored on {clock(signal.since)}" if signal.since else ""
-    good = f" What was stored on {clock(signal.last_good)} is from before it." if signal.last_good else ""
+    seen = f", first seen in what was stored on {exact(signal.since)}" if signal.since else ""
+    good = f" The last snapshot before it was stored on {exact(signal.last_good)}." if signal.last_good else ""
     text = f"This looks like an attack{seen}.{good} {signal.evidence}".rstrip()
     what = "Look at the host before you trust what it stored since; take it for compromised if you cannot explain it."
     if signal.last_good_id:

@@ -96,7 +96,7 @@ def _environment(templates: Mapping[str, str]) -> Any:
         address=address, words=WORDS, states=STATES, most_told=MOST_TOLD, area=_numbers(charts.area), days=DAYS
     )
     environment.filters.update(
-        clock=figures.clock, size=figures.size, duration=figures.duration, counted=figures.counted,
+        clock=figures.clock, exact=figures.exact, size=figures.size, duration=figures.duration, counted=figures.counted,
         cut=lambda name: shown(name, NAME), parted=_parted,
     )  # fmt: skip
     return environment
