@@ -40,8 +40,9 @@ ROLES = {"namespace": "everything", "runner": "ansible"}
 WRAPPERS = {
     "namespace": ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"),
     "runner": ("ansible-runner", "0"),
-    "time-out": ("ansible-runner", "45"),
 }
+# After how many seconds a job times out: twice as many in each new try, as it may take longer to come to its step.
+TIME_OUT = 45
 
 
 def reach(case: Case, step: Step, process: Running, role: str) -> bool:
@@ -91,11 +92,12 @@ def hit(processes: list[Process], target: str, number: signal.Signals) -> bool:
     return bool(chosen)
 
 
-def run(case: Case, row: Row, *, in_time: bool) -> Outcome:
+def run(case: Case, row: Row, *, in_time: bool, attempt: int = 0) -> Outcome:
     """One case.
 
     Args:
         in_time: Whether a lock that comes back later than promised is a fault.
+        attempt: How many tries there were before.
     """
     step, target, number = BY_NAME[row[0]], row[1], row[2]
     case.bed.stand_in.settings(latency=LATENCY)
@@ -104,17 +106,18 @@ def run(case: Case, row: Row, *, in_time: bool) -> Outcome:
         path = f"{case.bed.bucket}.*{wanted.get('path', '')}"
         case.bed.stand_in.fault(**{**wanted, "path": path}, skip=step.skip, delay=60.0, times=50)
     alone = target in ("module", "keeper")
-    process: Running = case.start_module() if alone else case.start(*WRAPPERS.get(target, ()))
+    wrapper = ("ansible-runner", str(TIME_OUT << attempt)) if target == "time-out" else WRAPPERS.get(target, ())
+    process: Running = case.start_module() if alone else case.start(*wrapper)
     role = "module" if alone else "ansible"
     try:
         if not reach(case, step, process, role):
-            return Outcome("", None, "this step never came")
+            return Outcome(MISSED) if target == "time-out" else Outcome("", None, "this step never came")
         processes = tree(process.pid, role)
         if gone(process.pid):
-            return _missed(step, "its end came before this step")
+            return Outcome(MISSED) if target == "time-out" else _missed(step, "its end came before this step")
         moment = time.time()
         if target == "time-out":
-            happens(lambda: gone(process.pid), 2 * DEADLINE)
+            happens(lambda: gone(process.pid), 2 * DEADLINE + (TIME_OUT << attempt))
             case.bed.stand_in.clear_faults()
             moment = time.time()
         elif not hit(processes, ROLES.get(target, target), number):

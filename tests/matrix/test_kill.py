@@ -15,7 +15,7 @@ from tests.matrix.scene import PreparedBucket
 from tests.support import sampling
 from tests.support.figures import Record
 
-# The last step comes so shortly before the end that a case may come too late for it.
+# The last step comes so shortly before the end that a case may come too late for it; and a job may time out before its step.
 ATTEMPTS = 5
 
 
@@ -29,8 +29,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_locks_come_back(
     row: Row, template: PreparedBucket, pytestconfig: pytest.Config, record_property: Record
 ) -> None:
-    for _attempt in range(ATTEMPTS):
-        outcome = run(template.copy(), row, in_time=sampling.whole(pytestconfig))
+    for attempt in range(ATTEMPTS):
+        outcome = run(template.copy(), row, in_time=sampling.whole(pytestconfig), attempt=attempt)
         if outcome.end != MISSED:
             break
     settle(outcome, "kill-matrix", record_property)
