@@ -166,7 +166,7 @@ def test_what_does_not_do_replaces_nothing(
         run = install(site, mirror, "0.17.0")
     else:
         program.write_text("#!/no/such/program" if wrong == "foreign" else "#!/bin/sh\necho 1.0\n", encoding="utf-8")
-        run = install(site, mirror, "", restic_method="file", restic_file=str(program))
+        run = install(site, mirror, "0.20.0", restic_method="file", restic_file=str(program))
     told = "it is restic 0.17.0, and at least 0.17.1" if wrong == "old" else "it is no restic that runs here"
     for host in fleet:
         assert run.recap[host.name]["failures"] == 1
