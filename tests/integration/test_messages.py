@@ -9,12 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import open_window
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports import messages
 
 from tests.integration.test_journal_of_runs import REPORT, end_of_run
@@ -168,6 +173,37 @@ def test_the_guard_tells_what_it_closed_and_why_it_failed(
     (begun, _body), (_path, sent), (ended, _body) = http.heard
     assert json.loads(sent)["title"] == "holdfast guard: failed, 0 windows closed, 0 fences taken down"
     assert begun.startswith(f"/{SECRET}/guard/start?rid=") and ended == begun.replace("/start", "/fail")
+
+
+@pytest.mark.long
+def test_the_guard_has_closed_before_a_heartbeat_that_hangs_can_hold_it_up(
+    ansible: Ansible, tmp_path: Path, http: Receiver, stand_in: StandIn
+) -> None:
+    cloudflare = CloudflareLocks(stand_in.api_token, stand_in.account_id, url=stand_in.api_url)
+    cloudflare.create_bucket("backup-web1")
+    locked = cloudflare.replace_lock_rules("backup-web1", lock_set(""))
+    lease = cloudflare.server_time() - timedelta(seconds=5)
+    cloudflare.replace_lock_rules(
+        "backup-web1", open_window(locked, "", ["data"], lease=lease, holder="0123456789abcdef")
+    )
+    closed: list[bool] = []
+
+    def hang_while_open(_path: str) -> None:
+        closed.append(stand_in.rules("backup-web1") == locked)
+        give_up = time.monotonic() + 60
+        while stand_in.rules("backup-web1") != locked and time.monotonic() < give_up:
+            time.sleep(0.1)
+
+    http.meanwhile = hang_while_open
+    settings = {
+        "holdfast_account_id": stand_in.account_id, "holdfast_api_token": stand_in.api_token,
+        "holdfast_api_url": stand_in.api_url, "holdfast_s3_endpoint": stand_in.s3_endpoint,
+        "holdfast_record_dir": str(tmp_path / "guard"), "holdfast_jurisdictions": ["default"],
+        "holdfast_heartbeat": f"http://127.0.0.1:{http.port}/RUN",
+    }  # fmt: skip
+    run = ansible.playbook("holdfast.restic_r2.relock", {"all": {"hosts": {"localhost": {}}}}, variables=settings)
+    assert run.exit_code == 0, run.output
+    assert closed == [True, True] and http.heard[0][0].startswith("/guard/start?rid="), http.heard
 
 
 @pytest.mark.long

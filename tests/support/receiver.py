@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -18,15 +18,20 @@ class Receiver:
     def __init__(self) -> None:
         heard = self.heard = list[tuple[str, str]]()
         self.status = 200
+        # Called with the path before the answer: what it does, the sender waits for.
+        self.meanwhile: Callable[[str], None] = lambda _path: None
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
                 heard.append((self.path, body))
-                self.send_response(outer.status)
-                self.end_headers()
-                self.wfile.write(b"{}")
+                outer.meanwhile(self.path)
+                # A sender may have given up.
+                with suppress(ConnectionError):
+                    self.send_response(outer.status)
+                    self.end_headers()
+                    self.wfile.write(b"{}")
 
             def log_message(self, format: str, *args: object) -> None:
                 """Stay silent."""
