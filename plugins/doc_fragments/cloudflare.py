@@ -33,7 +33,10 @@ options:
     default: 30
   jurisdiction:
     description:
-      - The jurisdiction of the bucket, for example V(default), V(eu), V(fedramp) or V(us).
+      - The jurisdiction of the bucket, V(default), V(eu), V(fedramp) or V(us). Another one is refused before anything is
+        contacted, because R2 would be asked in vain for half a minute.
+      - One that R2 got after this release is taken when the environment variable E(HOLDFAST_JURISDICTIONS) of the module names
+        it; several are separated by commas.
       - A bucket of another jurisdiction looks as if it did not exist.
     type: str
     default: default

@@ -20,7 +20,7 @@ from ._common.record import folder, load
 from ._locks.probe import LockProbe
 from ._locks.rules import normalise_prefix
 from ._locks.store import CloudflareLocks, cloudflare_client
-from ._r2.places import checked_bucket
+from ._r2.places import checked_bucket, checked_jurisdiction
 from ._r2.s3 import S3, S3Error, boto3_problem, endpoint, key_pair
 from ._restic.cli import MINIMUM, Repository, Restic
 from ._tokens.key_file import kept_pair
@@ -38,6 +38,7 @@ class Clients:
 
     def __init__(self, params: Mapping[str, Any], hide: Callable[[str], Any] = lambda secret: None) -> None:
         use(params)
+        checked_jurisdiction(params.get("jurisdiction"))
         self.params = params
         self._hide = hide
 

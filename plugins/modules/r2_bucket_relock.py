@@ -43,8 +43,9 @@ options:
   jurisdictions:
     description:
       - The jurisdictions in which all buckets are looked at.
-      - When not set, all that are known (V(default), V(eu), V(fedramp), V(us)) and O(jurisdiction). A jurisdiction that the API
-        refuses, because the account does not have it, is told then (RV(not_looked_at)) and is no failure.
+      - When not set, all that are known, see O(jurisdiction). A jurisdiction that the API refuses, because the account does not
+        have it, is told then (RV(not_looked_at)) and is no failure.
+      - One that is named and not known is a failure, after the others were looked at.
     type: list
     elements: str
   force:
@@ -216,7 +217,7 @@ from ..module_utils._common.untrusted import shown_all
 from ..module_utils._locks.change import mutex_factory
 from ..module_utils._locks.rules import normalise
 from ..module_utils._locks.store import LockStore, cloudflare_client, time_told
-from ..module_utils._r2.places import JURISDICTIONS
+from ..module_utils._r2.places import jurisdictions
 from ..module_utils._r2.rate_limit import shared_rate_limit
 from ..module_utils._reports.guard_entries import guard_entries
 from ..module_utils._reports.journal import RunJournal
@@ -236,15 +237,31 @@ def told(results: list[BucketResult]) -> dict[str, Any]:
     return {"changed": bool(touched), "closed": closed, "buckets": found, "diff": diff}
 
 
+def clients_of(params: Mapping[str, Any], names: list[str]) -> tuple[list[LockStore], list[BucketResult]]:
+    """A client for each jurisdiction; a name that is none keeps the guard from no other that was named beside it."""
+    clients: list[LockStore] = []
+    failed: list[BucketResult] = []
+    for name in names:
+        try:
+            clients.append(cloudflare_client(dict(params, jurisdiction=name)))
+        except HoldfastError as error:
+            if len(names) == 1 or not params["jurisdictions"]:
+                raise
+            failed.append(BucketResult("(all)", name, problems=[str(error)], failure=error))
+    if not clients:
+        raise HoldfastError(" ".join(dict.fromkeys(text for result in failed for text in result.problems)))
+    return clients, failed
+
+
 def guarded(module: AnsibleModule) -> tuple[list[BucketResult], dict[str, Any]]:
     """Runs the guard; returns the results of all buckets, and where it looked."""
     params = module.params
     names = list(params["jurisdictions"] or [params["jurisdiction"]])
     everywhere = not params["jurisdictions"] and params["buckets"] is None
-    names += [name for name in JURISDICTIONS if everywhere and name not in names]
+    names += [name for name in jurisdictions() if everywhere and name not in names]
     unseen: dict[str, str] = {}
-    clients: list[LockStore] = [cloudflare_client(dict(params, jurisdiction=name)) for name in names]
-    results = relock_all(
+    clients, failed = clients_of(params, names)
+    results = failed + relock_all(
         clients,
         params["buckets"],
         mutex_factory(params, hider(module)),
@@ -253,7 +270,7 @@ def guarded(module: AnsibleModule) -> tuple[list[BucketResult], dict[str, Any]]:
         timeout=params["timeout"],
         unseen=unseen if everywhere else None,
     )
-    looked_at = [name for name in names if name not in unseen]
+    looked_at = [client.jurisdiction for client in clients if client.jurisdiction not in unseen]
     return results, {"looked_at": looked_at, "not_looked_at": shown_all(unseen), "time": time_told(clients[0])}
 
 

@@ -23,7 +23,7 @@ from ..module_utils._common.dates import parse_date
 from ..module_utils._common.durations import parse_duration
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.untrusted import shown
-from ..module_utils._r2.places import JURISDICTIONS, is_bucket
+from ..module_utils._r2.places import is_bucket, jurisdictions
 from ..module_utils._restic.jobs import TAG
 from ..module_utils._restic.retention import COUNTED
 from ..module_utils._restic.retention_plan import hold_from, protected_from
@@ -154,6 +154,11 @@ def tag(text: str) -> None:
     # restic leaves out white space around a tag.
     if text.strip().startswith(TAG):
         raise ValueError(f"has {_said(text)}, and {TAG} begins the tag that each job sets itself: write another tag")
+
+
+def jurisdiction(text: str) -> None:
+    """One that R2 has; the environment may name more, which is read when the rule is asked."""
+    one_of(*jurisdictions())(text)
 
 
 def bucket(text: str) -> None:
@@ -347,8 +352,7 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(file_mode, "report_mode"), **_of(metrics_file, "repository_metrics_file", "guard_metrics_file"),
     **_of(between(0), "report_price"), **_of(between(1), "report_silence"),
     **_of(prefix, "repository_prefix", "backup_prefix"),
-    **_of(one_of(*JURISDICTIONS), "repository_jurisdiction", "guard_jurisdictions",
-          "holdfast_jurisdictions"),
+    **_of(jurisdiction, "repository_jurisdiction", "guard_jurisdictions", "holdfast_jurisdictions"),
     **_of(one_of(*HINTS), "repository_location_hint"), **_of(one_of(*CLASSES), "repository_storage_class"),
     **_of(program, "repository_restic_path", "repository_host_restic_path", "backup_restic_path", "guard_ansible_playbook"),
     **_of(batch, "holdfast_serial"), **_of(between(0, 100), "holdfast_max_fail_percentage"),

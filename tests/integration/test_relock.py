@@ -253,6 +253,12 @@ def test_jurisdiction_that_cannot_be_listed_does_not_stop_the_others(
     result = guard(jurisdictions=["eu", "default"])
     assert result["failed"] is True and "(all)" in result["msg"] and result["closed"] == 1
     assert stand_in.rules("backup-web1") == before
+    # one that there is not, in the same way
+    stand_in.clear_faults()
+    open_for(cloudflare, "backup-web1", "", -1)
+    result = guard(jurisdictions=["europe", "default"])
+    assert "'europe' is not known" in result["msg"] and (result["closed"], result["looked_at"]) == (1, ["default"])
+    assert stand_in.rules("backup-web1") == before
 
 
 @pytest.mark.long

@@ -87,7 +87,10 @@ def test_request_carries_token_and_json_and_no_jurisdiction_by_default() -> None
 
 
 @pytest.mark.parametrize(("given", "sent"), [("eu", "eu"), ("default", None), ("", None), ("newland", "newland")])
-def test_jurisdiction_is_a_header_and_never_empty(given: str, sent: str | None) -> None:
+def test_jurisdiction_is_a_header_and_never_empty(
+    given: str, sent: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOLDFAST_JURISDICTIONS", "newland, other")
     with ScriptedApi(locked()) as api:
         client(api, jurisdiction=given).lock_rules("backup-web1")
     assert api.asked[0]["headers"].get("cf-r2-jurisdiction") == sent
@@ -110,7 +113,8 @@ def test_bucket_name_is_checked_before_it_gets_into_an_address(name: str) -> Non
         ({"api_url": "http://api.example.com"}, "because the API token is sent there"),
         ({"api_url": "ftp://127.0.0.1"}, "no usable api_url"),
         ({"api_url": "nonsense"}, "no usable api_url"),
-        ({"jurisdiction": "e u"}, "no jurisdiction"),
+        ({"jurisdiction": "e u"}, "The jurisdiction 'e u' is not known"),
+        ({"jurisdiction": "europe"}, "write one of default, eu, fedramp, us"),
         ({"api_timeout": -1}, "api_timeout is -1"),
         ({"api_timeout": 0}, "api_timeout is 0"),
         ({"api_timeout": 10**12}, "api_timeout is 1000000000000"),

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timezone
 from typing import Any, Protocol
 
-from .places import s3_address
+from .places import checked_jurisdiction, s3_address
 from .s3_transfers import Transfers, content_md5
 from .s3_types import LOCKED_CODE, NOT_UNDERSTOOD, STRANGE, S3Error, S3Object
 
@@ -75,7 +75,7 @@ def endpoint(params: Mapping[str, Any]) -> str:
         raise S3Error("Where the bucket is reached is unknown: set s3_endpoint or account_id.")
     if not re.fullmatch(r"[0-9a-f]{32}", account):
         raise S3Error(f"The account_id {account!r} is not a Cloudflare account id, which has 32 hexadecimal digits.")
-    return s3_address(account, params.get("jurisdiction") or "default")
+    return s3_address(account, checked_jurisdiction(params.get("jurisdiction"), S3Error))
 
 
 def key_pair(params: Mapping[str, Any], cloudflare: TokenIdSource | None = None) -> tuple[str, str, str | None]:

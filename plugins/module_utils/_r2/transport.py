@@ -27,6 +27,7 @@ from ansible.module_utils import urls
 from .._common.arguments import API_URL
 from .._common.clock import unlimited
 from .errors import CloudflareError, Request, Throttled, Unreachable, error_of
+from .places import checked_jurisdiction
 
 # What a caller waits for all tries of one call together, in seconds.
 RETRY_TIMEOUT = 30.0
@@ -96,7 +97,7 @@ class Transport:
         self._token = _checked_token(token)
         self.account_id = _checked_account(account_id)
         self._url = _checked_url(url)
-        self.jurisdiction = _checked_jurisdiction(jurisdiction)
+        self.jurisdiction = checked_jurisdiction(jurisdiction, CloudflareError)
         self.timeout = _checked_timeout(timeout)
         self.retry_timeout = retry_timeout
         self.block_timeout = block_timeout
@@ -286,13 +287,6 @@ def _checked_account(account_id: str | None) -> str:
     if not re.fullmatch(r"[0-9a-fA-F]{32}", account_id):
         raise CloudflareError(f"{account_id!r} is no account id: that has 32 hexadecimal digits.")
     return account_id
-
-
-def _checked_jurisdiction(jurisdiction: str | None) -> str:
-    value = jurisdiction or "default"
-    if not re.fullmatch(r"[a-z0-9-]{1,32}", value):
-        raise CloudflareError(f"{value!r} is no jurisdiction: it is a lower-case word like 'default' or 'eu'.")
-    return value
 
 
 def _checked_timeout(timeout: float) -> float:
