@@ -7,7 +7,7 @@
 A sample is chosen by a seed, the commit's id unless another is given, so that one commit after another takes other cases
 and in the end all of them. Matrices choose by themselves; of other tests, those with the marker `sample` are chosen from:
 one case of the test, or as many as it says (`sample(2)`), or some tests of a group (`sample(of="stories")`,
-`sample(2, of="a group of one file")`). Of those with the marker `long`, which take some ten seconds, every sixth of each file
+`sample(2, of="a group of one file")`). Of those with the marker `long`, which take some ten seconds, every eighth of each part
 is chosen.
 """
 
@@ -17,7 +17,7 @@ import itertools
 import os
 import random
 import subprocess
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
 import pytest
@@ -28,8 +28,8 @@ Row = TypeVar("Row", bound=tuple[Hashable, ...])
 
 # How many tests of a group run: long ones, each of which tells a story of its own from end to end.
 GROUPS = {"examples": 2, "stories": 3}
-# One in so many of the long tests of a file runs, and at least one.
-ONE_IN = 6
+# One in so many of the long tests of a part runs, and at least one.
+ONE_IN = 8
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,9 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         name, count = _group(item)
         if name:
             groups.setdefault(name, (count, []))[1].append(item.nodeid)
-    chosen: set[str] = set()
-    for name, (count, ids) in groups.items():
-        chosen.update(draw(ids, count or -(-len(ids) // ONE_IN), f"{seed(config)} {name}"))
+    chosen = pick(groups, seed(config))
     runs = [item for item in items if not _group(item)[0] or item.nodeid in chosen]
     left = set(items).difference(runs)
     config.hook.pytest_deselected(items=list(left))
@@ -68,13 +66,21 @@ def _group(item: pytest.Item) -> tuple[str, int]:
     if item.get_closest_marker("proof"):
         return "", 0
     if item.get_closest_marker("long"):
-        return f"long tests of {item.nodeid.partition('::')[0]}", 0
+        return f"long tests of {'/'.join(item.nodeid.split('/')[:2])}", 0
     if marker is None:
         return "", 0
     if "of" in marker.kwargs:
         group = marker.kwargs["of"]
         return group, marker.args[0] if marker.args else GROUPS[group]
     return item.nodeid.partition("[")[0], marker.args[0] if marker.args else 1
+
+
+def pick(groups: Mapping[str, tuple[int, Sequence[str]]], chosen_by: str) -> set[str]:
+    """What is drawn of each group: as many as it says, or one in some of those that do not say it, and at least one."""
+    chosen: set[str] = set()
+    for name, (count, ids) in groups.items():
+        chosen.update(draw(ids, count or -(-len(ids) // ONE_IN), f"{chosen_by} {name}"))
+    return chosen
 
 
 def draw(ids: Sequence[str], count: int, chosen_by: str) -> list[str]:

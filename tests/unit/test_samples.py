@@ -14,7 +14,7 @@ import pytest
 from tests.matrix import fault_cases, kill_cases
 from tests.matrix.fault_cases import FAULTS, Step
 from tests.support.figures import merge
-from tests.support.sampling import covering, draw
+from tests.support.sampling import ONE_IN, covering, draw, pick
 
 # As ids of commits are.
 SEEDS = [hashlib.sha1(str(number).encode()).hexdigest() for number in range(60)]
@@ -128,3 +128,14 @@ def test_what_is_drawn_of_a_group_is_all_of_it_in_the_end() -> None:
     assert set().union(*drawn) == set(ids)
     assert draw(ids[::-1], 4, SEEDS[0]) == drawn[0]
     assert draw(ids[:2], 4, SEEDS[0]) == draw(ids[:2], 2, SEEDS[0])
+
+
+def test_one_in_some_of_the_long_tests_is_drawn_and_of_others_as_many_as_they_say() -> None:
+    ids = [f"test_{number}" for number in range(2 * ONE_IN + 1)]
+    groups = {"long": (0, ids), "alone": (0, ["test_alone"]), "stories": (2, [f"story {name}" for name in ids])}
+    drawn = [pick(groups, seed) for seed in SEEDS]
+    for chosen in drawn:
+        assert "test_alone" in chosen
+        assert len(chosen & set(ids)) == 3
+        assert sum(name.startswith("story") for name in chosen) == 2
+    assert set().union(*drawn) == {*ids, "test_alone", *groups["stories"][1]}
