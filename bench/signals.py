@@ -17,6 +17,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.index_claims import PackWeight, claims
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.scratch import LocalRepository
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.signals import Limits
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.signals_look import Look
@@ -34,6 +35,8 @@ BEGUN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 # The slowest of them may go unnoticed.
 MAY_BE_MISSED = 2
 History = Callable[[Tree], Steps]
+# When packs were stored, and what they hold, by the history that they came with.
+Weights = dict[str, list[tuple[int, PackWeight]]]
 
 
 def measure(names: Iterable[str] = ()) -> dict[str, Any]:
@@ -41,10 +44,11 @@ def measure(names: Iterable[str] = ()) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         restic = _repository(Path(folder))
         wanted = set(names)
+        weights: Weights = {}
         for history in (*HONEST, *ATTACKS):
             if not wanted or history.__name__ in wanted:
-                _play(history, restic, Path(folder))
-        seen = _judge(restic)
+                weights[history.__name__] = _play(history, restic, Path(folder))
+        seen = _judge(restic, weights)
     false = sorted(history.__name__ for history in HONEST if seen.get(history.__name__))
     missed = sorted(history.__name__ for history in ATTACKS if not seen.get(history.__name__))
     for name, signals in seen.items():
@@ -74,23 +78,35 @@ def _repository(folder: Path) -> Restic:
     return restic
 
 
-def _play(history: History, restic: Restic, folder: Path) -> None:
+def _play(history: History, restic: Restic, folder: Path) -> list[tuple[int, PackWeight]]:
+    """Make the backups of a history; what came with each of them."""
     name = history.__name__
     tree = Tree(folder / name, name)
     times = 0
+    came: list[tuple[int, PackWeight]] = []
 
     def back_up() -> None:
         nonlocal times
-        moment = (BEGUN + timedelta(days=times)).strftime("%Y-%m-%d %H:%M:%S")
+        day = BEGUN + timedelta(days=times)
+        moment = day.strftime("%Y-%m-%d %H:%M:%S")
+        before = _indexes(restic)
         restic.succeed(["backup", "--tag", f"job:{name}", f"--time={moment}", "--host=bench", str(tree.root)])
+        for index in _indexes(restic) - before:
+            packs = claims(restic.succeed(["cat", "index", index]).stdout)
+            came.extend((int(day.timestamp()), pack.weight) for pack in packs.values() if pack.weight)
         times += 1
 
     for _step in history(tree):
         back_up()
     back_up()
+    return came
 
 
-def _judge(restic: Restic) -> dict[str, list[Raised]]:
+def _indexes(restic: Restic) -> set[str]:
+    return set(restic.succeed(["list", "index"]).stdout.split())
+
+
+def _judge(restic: Restic, weights: Weights) -> dict[str, list[Raised]]:
     snapshots = restic.snapshots()
     days: dict[str, int] = {}
     uploaded = {}
@@ -102,6 +118,7 @@ def _judge(restic: Restic) -> dict[str, list[Raised]]:
     for job in days:
         own = [snapshot for snapshot in snapshots if _job(snapshot) == job]
         one = SignalsPass(Look(restic, Limits(), 600.0), Limits(), uploaded, _job, (), State("bench"))
+        one.weights = weights[job]
         seen[job] = list(one.run(own).open)
     return seen
 

@@ -115,7 +115,7 @@ options:
           - The share of the files of before that may have changed or vanished, by what the snapshots say of themselves and the
             sizes of new packs, for nothing to be looked into. Changes add up until there was a look.
         type: float
-        default: 0.03
+        default: 0.045
       seconds:
         description:
           - How many seconds the search may take, from 10 to 86400. The snapshots that are left are told as V(not_looked_at),

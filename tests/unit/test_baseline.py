@@ -19,7 +19,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.baseline
     load,
     save,
 )
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.index_claims import PackContents
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.index_claims import PackContents, PackWeight
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.record import RecordError
 
 ID = "ab" * 32
@@ -53,6 +53,19 @@ def test_a_part_of_it_is_damage(tmp_path: Path, cut: int) -> None:
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(BaselineError, match="is damaged"):
         load(str(tmp_path), ID)
+
+
+def test_of_a_pack_it_may_not_know_how_much_content_it_holds(tmp_path: Path) -> None:
+    """As it is written by a version that did not ask."""
+    packs = {
+        "5" * 64: Pack(9, 9, PackContents("4" * 64, b"", PackWeight(2000, 10))),
+        "6" * 64: Pack(9, 9, PackContents("4" * 64, b"")),
+    }
+    save(str(tmp_path), Baseline(ID, ID, packs=packs))
+    loaded = load(str(tmp_path), ID)
+    assert loaded is not None
+    weights = [pack.contents.weight for _name, pack in sorted(loaded.packs.items())]
+    assert weights == [PackWeight(2000, 10), None]
 
 
 def test_every_changed_byte_is_damage(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.index_cl
     SHORT,
     UNKNOWN,
     ClaimsError,
+    PackWeight,
     claims,
     longest_text,
     short_id,
@@ -39,6 +40,15 @@ def test_the_order_does_not_matter_and_everything_else_does() -> None:
     for change in ({"offset": 41}, {"length": 41}, {"type": "tree"}, {"uncompressed_length": 8}, {"id": "c" * 64}):
         assert claims(json.dumps(index(first, {**second, **change})))[P].digest != contents.digest
     assert claims('{"packs": []}') == {}
+
+
+def test_how_much_content_a_pack_holds() -> None:
+    """Half of its length is what a blob may take to count as compressed; folders are no content of files."""
+    half, more = blob(length=100, uncompressed_length=200), blob(B, offset=100, length=101, uncompressed_length=201)
+    never = blob("c" * 64, offset=201, length=50)
+    tree = blob("d" * 64, offset=251, length=90, uncompressed_length=100, type="tree")
+    contents = claims(json.dumps(index(half, more, never, tree)))[P]
+    assert contents.weight == PackWeight(plain=200 + 201 + 50 + 100, dense=101 + 50)
 
 
 @pytest.mark.parametrize(

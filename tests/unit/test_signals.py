@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import signals, tree_changes
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.signals import Bytes, Change, Limits
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.signals import Bytes, Came, Change, Limits
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.tree_changes import ChangesError, TreeChanges
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +28,12 @@ def counted(changes: Iterable[tuple[str, str]], blobs: int = 1000) -> TreeChange
     counts = TreeChanges()
     for path, modifier in changes:
         counts.take(line(path, modifier))
-    counts.take(json.dumps({"message_type": "statistics", "removed": {"data_blobs": blobs}}))
+    said = {
+        "message_type": "statistics",
+        "removed": {"data_blobs": blobs, "bytes": 1000 * blobs},
+        "added": {"bytes": 900 * blobs},
+    }
+    counts.take(json.dumps(said))
     return counts
 
 
@@ -138,6 +143,28 @@ def test_any_changes_have_counts_that_fit_together(changes: list[tuple[str, str]
 def test_replaced_by_what_cannot_be_compressed(files: int, hit: int, new: Bytes, found: bool) -> None:
     counts = counted(changed(hit))
     assert ("looks_encrypted" in weighed(files, counts, Bytes(1_000_000, 300_000), new)) == found
+
+
+@pytest.mark.parametrize(
+    ("came", "lost"),
+    [
+        # Of a million bytes that went and 900,000 that came: all of these came now, and so many are dense.
+        (Came(900_000, 0), 0.0),
+        (Came(900_000, 100_000), 0.1),
+        # As much as looks like the encryption of a part of each file.
+        (Came(900_000, 120_000), None),
+        (Came(5_000_000, 900_000), None),
+        # More came into the snapshot than into the repository: something had been put there before.
+        (Came(899_999, 0), None),
+        (None, None),
+    ],
+)
+def test_no_more_can_be_encrypted_than_came_and_cannot_be_compressed(came: Came | None, lost: float | None) -> None:
+    assert signals.at_most_lost(counted(changed(200)), came, LIMITS) == lost
+
+
+def test_nothing_is_said_of_what_replaced_nothing() -> None:
+    assert signals.at_most_lost(counted(changed(200), blobs=0), Came(900_000, 0), LIMITS) is None
 
 
 def test_dense_content_that_is_replaced_tells_nothing() -> None:

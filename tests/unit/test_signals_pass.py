@@ -14,8 +14,9 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import signals_pass, signals_state
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.index_claims import PackWeight
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.new_packs import PackFile
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.signals import Limits, Signal
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.signals import Came, Limits, Signal
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.signals_look import Looked
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.signals_pass import SignalsPass
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.signals_state import (
@@ -45,10 +46,12 @@ class Told:
     asked: list[tuple[str, str]] = field(default_factory=list)
     over: bool = False
     known: list[Optional[int]] = field(default_factory=list)
+    came: list[Optional[Came]] = field(default_factory=list)
 
-    def compare(self, before: str, after: str, files: Optional[int] = None) -> Looked:
+    def compare(self, before: str, after: str, files: Optional[int] = None, came: Optional[Came] = None) -> Looked:
         self.asked.append((before, after))
         self.known.append(files)
+        self.came.append(came)
         answer = self.answers.get(after, Looked(gone=True, lost=0.0))
         if isinstance(answer, Exception):
             raise answer
@@ -63,10 +66,11 @@ def run(
     state: State = NOTHING,
     told: Optional[Told] = None,
     packs: Sequence[PackFile] = (),
+    weights: Sequence[tuple[int, PackWeight]] = (),
 ) -> tuple[State, Told]:
     told = told or Told()
     uploaded = {one["id"]: BEGUN + timedelta(days=int(one["id"])) for one in snapshots}
-    one = SignalsPass(told, Limits(), uploaded, lambda snapshot: str(snapshot["job"]), packs, state)
+    one = SignalsPass(told, Limits(), uploaded, lambda snapshot: str(snapshot["job"]), packs, state, weights=weights)
     return one.run(snapshots), told
 
 
@@ -93,7 +97,7 @@ def test_quiet_snapshots_are_not_looked_into_until_they_add_up() -> None:
         *(snapshot(number, quiet=True) for number in range(1, 6)),
     ]
     _state, told = run(days)
-    assert told.asked == [("0", "4")]
+    assert told.asked == [("0", "5")]
 
 
 def test_more_data_than_a_snapshot_tells_of_is_not_quiet() -> None:
@@ -111,6 +115,18 @@ def test_much_data_is_looked_into_whatever_its_snapshot_says_and_once() -> None:
     answers = {"2": Looked(gone=True, lost=None)}
     assert run(days, told=Told(answers), packs=packs[:2])[1].asked == []
     assert run(days, told=Told(answers), packs=packs)[1].asked == [("0", "2")]
+
+
+def test_what_came_between_both_is_told_to_those_who_compare() -> None:
+    at = [int((BEGUN + timedelta(days=day, hours=-1)).timestamp()) for day in range(4)]
+    days = [snapshot(number) for number in range(3)]
+    weights = [(stored, PackWeight(1000 * 10**day, 10**day)) for day, stored in enumerate(at)]
+    _state, told = run(days, weights=weights)
+    assert told.came == [Came(10_000, 10), Came(100_000, 100)]
+    # A slow change is compared with the snapshot before it, so what came counts from there.
+    _state, told = run(days, told=Told({"1": Looked(gone=True, lost=None)}), weights=weights)
+    assert told.came == [Came(10_000, 10), Came(110_000, 110)]
+    assert run(days)[1].came == [None, None]
 
 
 def test_many_snapshots_among_many_packs_take_no_time_of_their_own() -> None:
@@ -149,10 +165,10 @@ def test_files_are_counted_once() -> None:
 @pytest.mark.parametrize("answer", [Looked(gone=True, lost=0.4), ResticError("It took too long.")])
 def test_the_last_good_snapshot_of_a_slow_change_is_the_one_before_it(answer: Any) -> None:
     class Slow(Told):
-        def compare(self, before: str, after: str, files: Optional[int] = None) -> Looked:
+        def compare(self, before: str, after: str, files: Optional[int] = None, came: Optional[Came] = None) -> Looked:
             if before == "2" and isinstance(answer, Exception):
                 raise answer
-            return answer if before == "2" else super().compare(before, after, files)
+            return answer if before == "2" else super().compare(before, after, files, came)
 
     told = Slow({"1": Looked(gone=True, lost=None), "2": Looked(gone=True, lost=0.4), "3": BAD})
     state, _told = run([snapshot(number) for number in range(4)], told=told)

@@ -24,7 +24,7 @@ from typing import Any, Optional
 from .._common.errors import HoldfastError
 from .._common.private_file import write_private
 from .._common.record import RecordError, stored
-from .index_claims import PackContents
+from .index_claims import PackContents, PackWeight
 
 NAME = "baseline"
 VERSION = 1
@@ -144,7 +144,13 @@ def _as_json(baseline: Baseline) -> dict[str, Any]:
         "snapshots": baseline.snapshots,
         "indexes": sorted(baseline.indexes),
         "packs": {
-            name: [pack.size, pack.stored, pack.contents.digest, base64.b64encode(pack.contents.blobs).decode()]
+            name: [
+                pack.size,
+                pack.stored,
+                pack.contents.digest,
+                base64.b64encode(pack.contents.blobs).decode(),
+                *(pack.contents.weight or ()),
+            ]
             for name, pack in baseline.packs.items()
         },
         "groups": sorted([host, list(paths)] for host, paths in baseline.groups),
@@ -159,9 +165,15 @@ def _from_json(data: dict[str, Any]) -> Baseline:
         snapshots=dict(data["snapshots"]),
         indexes=frozenset(data["indexes"]),
         packs={
-            name: Pack(size, stored_at, PackContents(digest, base64.b64decode(blobs, validate=True)))
-            for name, (size, stored_at, digest, blobs) in data["packs"].items()
+            name: Pack(size, stored_at, _contents(digest, blobs, weight))
+            for name, (size, stored_at, digest, blobs, *weight) in data["packs"].items()
         },
         groups=frozenset((host, tuple(paths)) for host, paths in data["groups"]),
         watched=bool(data.get("watched")),
     )
+
+
+def _contents(digest_of: str, blobs: str, weight: list[int]) -> PackContents:
+    # Without a weight: it was written by an earlier version.
+    known = PackWeight(*map(int, weight)) if weight else None
+    return PackContents(digest_of, base64.b64decode(blobs, validate=True), known)

@@ -15,8 +15,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Optional
+from dataclasses import dataclass, field
+from typing import NamedTuple, Optional
 
 from .._common.errors import HoldfastError
 
@@ -58,6 +58,15 @@ class ClaimsError(HoldfastError):
     """An index object is not as restic writes it."""
 
 
+class PackWeight(NamedTuple):
+    """How much content a pack holds, in bytes: all of it before it was compressed, and what files' content takes in the pack that
+    could not be compressed to half of its length.
+    """
+
+    plain: int
+    dense: int
+
+
 @dataclass(frozen=True)
 class PackContents:
     """The blobs of a pack.
@@ -65,10 +74,12 @@ class PackContents:
     Args:
         digest: The SHA-256 of the sorted list of its blobs: types, ids, offsets and lengths.
         blobs: The first SHORT bytes of the id of each blob, one after the other.
+        weight: How much content that is; None where it was not told yet.
     """
 
     digest: str
     blobs: bytes
+    weight: Optional[PackWeight] = field(default=None, compare=False)
 
     def short_ids(self) -> Iterable[bytes]:
         return (self.blobs[start : start + SHORT] for start in range(0, len(self.blobs), SHORT))
@@ -178,8 +189,17 @@ def _fitting(pack: str, blobs: Iterable[re.Match[str]], size: int) -> Iterator[r
 
 
 def _contents(blobs: Iterable[re.Match[str]]) -> PackContents:
-    lines = sorted(f"{blob[1]} {blob[2]} {blob[3]} {blob[4]} {blob[5] or 0}" for blob in blobs)
+    plain = dense = 0
+    lines = []
+    for blob in blobs:
+        lines.append(f"{blob[1]} {blob[2]} {blob[3]} {blob[4]} {blob[5] or 0}")
+        packed = int(blob[4])
+        length = int(blob[5] or packed)
+        plain += length
+        dense += packed if blob[2] == "data" and 2 * packed > length else 0
+    lines.sort()
     digest = hashlib.sha256()
     for number, line in enumerate(lines):
         digest.update(f"\n{line}".encode() if number else line.encode())
-    return PackContents(digest.hexdigest(), b"".join(short_id(line[:64]) for line in lines))
+    short = b"".join(short_id(line[:64]) for line in lines)
+    return PackContents(digest.hexdigest(), short, PackWeight(plain, dense))

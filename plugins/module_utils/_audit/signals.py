@@ -58,7 +58,7 @@ class Limits:
     few_share: float = 0.2
     remaining: float = 0.25
     ending: float = 0.05
-    quiet: float = 0.03
+    quiet: float = 0.045
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,19 @@ class Bytes:
     def ratio(self) -> float:
         """Packed over plain; 0 where there is nothing."""
         return min(1.0, self.packed / self.plain) if self.plain else 0.0
+
+
+@dataclass(frozen=True)
+class Came:
+    """What the repository got since a snapshot was stored, as the packs tell it that were read: see index_claims.PackWeight.
+
+    Args:
+        plain: The length of all of it before it was compressed.
+        dense: What of it could not be compressed, as it is stored.
+    """
+
+    plain: int
+    dense: int
 
 
 @dataclass(frozen=True)
@@ -136,6 +149,18 @@ def worth_weighing(counts: TreeChanges, files: int, limits: Limits) -> bool:
     if files < _FEW_FILES:
         return counts.gone > 0
     return counts.gone >= max(_LEAST_FILES, limits.share * files)
+
+
+def at_most_lost(counts: TreeChanges, came: Optional[Came], limits: Limits) -> Optional[float]:
+    """The greatest share of what was replaced that can be encrypted, where that is too little to look like it; else None.
+
+    What is encrypted cannot be compressed, so it is among the dense content that came. That says nothing where some of the
+    new content was stored before: then there is more of it than came.
+    """
+    if came is None or not counts.removed_bytes or counts.added_bytes > came.plain:
+        return None
+    lost = came.dense / counts.removed_bytes
+    return lost if lost < min(limits.partly_lost, limits.lost) else None
 
 
 def suspected_notes(counts: TreeChanges) -> dict[str, list[str]]:

@@ -19,7 +19,18 @@ from .._common.clock import elapsed
 from .._common.parallel import in_parallel
 from .._restic.cli import Restic, ResticError, TooLargeError
 from .._restic.process import half_of_memory
-from .signals import NOTE_SIZE, Bytes, Change, Limits, Signal, signals, suspected_notes, worth_weighing
+from .signals import (
+    NOTE_SIZE,
+    Bytes,
+    Came,
+    Change,
+    Limits,
+    Signal,
+    at_most_lost,
+    signals,
+    suspected_notes,
+    worth_weighing,
+)
 from .tree_changes import ChangesError, TreeChanges
 
 # The longest line and the longest folder that are read, in bytes, and how many lines a list of files may have.
@@ -40,7 +51,8 @@ class Looked:
         files: How many files there are now; None when they were not counted.
         before: How many there were before.
         gone: Whether any file of before changed or vanished.
-        lost: The share of what was replaced that cannot be compressed any more; None when too little changed to weigh it.
+        lost: The share of what was replaced that cannot be compressed any more, or at most can be; None when too little changed
+            to weigh it.
         weighed: Whether the repository tells how well its content can be compressed.
     """
 
@@ -76,13 +88,14 @@ class Look:
     def _left(self) -> float:
         return self._end - elapsed()
 
-    def compare(self, before: str, after: str, files: Optional[int] = None) -> Looked:
+    def compare(self, before: str, after: str, files: Optional[int] = None, came: Optional[Came] = None) -> Looked:
         """What changed from one snapshot to another.
 
         Args:
             before: The id of the earlier one.
             after: The id of the later one.
             files: How many files the earlier one has, if that is known.
+            came: What the repository got in between, if that is known.
 
         Raises:
             ResticError: restic could not tell, or it would take too long.
@@ -93,10 +106,11 @@ class Look:
             return Looked(files=counts.after(files), before=files)
         change, weighed = Change(files, counts, notes=self._same_content(after, counts)), True
         enough = worth_weighing(counts, files, self.limits)
-        if enough:
+        lost = at_most_lost(counts, came, self.limits) if enough else None
+        if enough and lost is None:
             (content, weighed), (both, _told), (now, _told) = self._weigh((before,), (before, after), (after,))
             change = Change(files, counts, content, both - now, both - content, change.notes)
-        lost = change.lost if enough else None
+            lost = change.lost
         return Looked(signals(change, self.limits), counts.after(files), files, counts.gone > 0, lost, weighed)
 
     def _side_by_side(self, works: Sequence[Callable[[int], Answer]]) -> list[Answer]:

@@ -24,8 +24,9 @@ from .._common.dates import format_date, parse_date
 from .._common.errors import HoldfastError
 from .._common.untrusted import shown
 from .._restic.retention import Snapshot
+from .index_claims import PackWeight
 from .new_packs import PackFile
-from .signals import LOST, NOT_LOOKED_AT, Limits, Signal, hits_by_summary, packed_by_summary
+from .signals import LOST, NOT_LOOKED_AT, Came, Limits, Signal, hits_by_summary, packed_by_summary
 from .signals_look import Looked
 from .signals_state import Anchor, Raised, State, about, together
 from .tree_changes import ChangesError
@@ -49,8 +50,15 @@ class Comparing(Protocol):
     def over(self) -> bool:
         """Whether there is no time left for another comparison."""
 
-    def compare(self, before: str, after: str, files: Optional[int] = None) -> Looked:
-        """What changed from one snapshot to another; files: how many the first one has, where that is known."""
+    def compare(self, before: str, after: str, files: Optional[int] = None, came: Optional[Came] = None) -> Looked:
+        """What changed from one snapshot to another.
+
+        Args:
+            before: The id of the first one.
+            after: The id of the second one.
+            files: How many files the first one has, where that is known.
+            came: What the repository got in between, where that is known.
+        """
 
 
 @dataclass
@@ -63,6 +71,7 @@ class SignalsPass:
         uploaded: When each snapshot was stored, by id.
         job_of: The job of a snapshot.
         packs: The packs that are there.
+        weights: When each of them was stored, and how much content it holds, where that is known of all.
         state: What was remembered before.
         name_of: The name of the job of a snapshot; empty where it is part of a history of no job.
     """
@@ -74,17 +83,22 @@ class SignalsPass:
     packs: Collection[PackFile]
     state: State
     name_of: Callable[[Snapshot], str] = field(default=lambda snapshot: "")
+    weights: Collection[tuple[int, PackWeight]] = ()
     looks: int = 0
     weighed: bool = True
     _late: list[Raised] = field(default_factory=list)
     _stored: _Sums = field(init=False)
     _told: _Sums = field(init=False)
+    _plain: _Sums = field(init=False)
+    _dense: _Sums = field(init=False)
 
     def run(self, snapshots: Iterable[Snapshot]) -> State:
         """Look at what is new among all snapshots."""
         there = {str(snapshot["id"]): snapshot for snapshot in snapshots if snapshot["id"] in self.uploaded}
         self._stored = _Sums((pack.stored, pack.size) for pack in self.packs)
         self._told = _Sums((self.uploaded[name].timestamp(), packed_by_summary(one)) for name, one in there.items())
+        self._plain = _Sums((stored, weight.plain) for stored, weight in self.weights)
+        self._dense = _Sums((stored, weight.dense) for stored, weight in self.weights)
         accepted = {name for signal in self._accepted() for name in signal.snapshots}
         judged = self.state.judged & there.keys() | accepted & there.keys()
         kept = [signal for signal in self.state.raised if signal.accepted or signal.code != NOT_LOOKED_AT]
@@ -136,7 +150,7 @@ class SignalsPass:
         if self.looks >= MOST_LOOKS or self.look.over:
             raise ChangesError("the time for it is over")
         self.looks += 1
-        looked = self.look.compare(anchor.snapshot, snapshot["id"], anchor.files)
+        looked = self.look.compare(anchor.snapshot, snapshot["id"], anchor.files, self._came(anchor, snapshot))
         self.weighed = self.weighed and looked.weighed
         stored_at = self.uploaded[snapshot["id"]]
         seen, good = self._at_once(anchor, snapshot, there, looked.signals) if looked.signals else ([], anchor)
@@ -149,6 +163,14 @@ class SignalsPass:
         kept = replace(anchor, last=snapshot["id"], hits=0 if looked.lost is None else anchor.hits)
         kept = replace(kept, seen=format_date(stored_at), files=looked.before)
         self._judged(job, snapshot, kept if undecided else following)
+
+    def _came(self, anchor: Anchor, snapshot: Snapshot) -> Optional[Came]:
+        """What the repository got between both; None where that is not known."""
+        start, end = parse_date(anchor.stored), self.uploaded[snapshot["id"]].timestamp()
+        if start is None or not self.weights:
+            return None
+        times = int(start.timestamp()), end
+        return Came(self._plain.between(*times), self._dense.between(*times))
 
     def _at_once(
         self, anchor: Anchor, snapshot: Snapshot, there: Mapping[str, Snapshot], seen: list[Signal]

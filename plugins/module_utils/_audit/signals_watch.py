@@ -9,6 +9,7 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -18,7 +19,8 @@ from .._restic.retention_plan import ALL_JOBS
 from .auditor import Auditor
 from .checks import BLOCK, WARN, Finding
 from .contents_checks import listing
-from .signals import LOST
+from .index_claims import PackWeight
+from .signals import LOST, Came
 from .signals_look import Look, Looked
 from .signals_pass import SignalsPass
 from .signals_state import NAME, SignalsError, State, about, load, save
@@ -36,12 +38,12 @@ class _Opened:
     def over(self) -> bool:
         return self._look is not None and self._look.over
 
-    def compare(self, before: str, after: str, files: Optional[int] = None) -> Looked:
+    def compare(self, before: str, after: str, files: Optional[int] = None, came: Optional[Came] = None) -> Looked:
         if self._look is None:
             restic = self._stack.enter_context(self._auditor.reading(self._found.objects))
             settings = self._auditor.settings
             self._look = Look(restic, settings.signals, settings.signals_seconds)
-        return self._look.compare(before, after, files)
+        return self._look.compare(before, after, files, came)
 
 
 def watch(auditor: Auditor, found: Survey, write: bool) -> None:
@@ -127,6 +129,7 @@ def _looked_at(auditor: Auditor, found: Survey, state: State) -> State:
             look, auditor.settings.signals, uploaded, lambda snapshot: str(jobs.group(snapshot)), packs.values(), state
         )
         one.name_of = lambda snapshot: jobs.group(snapshot).job
+        one.weights = _weights(auditor, packs)
         state = one.run(auditor.read)
         if not one.weighed:
             evidence = (
@@ -135,3 +138,15 @@ def _looked_at(auditor: Auditor, found: Survey, state: State) -> State:
             what = "Nothing, if that is right: it has format 1. A repository of format 2 tells more."
             auditor.note([Finding("signals_not_weighed", WARN, evidence, what)], "")
     return state
+
+
+def _weights(auditor: Auditor, packs: Collection[str]) -> list[tuple[int, PackWeight]]:
+    """When each pack was stored, and how much content it holds; nothing where that is not known of all."""
+    known = auditor.baseline.packs if auditor.baseline else {}
+    found = []
+    for name in packs:
+        weight = known[name].contents.weight if name in known else None
+        if weight is None:
+            return []
+        found.append((known[name].stored, weight))
+    return found

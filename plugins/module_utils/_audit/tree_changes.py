@@ -72,6 +72,8 @@ class TreeChanges:
         notes: What was added to folders that were there before, by name.
         folders: How many files changed or vanished below each folder.
         removed_blobs: How many pieces of content are no longer there.
+        removed_bytes: How long what is no longer there was before it was compressed.
+        added_bytes: The same of what came.
     """
 
     changed: int = 0
@@ -82,6 +84,8 @@ class TreeChanges:
     notes: dict[str, Note] = field(default_factory=dict)
     folders: Counter[str] = field(default_factory=Counter)
     removed_blobs: int = 0
+    removed_bytes: int = 0
+    added_bytes: int = 0
     complete: bool = False
     lines: int = 0
     # Vanished and added of each folder, by the hash of its path; what does not fit is one folder.
@@ -104,7 +108,10 @@ class TreeChanges:
             if kind == "change":
                 self._change(str(said["path"]), str(said["modifier"]))
             elif kind == "statistics":
-                self.removed_blobs, self.complete = int(said["removed"]["data_blobs"]), True
+                removed, added = said["removed"], said["added"]
+                self.removed_blobs = int(removed["data_blobs"])
+                self.removed_bytes, self.added_bytes = int(removed["bytes"]), int(added["bytes"])
+                self.complete = True
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             if isinstance(error, ChangesError):
                 raise
