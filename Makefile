@@ -68,7 +68,7 @@ lint: env shellcheck  ## ruff, yamllint, ansible-lint (production), shellcheck, 
 	@ruff check .
 	@ruff format --check --quiet . || { echo "Run 'make format'."; exit 1; }
 	@yamllint --strict .
-	@shellcheck $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run tests/hosts/bed)
+	@shellcheck $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
 	@$(PYTHON) -m tools.role_readmes --check
 	@antsibull-changelog lint && antsibull-changelog lint-changelog-yaml changelogs/changelog.yaml
 	@ansible-lint --offline -q

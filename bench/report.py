@@ -16,7 +16,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.evidence import write_evidence
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.evidence_files import write_evidence
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.report import PageRequest, write_report
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.journal import RunJournal
 

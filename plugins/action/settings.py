@@ -13,12 +13,12 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._common.untrusted import shown
-from ..plugin_utils import _fleet
+from ..plugin_utils import _page_hosts
 from ..plugin_utils._near_names import NEAR, OURS, misspelt, slips, strangers
 from ..plugin_utils._place_rules import MACHINES, machine, remote_folder
 from ..plugin_utils._setting_names import NAMES
 from ..plugin_utils._settings import contradictions, converted, halves, in_own_words
-from ..plugin_utils._shared import PLACE, place_of, shared
+from ..plugin_utils._shared_repositories import PLACE, place_of, shared
 from ..plugin_utils._specs import all_options, defaults, options_of, playbook_options, role_options, sources
 from ..plugin_utils._without_facts import facts_of, host_of, pretenders, without_facts
 
@@ -124,10 +124,10 @@ class ActionModule(ActionBase):
         """What a page has to know of a host; a value that cannot be evaluated is told where the host's own work begins."""
         own = {**variables["hostvars"].raw_get(host), "hostvars": variables["hostvars"]}
         values: dict[str, Any] = {}
-        for name in _fleet.NAMES:
+        for name in _page_hosts.NAMES:
             with suppress(AnsibleActionFail):
                 values.update(self._read([name], own))
-        return _fleet.member(host, values)
+        return _page_hosts.member(host, values)
 
     def _refuse_written(self, variables: dict[str, Any], host: str) -> None:
         """Refuse what cannot be used of all that a person has written, before the first role of a playbook begins.

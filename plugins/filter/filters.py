@@ -2,52 +2,26 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Filters for tables, reports and records; each is documented in a file of its own name."""
+"""Names functions of plugin_utils and module_utils as filters; each is documented in a file of its own name."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-
 from ..module_utils._common.untrusted import shown
 from ..module_utils._r2.places import default_bucket, s3_address
-from ..plugin_utils import _account, _homes, _job_units, _jobs, _journal_entries, _message_texts, _proof_tables, _tables
-
-# What kernels call architectures, and what restic's releases call them.
-ARCHITECTURES = {
-    "aarch64": "arm64",
-    "armv6l": "arm",
-    "armv7l": "arm",
-    "armv8l": "arm",
-    "i386": "386",
-    "i686": "386",
-    "ppc64le": "ppc64le",
-    "riscv64": "riscv64",
-    "s390x": "s390x",
-    "x86_64": "amd64",
-}
-
-
-def restic_architecture(machine: object) -> str:
-    """The architecture of a release, from what a host says of itself: one of a closed list, or nothing."""
-    try:
-        return ARCHITECTURES[str(machine)]
-    except KeyError:
-        raise AnsibleFilterError(
-            f"The host says that its architecture is {shown(machine, 60)!r}, for which restic has no release: set "
-            "restic_architecture, or choose another restic_method."
-        ) from None
-
-
-def unit_word(text: object) -> str:
-    """A path, or another word, as the settings of systemd's units take it: quoted where it has to be, `%` doubled."""
-    word = str(text).replace("%", "%%")
-    if re.fullmatch(r"[\w%./+@:,=-]+", word):
-        return word
-    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+from ..plugin_utils import (
+    _account,
+    _architectures,
+    _check_and_drill_tables,
+    _homes,
+    _job_units,
+    _jobs,
+    _journal_entries,
+    _message_texts,
+    _tables,
+)
 
 
 class FilterModule:
@@ -56,15 +30,15 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "account_options": _account.account_options,
-            "check_report": _proof_tables.check_report,
-            "drill_plan": _proof_tables.drill_plan,
-            "drill_report": _proof_tables.drill_report,
+            "check_report": _check_and_drill_tables.check_report,
+            "drill_plan": _jobs.drill_plan,
+            "drill_report": _check_and_drill_tables.drill_report,
             "bucket_name": default_bucket,
             "failure_text": _tables.failure_text,
             "shown": shown,
             "commands_read_homes": _homes.commands_read_homes,
             "reads_homes": _homes.reads_homes,
-            "restic_architecture": restic_architecture,
+            "restic_architecture": _architectures.restic_architecture,
             "journal_calls": _journal_entries.journal_calls,
             "journal_notes": _journal_entries.journal_notes,
             "runs_commands": _job_units.runs_commands,
@@ -84,6 +58,6 @@ class FilterModule:
             "site_next": _tables.site_next,
             "site_report": _tables.site_report,
             "snapshot_table": _tables.snapshot_table,
-            "unit_word": unit_word,
+            "unit_word": _job_units.unit_word,
             "verify_report": _tables.verify_report,
         }

@@ -49,7 +49,7 @@ boto3_version:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._actions.node import versions
+from ..module_utils._actions.node_programs import versions
 from ..module_utils._common.errors import HoldfastError
 
 

@@ -110,7 +110,7 @@ rules:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._actions.lifecycle import ensure
+from ..module_utils._actions.ensure_lifecycle import ensure
 from ..module_utils._clients import Clients
 from ..module_utils._common.arguments import CLOUDFLARE, S3
 from ..module_utils._common.errors import HoldfastError

@@ -177,7 +177,7 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._actions.evidence import Proof, write_evidence
+from ..module_utils._actions.evidence_files import Proof, write_evidence
 from ..module_utils._actions.report import PageRequest, write_report
 from ..module_utils._common.errors import HoldfastError
 

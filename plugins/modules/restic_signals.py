@@ -129,7 +129,7 @@ accepted:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._actions.accept import signals_of
+from ..module_utils._actions.accept_signals import signals_of
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.untrusted import shown_all
 

@@ -226,8 +226,8 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._actions.proofs import Proofs
 from ..module_utils._actions.verify import verify
+from ..module_utils._actions.verify_proofs import Proofs
 from ..module_utils._audit.freshness import Expected
 from ..module_utils._audit.options import JOBS, expected_of_jobs
 from ..module_utils._clients import Clients

@@ -2,13 +2,15 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Names the systemd units that the jobs of a host have, and the template of the role `backup` for each of them. Pure.
+"""Names the systemd units that the jobs of a host have, and the template of the role `backup` for each; and quotes words in
+units. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -44,3 +46,11 @@ def units_of(jobs: Iterable[Job]) -> list[Unit]:
                 Unit(f"holdfast-user-{name}@.service", "holdfast-user.service.j2", job),
             ]
     return units
+
+
+def unit_word(text: object) -> str:
+    """A path, or another word, as the settings of systemd's units take it: quoted where it has to be, `%` doubled."""
+    word = str(text).replace("%", "%%")
+    if re.fullmatch(r"[\w%./+@:,=-]+", word):
+        return word
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'

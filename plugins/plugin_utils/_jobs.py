@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Divides the setting backup_jobs: fields for the host, for what judges snapshots, and for what restores them. Pure.
+"""Divides the setting backup_jobs: fields for the host, for what judges snapshots, and for what restores and drills them. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -44,3 +44,20 @@ def jobs_to_restore(jobs: Iterable[Job], names: Iterable[str] = ()) -> list[dict
     return [
         {"name": job["name"], "paths": paths_in_snapshots(job)} for job in jobs if not chosen or job["name"] in chosen
     ]
+
+
+def drill_plan(jobs: Iterable[Mapping[str, Any]], name: str, size: str = "1G") -> dict[str, Any]:
+    """The fields `drill` of a job, with its bounds as numbers."""
+    drill = next((job.get("drill") or {} for job in jobs if job["name"] == name), {})
+    return {
+        "command": drill.get("command") or [],
+        "expect": drill.get("expect") or [],
+        "bytes": byte_count(drill.get("bytes") or size),
+        "memory": byte_count(drill.get("memory") or "2G"),
+    }
+
+
+def byte_count(size: str) -> int:
+    """The number of bytes of a size such as 500M."""
+    unit = size[-1].lower()
+    return int(size) if unit.isdigit() else int(size[:-1]) << {"b": 0, "k": 10, "m": 20, "g": 30, "t": 40}[unit]

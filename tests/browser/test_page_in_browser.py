@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.evidence import write_evidence
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.evidence_files import write_evidence
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.dates import parse_date
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.journal import RunJournal
 from playwright.sync_api import Browser, Page

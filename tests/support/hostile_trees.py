@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.listing import LONGEST_SHOWN
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.restore_listing import LONGEST_SHOWN
 
 from tests.support.repository_format import Key, name_of
 

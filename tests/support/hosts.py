@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.support.running import ROOT
 
-BED = ROOT / "tests" / "hosts" / "bed"
+BED = ROOT / "tests" / "hosts" / "bed.sh"
 BED_ADDRESS = "198.51.100.1"
 CLONE_NEWNET = 0x40000000
 

@@ -21,12 +21,11 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.drill_
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._clients import Clients
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._proof_tables import (
-    byte_count,
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._check_and_drill_tables import (
     check_report,
-    drill_plan,
     drill_report,
 )
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._jobs import byte_count, drill_plan
 
 UNREADABLE = PermissionError(13, "Permission denied", "/restored/closed")
 NOW = datetime(2026, 11, 27, 4, tzinfo=timezone.utc)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.evidence import (
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.evidence_files import (
     SignatureError,
     write_evidence,
 )

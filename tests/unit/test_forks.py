@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.restic_lock import ResticLock
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.exclusive_lock import ExclusiveLock
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.process_signals import (
     Interrupted,
     signals_raise,
@@ -50,7 +50,7 @@ def locked(_folder: Path) -> None:
             return
 
     bucket = cast(S3, Bucket())
-    with ResticLock(bucket, lambda: bucket, "", b"lock"):
+    with ExclusiveLock(bucket, lambda: bucket, "", b"lock"):
         pass
 
 
@@ -104,4 +104,4 @@ def test_no_process_forks_elsewhere() -> None:
     """A fork that is new has to be one of those above; session.py has tests of its own, in test_window.py."""
     forks = re.compile(r"os\.fork\(|forkpty|multiprocessing|subprocess\.Popen\(")
     found = {path.name for path in (ROOT / "plugins").rglob("*.py") if forks.search(path.read_text(encoding="utf-8"))}
-    assert found == {"cli.py", "confinement.py", "drill_sandbox.py", "restic_lock.py", "session.py"}
+    assert found == {"cli.py", "confinement.py", "drill_sandbox.py", "exclusive_lock.py", "session.py"}

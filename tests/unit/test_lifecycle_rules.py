@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2 import lifecycle
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2 import lifecycle_rules as lifecycle
 
 ABORT = lifecycle.desired_rules(7, [])
 

@@ -13,11 +13,13 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.holdfast.restic_r2.plugins.filter.filters import (
-    ARCHITECTURES,
     FilterModule,
-    restic_architecture,
 )
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils import _tables as reports
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._architectures import (
+    ARCHITECTURES,
+    restic_architecture,
+)
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._jobs import (
     jobs_on_host,
     jobs_to_judge,

@@ -9,7 +9,6 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -24,23 +23,22 @@ from .._audit.options import expected_from, plan_from, remembered
 from .._audit.signals_watch import told, watch
 from .._audit.survey import Survey
 from .._clients import Clients
-from .._common.clock import awake, elapsed
+from .._common.clock import elapsed
 from .._common.errors import HoldfastError
-from .._common.process_signals import dies_with_parent, ended_by_signals
+from .._common.process_signals import ended_by_signals
 from .._common.progress import Progress
 from .._locks.store import time_told
-from .._r2.s3 import S3Object
-from .._restic.cli import MAINTENANCE_MINIMUM, ResticError
-from .._restic.process import ONE_OBJECT
+from .._restic.cli import MAINTENANCE_MINIMUM
 from .._restic.retention import Decision
 from .._windows.fence import FenceHolder
 from .._windows.fence_tokens import NEVER, fence_for, fence_told
 from .._windows.session import WindowSession, WindowSpec, window_told
 from .._windows.spec import spec_of
 from .commit import Commit, Parts, lease_for
+from .exclusive_lock import ExclusiveLock
+from .other_restics import await_others
 from .prepare import DRY_RUN, PARTS, PREPARATION, Preparation, Prepared, kept_here
 from .prune_figures import FIGURES
-from .restic_lock import ResticLock
 
 # The least and the most that make sense, in seconds. A window without an end would be no window.
 _BOUNDS = {
@@ -54,8 +52,6 @@ _ATTEMPTS = 3
 _LOCK_ATTEMPTS = 4
 # restic takes a lock of 30 minutes for one that was left behind.
 _LOCK_AGE = 600.0
-# How long restic may read locks that others have left, in seconds: a request or two for each.
-_UNLOCKING = 120.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ class Maintenance:
         auditor: Auditor,
         terms: Terms,
         open_window: Callable[[Parts, int], WindowSession],
-        lock: Callable[[bytes], ResticLock],
+        lock: Callable[[bytes], ExclusiveLock],
         sleep: Callable[[float], None] = time.sleep,
         fence: Callable[[Callable[[str], object]], AbstractContextManager[object]] = lambda warn: nullcontext(),
     ) -> None:
@@ -204,7 +200,7 @@ class Maintenance:
             if not later and not self.preparation.judge(prepared, self.auditor.look()):
                 return False
             self.step("waiting for other restic processes")
-            self._await_other_restics(prepared.found)
+            await_others(self.auditor, prepared.found, self.terms.lock_wait, self.sleep)
             if not later and elapsed() - prepared.checked > _LOCK_AGE and not self.preparation.renew(prepared):
                 return False
             done = self._behind_fence(prepared, decisions, later, last=attempt == _LOCK_ATTEMPTS - 1)
@@ -275,34 +271,6 @@ class Maintenance:
         auditor.enforced(after, f"After maintenance of {self.name}")
         auditor.remember(after.objects)
         return True
-
-    def _await_other_restics(self, found: Survey) -> None:
-        """Wait until no restic works in the repository: waiting inside a window would keep it open."""
-        deadline = awake() + self.terms.lock_wait
-        locks = self._locks()
-        if locks:
-            locks = self.without_stale_locks(found)
-        while locks:
-            if awake() >= deadline and (locks := self.without_stale_locks(found)):
-                stored = {key: item.last_modified for key, item in locks.items()}
-                blocking = audit.other_restics(stored, self.terms.lock_wait)
-                self.auditor.note(blocking, f"No window is opened for {self.name}")
-            self.sleep(2)
-            self.auditor.progress.moved()
-            locks = self._locks()
-
-    def without_stale_locks(self, found: Survey) -> dict[str, S3Object]:
-        """Remove the locks of processes that are certainly gone; returns the others.
-
-        A host may have written locks that restic cannot read in a moment. Then none of them is removed, and they are told as
-        those of another restic.
-        """
-        with self.auditor.served(self.auditor.view(found.objects, locks="live")) as restic, suppress(ResticError):
-            restic.run(["unlock"], timeout=_UNLOCKING, memory=ONE_OBJECT, preexec_fn=dies_with_parent(signal.SIGKILL))
-        return self._locks()
-
-    def _locks(self) -> dict[str, S3Object]:
-        return Survey(locks=self.auditor.objects("locks")).restic_locks()
 
     # The account -----------------------------------------------------------------------------------------------------
 
@@ -382,8 +350,8 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
             )
         )
 
-    def lock(body: bytes) -> ResticLock:
-        return ResticLock(clients.s3, make, clients.prefix, body)
+    def lock(body: bytes) -> ExclusiveLock:
+        return ExclusiveLock(clients.s3, make, clients.prefix, body)
 
     fence_seconds = 0.0 if params["fence"] == NEVER else params["fence_seconds"]
     terms = Terms(params["lock_wait"], params["open_timeout"], fence_seconds, dry_run)

@@ -24,7 +24,6 @@ from .._audit.auditor import Auditor, AuditSettings
 from .._audit.options import recorded
 from .._audit.survey import Survey
 from .._clients import Clients
-from .._common.clock import awake
 from .._common.errors import HoldfastError
 from .._common.process_signals import ended_by_signals
 from .._common.record import Record, forget, save
@@ -38,6 +37,7 @@ from .._windows.fence_tokens import fence_for, fence_told
 from .._windows.session import WindowSession, WindowSpec, window_told
 from .._windows.spec import spec_of
 from .ensure_repository import SHORTEST_PASSWORD, RepositoryError
+from .other_restics import let_others_end
 from .remove_objects import Removal
 
 PRESENT, ONLY = "present", "only"
@@ -227,7 +227,8 @@ class RepositoryKeys:
     def _remove(self, kept: str, going: list[str]) -> None:
         """Delete exactly these keys, while the hosts are kept out."""
         prefix = self.auditor.prefix
-        self._await_backups()
+        # A backup that runs would wait for the end of the fence.
+        let_others_end(self.auditor, self.lock_wait, self.sleep)
         fence = self.fence(self.warnings.append)
         try:
             with fence:
@@ -251,12 +252,6 @@ class RepositoryKeys:
             told = fence_told(fence)
             self.fences += [told] if told else []
         self.auditor.enforced(self.auditor.look(probe=True), f"After a key of {self.auditor.name} was removed")
-
-    def _await_backups(self) -> None:
-        """Let a backup end that runs, as far as it does not take for ever: it would wait for the end of the fence."""
-        deadline = awake() + self.lock_wait
-        while Survey(locks=self.auditor.objects("locks")).restic_locks() and awake() < deadline:
-            self.sleep(2)
 
 
 def _add_key(restic: Restic, password: str) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, Any, Dict  # noqa: UP035
 
-from .._audit.listing import LONGEST_PATH, MOST_LEFT_OUT, Listing, ListingError, pattern
+from .._audit.restore_listing import LONGEST_PATH, MOST_LEFT_OUT, Listing, ListingError, pattern
 from .._common.progress import Progress
 from .._common.untrusted import shown
 from .._locks.rules import parse_date

@@ -16,7 +16,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .._audit.listing import LeftOut
+from .._audit.restore_listing import LeftOut
 from .._common.errors import HoldfastError
 
 CAPABILITY = "security.capability"

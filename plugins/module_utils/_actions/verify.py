@@ -27,7 +27,7 @@ from .._locks.rules import PARTS, Rule, in_the_way, in_the_way_sentence, lock_se
 from .._locks.windows import window_of
 from .ensure_repository import ensure
 from .list_snapshots import stored_times
-from .proofs import Proofs
+from .verify_proofs import Proofs
 
 
 @dataclass

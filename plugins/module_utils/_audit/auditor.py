@@ -34,7 +34,7 @@ from .._restic.view_server import serve
 from . import baseline as _baseline
 from . import checks as audit
 from . import contents_checks as _audit_contents
-from . import holds as _holds
+from . import hold_findings as _holds
 from . import pending as _pending
 from . import snapshot_checks as _audit_snapshots
 from .audit_settings import AuditSettings

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finds jobs of a host that make no backups, and snapshots that belong to no job. Pure.
+"""For verify and maintenance: finds jobs of a host that make no backups, and snapshots that belong to no job. Pure.
+
+`Expected` holds what a person expects of snapshots.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Makes the settings of an audit, and the plan of what to keep, from the options that restic_audit and restic_prune share.
+"""Declares the options that restic_audit, restic_prune and restic_verify share, and makes of their values the settings of an
+audit, what is expected of snapshots, and the plan of what to keep.
 
 Private to holdfast.restic_r2; may change at any time.
 """

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Judges when a host is well. A thing that was not looked at is not well: silence is never taken for good news. Pure.
+"""Judges when a host is well, and puts the hosts in order, the worst first. Pure.
+
+A thing that was not looked at is not well: silence is never taken for good news.
 
 Private to holdfast.restic_r2; may change at any time.
 """

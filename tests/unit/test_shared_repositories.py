@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._shared import place_of, shared
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._shared_repositories import place_of, shared
 
 DEFAULTS = Path(__file__).resolve().parents[2] / "roles" / "repository" / "defaults" / "main.yml"
 ONE = {"holdfast_account_id": "a" * 32}

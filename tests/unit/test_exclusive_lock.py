@@ -10,7 +10,7 @@ import os
 import signal
 from typing import Any, cast
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.restic_lock import ResticLock
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.exclusive_lock import ExclusiveLock
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
 
 
@@ -30,7 +30,7 @@ class Bucket:
 
 def test_the_lock_goes_also_when_its_remover_was_killed() -> None:
     bucket: Any = Bucket()
-    lock = ResticLock(cast(S3, bucket), lambda: cast(S3, bucket), "web1/", b"lock")
+    lock = ExclusiveLock(cast(S3, bucket), lambda: cast(S3, bucket), "web1/", b"lock")
     with lock:
         assert list(bucket.objects) == [lock.key]
         os.kill(lock.remover_pid, signal.SIGKILL)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Shows the signals of a repository, and accepts them in the name of a person.
+"""For recover: shows the signals of a repository, and accepts them in the name of a person.
 
 Private to holdfast.restic_r2; may change at any time.
 """

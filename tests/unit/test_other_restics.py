@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.prune import Maintenance, Terms
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.other_restics import without_stale_locks
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.auditor import Auditor
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.survey import Survey
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3Object
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import TooLargeError
@@ -21,7 +22,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.process
 LOCK = S3Object("locks/" + "ab" * 32, 200, datetime(2026, 1, 1, tzinfo=timezone.utc), "0")
 
 
-class Auditor:
+class Locked:
     """A repository with one lock, which restic cannot read within its bounds."""
 
     name = "web1"
@@ -37,7 +38,7 @@ class Auditor:
         assert settings == {"locks": "live"}
 
     @contextmanager
-    def served(self, view: None) -> Iterator[Auditor]:
+    def served(self, view: None) -> Iterator[Locked]:
         yield self
 
     def run(self, args: list[str], **limits: Any) -> None:
@@ -47,10 +48,8 @@ class Auditor:
 
 
 def test_locks_that_cannot_be_read_in_time_are_those_of_somebody_else() -> None:
-    auditor = Auditor()
-    maintenance = Maintenance.__new__(Maintenance)
-    maintenance.auditor, maintenance.terms = auditor, Terms()  # type: ignore[assignment]
-    assert maintenance.without_stale_locks(Survey()) == {LOCK.key: LOCK}
+    auditor = Locked()
+    assert without_stale_locks(cast(Auditor, auditor), Survey()) == {LOCK.key: LOCK}
     assert 0 < auditor.limits["memory"] <= 512 << 20 and 0 < auditor.limits["timeout"] <= 300
 
 

@@ -9,8 +9,12 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import listing as _listing
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.listing import Listing, ListingError, pattern
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit import restore_listing as _listing
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.restore_listing import (
+    Listing,
+    ListingError,
+    pattern,
+)
 
 
 def listing(*entries: str, devices: bool = False) -> Listing:

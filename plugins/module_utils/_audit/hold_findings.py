@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tells of holds, and of snapshots that are protected by their ids.
+"""Tells of holds, and of snapshots that are protected by their ids; `_restic.retention_plan` decides what they keep.
 
 That a hold has ended is told once: by the first maintenance that comes to its end after it. Which were told is in a file beside
 the record.

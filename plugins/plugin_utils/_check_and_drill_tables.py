@@ -2,14 +2,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writes what the playbooks check and drill say of one repository. Pure.
+"""Writes the lines that the playbooks check and drill add to the table at their end. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..module_utils._common.untrusted import shown
@@ -33,23 +33,6 @@ def check_report(read: Mapping[str, Any], bucket: str = "") -> Report:
         f"; all that was stored before {since} was read since" if read.get("complete") else "; the first round goes on"
     )
     return {"bucket": bucket, "done": True, "text": text}
-
-
-def drill_plan(jobs: Iterable[Mapping[str, Any]], name: str, size: str = "1G") -> dict[str, Any]:
-    """The fields `drill` of a job, with its bounds as numbers."""
-    drill = next((job.get("drill") or {} for job in jobs if job["name"] == name), {})
-    return {
-        "command": drill.get("command") or [],
-        "expect": drill.get("expect") or [],
-        "bytes": byte_count(drill.get("bytes") or size),
-        "memory": byte_count(drill.get("memory") or "2G"),
-    }
-
-
-def byte_count(size: str) -> int:
-    """The number of bytes of a size such as 500M."""
-    unit = size[-1].lower()
-    return int(size) if unit.isdigit() else int(size[:-1]) << {"b": 0, "k": 10, "m": 20, "g": 30, "t": 40}[unit]
 
 
 def drill_report(drilled: Mapping[str, Any], job: str, bucket: str = "", check_mode: bool = False) -> Report:

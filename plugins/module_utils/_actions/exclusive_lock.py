@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Holds restic's exclusive lock in the bucket, for the seconds in which no restic may begin to work in the repository.
+"""Holds our own exclusive lock of restic's kind in the bucket, for the seconds in which no other restic may begin to work.
 
 The lock is one that restic has made. A process of its own removes it: its pipe ends with the process that holds the other
 end, however that ends. So not even a kill leaves a lock that keeps backups out.
@@ -31,7 +31,7 @@ _ATTEMPTS = 5
 _PAUSE = 1.0
 
 
-class ResticLock:
+class ExclusiveLock:
     """A lock that is there inside the block.
 
     Args:
@@ -50,7 +50,7 @@ class ResticLock:
         self.remover_pid = 0
         self._pipe = -1
 
-    def __enter__(self) -> ResticLock:
+    def __enter__(self) -> ExclusiveLock:
         self._start()
         try:
             self.s3.put_if(self.key, self.body)

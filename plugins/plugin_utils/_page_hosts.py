@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tells the page what it has to know of a host of the inventory, also of one that the run is not about. Pure.
+"""Takes from the inventory what the page shows of each host, also of one that the run is not about. Pure.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ._shared import PLACE, place_of
+from ._shared_repositories import PLACE, place_of
 
 # Settings of the role repository, and where they come from; then the jobs.
 NAMES = (*PLACE, "repository_max_age", "holdfast_max_age", "backup_jobs")

@@ -14,7 +14,7 @@ from typing import Any
 
 from .._clients import Clients
 from .._locks.rules import is_ours, lock_set
-from .._r2 import lifecycle
+from .._r2 import lifecycle_rules as lifecycle
 
 
 @dataclass

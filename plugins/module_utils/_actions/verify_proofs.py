@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finds proofs that are missing or too old: data that was not read, and jobs whose restore was not tried. Asks no service.
+"""For verify: finds proofs that are missing or too old, of data that was read and of restores that were tried. Asks no service.
 
 Private to holdfast.restic_r2; may change at any time.
 """
