@@ -39,12 +39,18 @@ class Part:
             these.
         runs: The runs that it belongs to.
         sampled: Whether `test` runs a sample of what `proof` runs.
+        whole_cores: The same as cores when all of it is run: much work beside it would only make each case slower.
     """
 
     name: str
     cores: float = CORES
     runs: tuple[str, ...] = ("test", "proof")
     sampled: bool = False
+    whole_cores: float | None = None
+
+    def cores_in(self, run: str) -> float:
+        """How many cores it keeps busy in a run."""
+        return self.cores if run == "test" or self.whole_cores is None else self.whole_cores
 
 
 PROOF = ("proof",)
@@ -63,10 +69,10 @@ PARTS = (
     Part("unit-oldest", cores=1, runs=PROOF),
     Part("unit-next", cores=1, runs=PROOF),
     Part("model", cores=1, sampled=True),
-    Part("fault-matrix", cores=0, sampled=True),
+    Part("fault-matrix", cores=0, sampled=True, whole_cores=0.5),
     Part("integration", cores=1, sampled=True),
     Part("hosts", cores=0.5, sampled=True),
-    Part("kill-matrix", cores=0.5, sampled=True),
+    Part("kill-matrix", cores=0.5, sampled=True, whole_cores=1),
     Part("awx", cores=0.75, sampled=True),
     Part("demo", cores=0.75),
     Part("browser", cores=1),
@@ -256,8 +262,8 @@ class Run:
 
     def work(self) -> None:
         while self.running or (self.waiting and not self.stopping):
-            free = CORES - sum(one.part.cores for one in self.running)
-            if self.waiting and not self.stopping and self.waiting[0].cores <= free:
+            free = CORES - sum(one.part.cores_in(self.name) for one in self.running)
+            if self.waiting and not self.stopping and self.waiting[0].cores_in(self.name) <= free:
                 self._start(self.waiting.pop(0))
                 continue
             with self.change:

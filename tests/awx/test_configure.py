@@ -23,7 +23,6 @@ from tests.awx.fake.store import Store
 from tests.support.running import ROOT, Ansible, Run
 
 # Two runs of its playbook come before the first of these tests.
-pytestmark = pytest.mark.timeout(900)
 
 PROJECT = ROOT / "examples" / "awx"
 LOCK, SITE, READ, SECRET = "lock-token-6f1d", "site-token-41be", "read-token-77aa", "secret-key-c0de"

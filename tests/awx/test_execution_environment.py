@@ -190,7 +190,6 @@ def test_the_build_fails_where_restic_is_not_the_pinned_or_signed_one(
 
 
 @pytest.mark.proof
-@pytest.mark.timeout(900)
 def test_the_playbooks_run_from_it(root: Path, tmp_path: Path, shared_stand_in: StandIn) -> None:
     """Nothing but the root's programs and the system's: neither the checkout, nor the environment of the tests."""
     shutil.copytree(PROJECT, tmp_path / "project")

@@ -66,7 +66,6 @@ def test_the_imported_inventory_holds_templates_and_no_secrets(job: Job) -> None
     assert [secret for secret in job.fleet.secrets if secret in imported] == []
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.proof
 def test_from_provisioning_to_a_restore_with_what_each_template_holds(job: Job, tmp_path: Path) -> None:
     """Each playbook with the credentials of its job template, and no others."""

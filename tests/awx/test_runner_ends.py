@@ -16,7 +16,6 @@ from tests.awx.private_data import CONTAINER, HOSTS, Jobs, cancel, jobs
 from tests.support.waiting import wait_for
 
 # Whole runs of maintenance, also on a busy machine.
-pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(name="there")

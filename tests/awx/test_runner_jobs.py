@@ -16,7 +16,6 @@ from tests.awx.private_data import HOSTS, Ended, Jobs, jobs
 from tests.support.many_hosts import bucket_of
 
 # Whole runs of maintenance, also on a busy machine.
-pytestmark = pytest.mark.timeout(900)
 READS = {"GET", "HEAD"}
 NEXT_NODE = """
 - hosts: localhost

@@ -19,7 +19,7 @@ from tests.hosts import hostile as hostile_module
 from tests.support.hosts import BootedHosts, Host
 from tests.support.site import Site
 
-pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.hosts
 
 SAMPLE = ("trixie",)
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ from tests.hosts.heartbeat import Heartbeat
 from tests.support.hosts import Host
 from tests.support.site import Site
 
-pytestmark = [pytest.mark.hosts, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.hosts
 
 # In seconds. restic gives up after a quarter of an hour; the other test files run meanwhile.
 OUTAGE = 120

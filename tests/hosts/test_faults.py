@@ -17,7 +17,7 @@ import pytest
 from tests.support.hosts import BootedHosts, Host
 from tests.support.site import Site
 
-pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.hosts
 
 SAMPLE = ("trixie",)
 SERVICE = "holdfast-backup@system.service"

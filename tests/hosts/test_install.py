@@ -22,7 +22,7 @@ from tests.support.hosts import BootedHosts
 from tests.support.running import Run
 from tests.support.site import Site
 
-pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.hosts
 
 SAMPLE = ("bookworm",)
 PLAY: list[dict[str, Any]] = [

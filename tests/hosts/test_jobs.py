@@ -18,7 +18,7 @@ from tests.support.hosts import Host
 from tests.support.recipes import recipe
 from tests.support.site import JOBS, Site
 
-pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.hosts
 
 SAMPLE = ("bookworm",)
 # The servers of this machine.

@@ -20,7 +20,7 @@ from tests.support.hosts import BootedHosts, Host
 from tests.support.running import Run
 from tests.support.site import Site
 
-pytestmark = [pytest.mark.hosts, pytest.mark.timeout(900), pytest.mark.proof]
+pytestmark = [pytest.mark.hosts, pytest.mark.proof]
 
 SAMPLE = ("trixie",)
 UNIT = "holdfast-backup@data.service"

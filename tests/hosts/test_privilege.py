@@ -18,7 +18,7 @@ from tests.support.hosts import Host
 from tests.support.repository_format import Key
 from tests.support.site import Site
 
-pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.hosts
 
 SAMPLE = ("bookworm",)
 SECRET = "a-secret-in-a-hook"

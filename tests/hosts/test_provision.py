@@ -183,7 +183,6 @@ def test_nothing_secret_is_told_to_people_or_left_on_the_controller(site: Site, 
     assert "LoadCredentialEncrypted" not in plain.run("systemctl cat holdfast-backup@home")
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.proof
 def test_keys_are_rotated_while_backups_run(site: Site, fleet: BootedHosts, heartbeat: Heartbeat) -> None:
     """One host encrypts its credentials, the other does not."""

@@ -42,7 +42,6 @@ def empty_and_delete(stand_in: StandIn, bucket: str) -> None:
 
 
 @pytest.mark.proof
-@pytest.mark.timeout(900)
 def test_a_host_goes_step_by_step(ansible: Ansible, stand_in: StandIn, restic_path: str, tmp_path: Path) -> None:
     fleet = Fleet(tmp_path / "fleet", stand_in, restic_path, ("web1", "web2"))
 

@@ -108,7 +108,6 @@ def kept(run: Run) -> tuple[int, int]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1200)
 def test_a_host_with_facts_of_ours_is_refused_and_called_compromised(
     tmp_path: Path, stand_in: StandIn, restic_path: str
 ) -> None:
@@ -131,7 +130,6 @@ def test_a_host_with_facts_of_ours_is_refused_and_called_compromised(
 
 
 @pytest.mark.proof
-@pytest.mark.timeout(1200)
 def test_without_that_refusal_no_fact_is_a_setting_either(
     tmp_path: Path, stand_in: StandIn, restic_path: str, first_line: Path
 ) -> None:
@@ -188,7 +186,6 @@ def test_restore_looks_at_the_facts_of_the_host_that_it_goes_to() -> None:
 
 
 @pytest.mark.sample(of="stories")
-@pytest.mark.timeout(1200)
 def test_a_host_that_never_answers_holds_up_nothing(tmp_path: Path, ansible: Ansible) -> None:
     owner = Owner(tmp_path / "owner")
     owner.answer_nothing_more()
@@ -215,7 +212,7 @@ def test_a_host_that_never_answers_holds_up_nothing(tmp_path: Path, ansible: Ans
     }
     try:
         for play in plays:
-            run = ansible.playbook([play], inventory, variables=required, timeout=600)
+            run = ansible.playbook([play], inventory, variables=required)
             assert re.search(r"Timed out after 3 second|expected time frame \(3\)", run.output), run.output
     finally:
         owner.close()

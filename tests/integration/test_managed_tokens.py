@@ -83,7 +83,6 @@ def backup_running(fleet: Fleet) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.proof
-@pytest.mark.timeout(900)
 def test_site_then_rotation_while_a_backup_runs(ansible: Ansible, fleet: Fleet) -> None:
     dry = play(ansible, fleet, SITE, "--check")
     assert dry.of(action="holdfast.restic_r2.r2_host_token")[0].changed and names(fleet) == []

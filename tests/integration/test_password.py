@@ -296,7 +296,6 @@ def test_the_playbook_does_nothing_for_who_has_not_written_down_what(playbook: C
 
 
 @pytest.mark.proof
-@pytest.mark.timeout(1800)
 def test_the_playbook_step_by_step(playbook: Change) -> None:
     assert playbook.backs_up()
     playbook.host["holdfast_new_password"] = NEW

@@ -185,7 +185,6 @@ def test_options_that_make_no_sense_are_refused_before_anything_is_asked(
 
 
 @pytest.mark.proof
-@pytest.mark.timeout(900)
 def test_the_playbooks_hand_on_what_jobs_and_hosts_set(
     stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path
 ) -> None:

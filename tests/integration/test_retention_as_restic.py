@@ -172,7 +172,6 @@ def test_decides_some_as_restic_does(repository: Repository, params: dict[str, A
 
 
 @pytest.mark.proof
-@pytest.mark.timeout(900)
 @judged(EXAMPLES)
 @given(params=POLICIES | COUNTED_ONLY, seed=st.integers(0, 2**32))
 def test_decides_as_restic_does(repository: Repository, params: dict[str, Any], seed: int) -> None:

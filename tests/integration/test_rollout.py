@@ -21,7 +21,6 @@ SITE, VERIFY = "holdfast.restic_r2.site", "holdfast.restic_r2.verify"
 
 
 @pytest.mark.proof
-@pytest.mark.timeout(900)
 def test_canary_then_the_others_then_a_new_host_then_one_is_gone(
     ansible: Ansible, stand_in: StandIn, restic_path: str, tmp_path: Path
 ) -> None:

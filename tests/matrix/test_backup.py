@@ -88,7 +88,6 @@ def await_look(case: Case, backup: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.proof
-@pytest.mark.timeout(900)
 def test_backup_that_begins_at_any_request_succeeds(step: Step, prepares: bool, template: PreparedBucket) -> None:
     for _attempt in range(ATTEMPTS):
         case = template.copy()

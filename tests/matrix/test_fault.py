@@ -39,7 +39,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("row", rows, ids=map(case_id, rows))
 
 
-@pytest.mark.timeout(900)
 def test_locks_come_back_and_what_is_said_is_so(row: Row, template: PreparedBucket, record_property: Record) -> None:
     for _attempt in range(ATTEMPTS):
         outcome = run(template.copy(), row)

@@ -25,7 +25,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("row", rows, ids=map(case_id, rows))
 
 
-@pytest.mark.timeout(900)
 def test_locks_come_back(
     row: Row, template: PreparedBucket, pytestconfig: pytest.Config, record_property: Record
 ) -> None:

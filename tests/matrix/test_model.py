@@ -23,7 +23,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("part", range(PARTS), ids=lambda part: f"part-{part + 1}")
 
 
-@pytest.mark.timeout(1800)
 def test_nothing_stays_open_and_nobody_undoes_anothers_work(
     part: int, pytestconfig: pytest.Config, record_property: Record
 ) -> None:
@@ -34,7 +33,6 @@ def test_nothing_stays_open_and_nobody_undoes_anothers_work(
     assert not found, "\n".join(found)
 
 
-@pytest.mark.timeout(1800)
 def test_no_token_works_behind_a_fence_and_none_is_left_disabled(
     part: int, pytestconfig: pytest.Config, record_property: Record
 ) -> None:

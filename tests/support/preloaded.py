@@ -33,6 +33,8 @@ from typing import Any
 MODULES = "ansible_collections.holdfast.restic_r2.plugins.modules"
 STAND_IN = "tests.stand_in.__main__"
 ROOT = Path(__file__).resolve().parents[2]
+# How many seconds a program may take; ends only what hangs, also beside much other work.
+LONGEST = 1500.0
 # Of a message to the process that forks; an environment takes some thousands.
 _LONGEST = 1 << 17
 _starting = threading.Lock()
@@ -77,7 +79,7 @@ class Forked:
 
 
 def run_module(
-    name: str, given: str, environment: Mapping[str, str], timeout: float = 600
+    name: str, given: str, environment: Mapping[str, str], timeout: float = LONGEST
 ) -> subprocess.CompletedProcess[str]:
     """Run a module of the collection in a fork, as subprocess.run runs a program."""
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:

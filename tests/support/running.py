@@ -162,7 +162,7 @@ class Ansible:
             text=True,
             check=False,
             env=env,
-            timeout=600,
+            timeout=preloaded.LONGEST,
         )
 
     def start_playbook(
@@ -197,7 +197,7 @@ class Ansible:
         playbook: str | Path | list[dict[str, Any]],
         inventory: str | Path | Mapping[str, Any],
         *arguments: str,
-        timeout: float = 600,
+        timeout: float = preloaded.LONGEST,
         **settings: Any,
     ) -> Run:
         """Run a playbook (a path, a name with dots, or plays as data) to its end.
