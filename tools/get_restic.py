@@ -6,6 +6,7 @@
 
 In this order: the one on PATH; upstream's release, its checksums verified by their signature; Debian's newest package,
 verified by apt with Debian's keys and unpacked without root. Nothing outside the checkout changes.
+Where RESTIC is the path of one, that is looked at and nothing else is done.
 """
 
 from __future__ import annotations
@@ -168,7 +169,18 @@ def install(program: Path) -> None:
     part.replace(TARGET)
 
 
+def is_recent(named: str) -> bool:
+    """Whether the restic that RESTIC names will do; says so where it will not."""
+    if version(named) >= MINIMUM:
+        return True
+    print(f"RESTIC is {named}, which is no restic 0.19 or newer: set it to one, or unset it.", file=sys.stderr)
+    return False
+
+
 def main() -> int:
+    named = os.environ.get("RESTIC")
+    if named:
+        return 0 if is_recent(named) else 1
     if version(TARGET) >= MINIMUM:
         return 0
     CACHE.mkdir(parents=True, exist_ok=True)

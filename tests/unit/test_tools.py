@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._setting_names import NAMES
 
+from tests.support import restic
 from tools import docs, get_restic, markdown, role_readmes, stage, variables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,6 +104,7 @@ class TestRestic:
         monkeypatch.setattr(get_restic, "CACHE", tmp_path)
         monkeypatch.setattr(get_restic, "TARGET", tmp_path / "restic")
         monkeypatch.setattr(get_restic, "ROOT", tmp_path)
+        monkeypatch.delenv("RESTIC", raising=False)
         return tmp_path
 
     @staticmethod
@@ -114,6 +116,14 @@ class TestRestic:
         monkeypatch.setenv("PATH", str(own.parent))
         assert get_restic.main() == 0
         assert (cache / "restic").readlink() == own
+
+    def test_the_one_that_is_named_has_to_be_recent(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(get_restic, "from_path", lambda work: pytest.fail("one was named"))
+        own = self.restic(cache / "own", "0.20.1")
+        monkeypatch.setenv("RESTIC", str(own))
+        assert get_restic.main() == 0 and restic.find() == str(own)
+        monkeypatch.setenv("RESTIC", str(self.restic(cache / "old", "0.18.1")))
+        assert get_restic.main() == 1 and [path.name for path in cache.glob("restic*")] == []
 
     @pytest.mark.parametrize("version", ["0.18.1", "nonsense"])
     def test_nothing_is_put_there_when_no_way_leads_to_a_recent_one(
