@@ -90,6 +90,12 @@ def test_the_period_is_told_and_nothing_of_before_or_after(journal: RunJournal, 
     assert one["retention"][0]["rules"] == "keep_daily 7; grace 7d"
 
 
+def test_windows_that_do_not_fit_into_a_line_are_added_up(journal: RunJournal, tmp_path: Path) -> None:
+    journal.append([entry("maintenance", 25, windows=[{**WINDOW, "seconds": 2.0}] * 75)], MARCH + timedelta(days=25))
+    one = write(journal, tmp_path / "page")["repositories"]["b-web1"]
+    assert (one["unlocked_windows"], one["unlocked_seconds"]) == (76, 151.5)
+
+
 def test_of_each_finding_it_is_told_what_became_of_it(journal: RunJournal, tmp_path: Path) -> None:
     one = write(journal, tmp_path / "page")["repositories"]["b-web1"]
     [finding] = one["findings"]

@@ -242,6 +242,22 @@ def test_what_is_not_well_is_told(
     assert said in " ".join(problem["text"] for problem in host["problems"])
 
 
+def test_no_second_and_no_window_is_lost_where_there_are_more_than_a_list_holds(
+    journal: RunJournal, tmp_path: Path
+) -> None:
+    def opened(day: int) -> dict[str, Any]:
+        return {"reason": "maintenance", "parts": ["data/"], "opened": figure(days=day), "seconds": 2}
+
+    # As many in one run as nobody opens, then one on each day.
+    journal.append([entry("maintenance", windows=[opened(29)] * 75)], NOW - timedelta(days=29))
+    state: dict[str, Any] = {}
+    for day in range(28, 0, -1):
+        state = journal.append([entry("maintenance", windows=[opened(day)])], NOW - timedelta(days=day))
+    assert state["repositories"]["backup-web1"]["seconds_unlocked"] == 206
+    found = write_report(wanted(journal, tmp_path / "page"), now=NOW).data["unlocked_30_days"]
+    assert (found["windows"], found["seconds"], found["longest_seconds"]) == (103, 206, 2)
+
+
 def test_windows_of_a_maintenance_that_ended_halfway_are_not_passed_over(journal: RunJournal, tmp_path: Path) -> None:
     pending = {"code": "maintenance_pending", "severity": "warn", "evidence": "It ended halfway."}
     journal.append([entry("verify", jobs=jobs(), findings=[pending])], NOW - timedelta(hours=1))

@@ -183,6 +183,7 @@ def _told(one: _Repository, begin: datetime, end: datetime) -> dict[str, Any]:
         },
         "not_proved": one.not_proved,
         "unlocked_seconds": round(sum(seconds), 3),
+        "unlocked_windows": sum(int(window.get("count") or 1) for window in one.windows),
         "windows": one.windows,
         "runs": one.runs,
         "failed": one.failed,

@@ -108,6 +108,7 @@ def _window(one: Mapping[str, Any]) -> Window:
         _text(one.get("reason") or one.get("run")),
         _text(one.get("ended_by")),
         _time(one.get("lease")),
+        _count(one.get("count")) or 1,
     )
 
 

@@ -51,7 +51,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Window:
-    """A time in which something was unlocked. `closed` is None as long as it is open, or when that is not known."""
+    """A time in which something was unlocked. `closed` is None as long as it is open, or when that is not known.
+
+    Where the journal adds up windows, `count` says how many; then it tells of no single one.
+    """
 
     opened: Optional[datetime]
     closed: Optional[datetime]
@@ -60,6 +63,7 @@ class Window:
     reason: str = ""
     ended_by: str = ""
     lease: Optional[datetime] = None
+    count: int = 1
 
 
 @dataclass(frozen=True)

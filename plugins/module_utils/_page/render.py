@@ -158,13 +158,13 @@ def totals(fleet: Fleet) -> dict[str, Any]:
     windows = [
         (window, host) for host in fleet.hosts for window in host.windows if window.opened and window.opened >= begin
     ]
-    timed = [(window.seconds, host.name) for window, host in windows if window.seconds is not None]
-    longest = max(timed, default=(None, ""))
+    timed = [(window.seconds, host.name, window.count) for window, host in windows if window.seconds is not None]
+    longest = max(((seconds, name) for seconds, name, count in timed if count == 1), default=(None, ""))
     known = [host.bytes for host in fleet.hosts if host.bytes is not None]
     return {
-        "windows": len(windows),
+        "windows": sum(window.count for window, _host in windows),
         "windows_of": len({host.name for _window, host in windows}),
-        "seconds": sum(seconds for seconds, _name in timed),
+        "seconds": sum(seconds for seconds, _name, _count in timed),
         "untimed": len(windows) - len(timed),
         "halfway": sum(any(one.code == "maintenance_pending" for one in host.findings) for host in fleet.hosts),
         "longest": longest[0],

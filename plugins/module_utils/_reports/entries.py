@@ -101,9 +101,35 @@ def named(each: Clean, most: int = MOST) -> Clean:
     return clean
 
 
+def added_up(windows: list[Entry], most: int) -> list[Entry]:
+    """At most so many windows. Where there are more, the first entry tells of the oldest together: no second, and none of
+    them, gets lost.
+    """
+    old = windows[: len(windows) - most + 1]
+    if len(windows) <= most:
+        return windows
+    count = sum(one.get("count", 1) for one in old)
+    told: Entry = {
+        "reason": f"{count} windows, added up",
+        "parts": sorted({part for one in old for part in one.get("parts") or () if part}),
+        "opened": min((one["opened"] for one in old if one.get("opened")), default=None),
+        "closed": max((one["closed"] for one in old if one.get("closed")), default=None),
+        "seconds": round(sum(one.get("seconds", 0) for one in old), 3),
+        "count": count,
+    }
+    last: Entry = {name: old[-1][name] for name in ("at", "run") if name in old[-1]}
+    return [{**last, **{name: one for name, one in told.items() if one is not None}}, *windows[len(old) :]]
+
+
+def _windows(value: Any) -> list[Entry] | None:
+    if not isinstance(value, (list, tuple)):
+        return None
+    return added_up([one for one in map(fields(_WINDOW), value) if one], MOST)
+
+
 _WINDOW: dict[str, Clean] = {
     "reason": text, "parts": listed(name, 5), "opened": instant, "closed": instant, "lease": instant, "seconds": number,
-    "ended_by": text, "in_force": truth, "state": code,
+    "ended_by": text, "in_force": truth, "state": code, "count": number,
 }  # fmt: skip
 _FINDING: dict[str, Clean] = {"code": code, "severity": code, "job": name, "evidence": text, "what_to_do": text}
 _JOB: dict[str, Clean] = {
@@ -132,7 +158,7 @@ _FIELDS: dict[str, Clean] = {
     "seconds": number,
     "locks": fields({"proved": truth, "by": code, "prefixes": named(code, 10)}),
     "open": fields(_WINDOW),
-    "windows": listed(fields(_WINDOW), 5),
+    "windows": _windows,
     "unfenced": text,
     "retention": text,
     "snapshots": number,

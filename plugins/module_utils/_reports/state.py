@@ -15,13 +15,15 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from .._common.dates import parse_date
-from .entries import repository
+from .._common.dates import format_date, parse_date
+from .entries import added_up, repository
 
 State = dict[str, Any]
 Line = Mapping[str, Any]
-# How many windows of a repository are kept, and of how many days the size.
-MOST_WINDOWS, DAYS = 20, 92
+# Of how many days the size of a repository is kept.
+DAYS = 92
+# The last windows of a repository are kept, and all of a month, for the page adds them up.
+LAST_WINDOWS, WINDOW_DAYS, MOST_WINDOWS = 20, 31, 200
 # A guard that finds nothing writes a line only so often.
 _QUIET = timedelta(days=1)
 # Runs that look at the whole repository, so that what they find takes the place of what was found before.
@@ -132,7 +134,7 @@ def _windows(known: dict[str, Any], line: Line, at: str) -> None:
     for window in done:
         if "seconds" not in window and known["open"]:
             window["seconds"] = _longest(known["open"], at)
-    known["windows"] = (known["windows"] + done)[-MOST_WINDOWS:]
+    known["windows"] = _kept(known["windows"] + done, at)
     known["seconds_unlocked"] = round(known["seconds_unlocked"] + sum(one.get("seconds", 0) for one in done), 3)
     if line.get("open"):
         since = (known["open"] or {}).get("since") or line["open"].get("opened") or at
@@ -140,6 +142,13 @@ def _windows(known: dict[str, Any], line: Line, at: str) -> None:
     elif "open" in line or done or (line.get("locks") or {}).get("proved"):
         # The open window is closed: a window was just closed, the rules say that none is open, or all was proved to be locked.
         known["open"] = None
+
+
+def _kept(windows: list[dict[str, Any]], at: str) -> list[dict[str, Any]]:
+    now = parse_date(at)
+    since = format_date(now - timedelta(days=WINDOW_DAYS)) if now else ""
+    recent = [one for one in windows[:-LAST_WINDOWS] if one["at"] >= since]
+    return added_up(recent + windows[-LAST_WINDOWS:], MOST_WINDOWS)
 
 
 def _longest(window: Mapping[str, Any], at: str) -> float:
