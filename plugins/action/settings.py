@@ -29,6 +29,7 @@ SPEC = {
     "options": {"type": "dict", "default": {}},
     "apart": {"type": "list", "elements": "str", "default": []},
     "fleet": {"type": "list", "elements": "str", "default": []},
+    "instead": {"type": "list", "elements": "str", "default": []},
     "reaches": {"type": "list", "elements": "str", "default": []},
     "backed_up": {"type": "str"},
     "whole_play": {"type": "bool", "default": False},
@@ -70,26 +71,13 @@ class ActionModule(ActionBase):
         specs = role_options(role._role_path) if role else {}
         if arguments["entry_point"] and arguments["entry_point"] not in specs:
             raise AnsibleActionFail(f"The role has no entry point {arguments['entry_point']}.")
-        named = {**playbook_options(arguments["playbook"] or ""), **arguments["options"]}
-        options = _flat(specs)
         variables = without_facts(self._task, task_vars, self._loader)
         self._refuse_shared(arguments["apart"], task_vars, variables)
         # What is not held up by them says so in the end.
         result["misspelt"] = "\n".join(_misspelt(variables, host_of(task_vars)))
         if arguments["facts"] == "refuse":
             result["warnings"] = self._refuse_early(variables, host_of(task_vars), bool(role), arguments["whole_play"])
-        # First what can be told well, then what hangs on it.
-        names = [*specs.get(arguments["entry_point"], {}), *named]
-        own, values = self._read_checked(names, variables, {**options, **named}, host_of(task_vars))
-        backed_up = self._read([arguments["backed_up"] or ""], variables).get(arguments["backed_up"], [])
-        for name in arguments["reaches"]:
-            _refuse_other(name, str(own.get(name) or ""), backed_up, task_vars)
-        more = self._read([name for name in arguments["variables"] if name not in values], variables)
-        # A variable that belongs to another role of the collection is what that role would make of it.
-        for other_role in {name.partition("_")[0] for name in more if name not in options}:
-            options = {**options_of(other_role), **options}
-        values.update(_checked(more, options, host_of(task_vars), variables))
-        _refuse(in_own_words(contradictions(values), variables), host_of(task_vars))
+        values = self._values_of_first(arguments, specs, task_vars, variables)
         prefix = f"{role.get_name(include_role_fqcn=False)}_" if role else ""
         result.update({name.removeprefix("__").removeprefix(prefix): value for name, value in values.items()})
         addresses = self._read(["inventory_hostname", "ansible_host", "ansible_ssh_host"], variables)
@@ -98,6 +86,44 @@ class ActionModule(ActionBase):
         fleet = [self._member(host, variables) for host in arguments["fleet"]]
         result.update(fleet=fleet, changed=False, _ansible_no_log=True)
         return result
+
+    def _values_of_first(
+        self, arguments: dict[str, Any], specs: dict[str, Any], task_vars: dict[str, Any], variables: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The values of the task's host; where they cannot be used, of the first of the hosts that stand in for it."""
+        own = host_of(task_vars)
+        try:
+            return self._values(arguments, specs, task_vars, variables, own)
+        except AnsibleActionFail:
+            for host in arguments["instead"]:
+                with suppress(AnsibleActionFail):
+                    other = without_facts(self._task, task_vars, self._loader, host)
+                    return self._values(arguments, specs, task_vars, other, host)
+            raise
+
+    def _values(
+        self,
+        arguments: dict[str, Any],
+        specs: dict[str, Any],
+        task_vars: dict[str, Any],
+        variables: dict[str, Any],
+        host: str,
+    ) -> dict[str, Any]:
+        named = {**playbook_options(arguments["playbook"] or ""), **arguments["options"]}
+        options = _flat(specs)
+        # First what can be told well, then what hangs on it.
+        names = [*specs.get(arguments["entry_point"], {}), *named]
+        own, values = self._read_checked(names, variables, {**options, **named}, host)
+        backed_up = self._read([arguments["backed_up"] or ""], variables).get(arguments["backed_up"], [])
+        for name in arguments["reaches"]:
+            _refuse_other(name, str(own.get(name) or ""), backed_up, task_vars)
+        more = self._read([name for name in arguments["variables"] if name not in values], variables)
+        # A variable that belongs to another role of the collection is what that role would make of it.
+        for other_role in {name.partition("_")[0] for name in more if name not in options}:
+            options = {**options_of(other_role), **options}
+        values.update(_checked(more, options, host, variables))
+        _refuse(in_own_words(contradictions(values), variables), host)
+        return values
 
     def _refuse_remote_tmp(self, host: str) -> None:
         try:

@@ -59,6 +59,13 @@ options:
     type: list
     elements: str
     default: []
+  instead:
+    description:
+      - Hosts of the play, whose settings are read in this order where those of the task's own host cannot be used, until those
+        of one of them can. For what is done once for all hosts, which the mistake of one of them is not to hold up.
+    type: list
+    elements: str
+    default: []
   reaches:
     description:
       - Those of the settings that name another host, which is contacted later on. Its facts are looked at as those of the

@@ -53,8 +53,7 @@ def journal_calls(
     earlier = _earlier(hostvars, hosts)
     done = {host for call in earlier for host in call["done"]}
     common = {"run": run, "id": earlier[0]["id"] if earlier else run_id or str(uuid.uuid4()), "by": by or user()}
-    for host in hosts:
-        noted = hostvars[host].get(_NOTES) or {}
+    for host, noted in _noted(hostvars, hosts).items():
         if host in done or not noted.get("record_dir"):
             continue
         done.add(host)
@@ -65,6 +64,14 @@ def journal_calls(
             call["entries"].append({**common, "host": host, **_about(noted), **entry_of(run, hostvars[host])})
     told = {"id": common["id"], "done": sorted(done)}
     return [{**call, **told} for call in calls.values()]
+
+
+def _noted(hostvars: Mapping[str, Any], hosts: list[str]) -> dict[str, Result]:
+    """What each host has noted. Settings may be too wrong to tell journal and repository: another's journal has it then."""
+    noted = {host: hostvars[host].get(_NOTES) or {} for host in hosts}
+    known = next((one for one in noted.values() if one.get("record_dir")), {})
+    instead = {**known, "bucket": None, "prefix": None}
+    return {host: instead if one and not one.get("record_dir") else one for host, one in noted.items()}
 
 
 def _earlier(hostvars: Mapping[str, Any], hosts: list[str]) -> list[Call]:

@@ -101,15 +101,15 @@ def facts_of(task_vars: dict[str, Any], host: str | None = None) -> dict[str, An
     return _facts(_manager(task_vars), host or host_of(task_vars))
 
 
-def without_facts(task: Any, task_vars: dict[str, Any], loader: Any) -> dict[str, Any]:
-    """The variables of the task and its host, and of all hosts in `hostvars`, without any facts."""
+def without_facts(task: Any, task_vars: dict[str, Any], loader: Any, host: str = "") -> dict[str, Any]:
+    """The variables of the task and its host (or of another one), and of all hosts in `hostvars`, without any facts."""
     known = _manager(task_vars)
     manager = object.__new__(type(known))
     manager.__dict__.update(known.__dict__, _fact_cache=NoFacts())
     HostVars(inventory=manager._inventory, variable_manager=manager, loader=loader)
     variables = manager.get_vars(
         play=task.get_play(),
-        host=manager._inventory.get_host(host_of(task_vars)),
+        host=manager._inventory.get_host(host or host_of(task_vars)),
         task=task,
         _hosts=list(task_vars.get("ansible_play_hosts") or ()),
         _hosts_all=list(task_vars.get("ansible_play_hosts_all") or ()),

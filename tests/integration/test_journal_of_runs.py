@@ -25,9 +25,14 @@ REPORT = {"done": True, "text": "well", "bucket": "x"}
 
 
 def end_of_run(
-    ansible: Ansible, records: Path, *arguments: str, report: dict[str, Any] | None = None, **variables: Any
+    ansible: Ansible,
+    records: Path,
+    *arguments: str,
+    report: dict[str, Any] | None = None,
+    first: dict[str, Any] | None = None,
+    **variables: Any,
 ) -> Run:
-    """The end of a run of verify over two hosts."""
+    """The end of a run of verify over two hosts; the first one may have settings of its own."""
     tasks = [
         {"ansible.builtin.set_fact": {"repository_report": report or REPORT, "repository_verified": WELL}},
         {"ansible.builtin.import_role": {"name": "holdfast.restic_r2.repository", "tasks_from": "end"},
@@ -35,7 +40,7 @@ def end_of_run(
     ]  # fmt: skip
     play = {"hosts": "holdfast", "gather_facts": False, "tasks": tasks}
     common = {"ansible_connection": "local", "holdfast_record_dir": str(records), "holdfast_password": "x", **variables}
-    inventory = {"holdfast": {"hosts": {"web1": {}, "web2": {}}, "vars": common}}
+    inventory = {"holdfast": {"hosts": {"web1": first or {}, "web2": {}}, "vars": common}}
     return ansible.playbook([play], inventory, *arguments)
 
 

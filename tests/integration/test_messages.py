@@ -22,7 +22,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store im
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import open_window
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports import messages
 
-from tests.integration.test_journal_of_runs import REPORT, end_of_run
+from tests.integration.test_journal_of_runs import REPORT, end_of_run, lines
 from tests.stand_in.client import StandIn
 from tests.support.receiver import Receiver, receiver
 from tests.support.running import Ansible
@@ -154,6 +154,31 @@ def test_a_run_tells_once_with_its_table_and_keeps_its_result(ansible: Ansible, 
     run = end_of_run(ansible, tmp_path / "records", **told)
     assert run.exit_code == 0, run.output
     assert [path.partition("?")[0] for path, _body in http.heard[2:]] == [f"/{SECRET}/verify"]
+
+
+@pytest.mark.long
+def test_what_is_wrong_with_the_settings_of_the_first_host_keeps_nothing_back(
+    ansible: Ansible, tmp_path: Path, http: Receiver
+) -> None:
+    records, page = tmp_path / "records", tmp_path / "page"
+    wrong = {
+        "holdfast_record_dir": ["a", "b"], "holdfast_notify": {"a": "b"}, "holdfast_orphan_buckets": ["a", "b"],
+        "holdfast_report_price": "dear", "holdfast_hearbeat": "misspelt",
+    }  # fmt: skip
+    told = {
+        "holdfast_notify": [f"ntfy://127.0.0.1:{http.port}/backups"],
+        "holdfast_heartbeat": f"http://127.0.0.1:{http.port}/RUN",
+        "holdfast_report_dir": str(page),
+    }
+    run = end_of_run(ansible, records, report=ILL, first=wrong, **told)
+    assert run.exit_code == 2, run.output
+    (_path, sent), (ended, _body) = http.heard
+    assert json.loads(sent)["title"] == "holdfast verify: 2 of 2 failed" and ended.startswith("/verify/fail?"), (
+        run.output
+    )
+    # Its journal and its repository are not known.
+    assert [(one["host"], one.get("bucket")) for one in lines(records)] == [("web1", None), ("web2", "backup-web2")]
+    assert (page / "index.html").exists()
 
 
 @pytest.mark.long

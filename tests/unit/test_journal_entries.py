@@ -141,6 +141,20 @@ def test_one_call_for_each_node_and_nothing_in_a_dry_run() -> None:
     assert [call["entries"] for call in made.journal_calls(hostvars, hostvars, "verify", write=False)] == [[], []]
 
 
+def test_a_host_whose_settings_tell_no_place_is_written_down_in_the_journal_of_another() -> None:
+    hostvars = {
+        "web1": {"__repository_place": {"failed": True, "msg": "web1: wrong."}, "repository_report": ILL},
+        "web2": {"__repository_place": PLACE, "repository_report": FINE},
+    }
+    (call,) = made.journal_calls(hostvars, hostvars, "verify")
+    assert [(one["host"], one["bucket"], one["result"]) for one in call["entries"]] == [
+        ("web1", None, "failed"),
+        ("web2", PLACE["bucket"], "ok"),
+    ]
+    del hostvars["web2"]
+    assert made.journal_calls(hostvars, hostvars, "verify") == []
+
+
 def test_number_that_no_float_holds_takes_no_other_entry_along() -> None:
     found = cleaned({"run": "verify", "result": "ok", "bytes": 10**400, "packs": float("inf"), "snapshots": 3})
     assert found == {"run": "verify", "result": "ok", "snapshots": 3}
