@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""All variables that begin with holdfast_: type, default, meaning, and which playbooks and roles use them.
+"""All variables that begin with holdfast_: type, default, meaning, and which playbooks and roles use them; then the names of
+the others.
 
 Read from meta/variables.yml and from the argument specs, defaults and tasks of the roles, so that each is described once.
 """
@@ -26,13 +27,24 @@ INTRODUCTION = """\
 # Variables
 
 All variables of playbooks and roles that begin with `holdfast_`. Set them in the inventory, for all hosts or for one, or with
-`-e` for one run. The roles have more variables; their README files name them, and say which of these they take their values from.
-What a host says of itself is never taken for a setting.
+`-e` for one run. The roles have [more](#of-single-roles), without that beginning. What a host says of itself is never taken for a
+setting.
 
 This page is generated from `meta/variables.yml` and `roles/*/meta/argument_specs.yml` by `make format`.
 
 | Variable | Type | Default | Used by | Meaning |
 | --- | --- | --- | --- | --- |
+"""
+
+
+OF_ROLES = """
+## Of single roles
+
+What concerns one role only is a variable of that role, set in the inventory in the same way. Type, default and meaning are in the
+role's README.
+
+| Role | Variables |
+| --- | --- |
 """
 
 
@@ -179,6 +191,15 @@ class Collection:
         """The options of roles to which a playbook hands a variable."""
         return dict(re.findall(r"(\w+): \"\{\{ (holdfast_\w+)", path.read_text(encoding="utf-8")))
 
+    def of_roles(self) -> dict[str, list[str]]:
+        """The variables of each role that take their value from none of those that begin with holdfast_."""
+        texts = [path.read_text(encoding="utf-8") for path in self.playbooks]
+        handed = {name for text in texts for name in re.findall(r"^ +(\w+): ", text, re.MULTILINE)}
+        return {
+            name: [one for one in role.options if one not in handed and not self.closure([one])]
+            for name, role in self.roles.items()
+        }
+
 
 def cell_of_places(places: list[str], playbooks: list[str]) -> str:
     """Where a variable is used, by what is missing where that is shorter."""
@@ -201,4 +222,8 @@ def page() -> str:
         default = "**required**" if option.get("required") else code(option["default"]) if "default" in option else ""
         cells = [f"`{variable}`", kind(option), default, cell_of_places(places, playbooks), cell(option)]
         lines.append(f"| {' | '.join(cells)} |\n")
-    return INTRODUCTION + "".join(lines)
+    roles = [
+        f"| [{name}](../roles/{name}/README.md) | {', '.join(f'`{one}`' for one in sorted(own))} |\n"
+        for name, own in collection.of_roles().items()
+    ]
+    return INTRODUCTION + "".join(lines) + OF_ROLES + "".join(roles)

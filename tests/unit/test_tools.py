@@ -199,7 +199,13 @@ class TestVariables:
         assert [line.split("`")[1] for line in rows] == sorted(NAMES)
         assert [line for line in rows if line.count(" | ") < 4 or line.endswith("|  |")] == []
         # Where a value comes from is for readers of a role.
-        assert not re.search(r"From `holdfast_|`repository_", page)
+        assert not re.search(r"From `holdfast_|`repository_", "".join(rows))
+
+    def test_what_no_variable_of_all_sets_is_named_with_its_role(self) -> None:
+        found = variables.Collection().of_roles()
+        assert {"repository_abort_uploads_after_days", "repository_token_expires_on"} <= {*found["repository"]}
+        assert "backup_jobs" in found["backup"]
+        assert not {"repository_bucket", "repository_freeze_token", "repository_password_step"} & {*found["repository"]}
 
     def test_what_uses_a_variable_is_found_through_roles_and_defaults(self) -> None:
         used = variables.Collection().used()
