@@ -92,16 +92,72 @@ def test_imports_inside_the_collection_are_relative() -> None:
     assert absolute == set()
 
 
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+CODE = ("plugins", "roles", "playbooks", "meta", "monitoring", "examples", "tests", "tools", "demo", "bench", "docs")
+
+
+def path_of(place: str) -> Path:
+    base = UTILS if place.startswith("_") else ROOT
+    return base / place if (base / place).exists() else base / f"{place}.py"
+
+
 def places() -> set[str]:
-    """The files and folders that the map of the code names."""
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    named = re.findall(
-        r"`((?:_\w+|playbooks|plugins|roles|meta|monitoring|examples|docs|tests)/[^`:]+)(?:::\w+)?`", page
-    )
+    """The files and folders that the map of the code names; in the picture, they stand in no backticks."""
+    named = re.findall(rf"`((?:_\w+|{'|'.join(CODE)})/[^`:]+)(?:::\w+)?`", PAGE)
+    named += re.findall(r"\b(_[a-z]+/[a-z_]+)\b", PAGE.partition("```mermaid")[2].partition("```")[0])
     return {place for place in named if "ROLE" not in place and "*" not in place}
 
 
 @pytest.mark.parametrize("place", sorted(places()))
 def test_the_map_of_the_code_names_what_is_there(place: str) -> None:
-    base = UTILS if place.startswith("_") else ROOT
-    assert (base / place).exists() or (base / f"{place}.py").exists()
+    assert path_of(place).exists()
+
+
+def names_in_files() -> set[tuple[str, str]]:
+    """What the map says is in a file: names in parentheses behind its path, and tests."""
+    found = set(re.findall(r"`(tests/[^`:]+)::(\w+)`", PAGE))
+    for path, names in re.findall(r"`([^`]+\.(?:py|yml|j2))` \(((?:`[\w.]+`(?:, )?)+)\)", PAGE):
+        # A name alone is of the folder that the cell named before.
+        folder = (
+            re.findall(r"`([^`]+/)[^`/]+`", PAGE.partition(f"`{path}` ({names})")[0])[-1] if "/" not in path else ""
+        )
+        found |= {(folder + path, name) for name in re.findall(r"`([\w.]+)`", names)}
+    return found
+
+
+def holds(path: Path, name: str) -> bool:
+    """Whether a file defines this function, class, method or constant."""
+    if path.suffix != ".py":
+        return bool(re.search(rf"\b{name}\b", path.read_text(encoding="utf-8")))
+    body: list[ast.stmt] = ast.parse(path.read_text(encoding="utf-8")).body
+    for part in name.split("."):
+        named = {one.name: one.body for one in body if isinstance(one, (ast.FunctionDef, ast.ClassDef))}
+        targets = [
+            one.targets if isinstance(one, ast.Assign) else [one.target]
+            for one in body
+            if isinstance(one, (ast.Assign, ast.AnnAssign))
+        ]
+        constants = {
+            word.id for one in targets for target in one for word in ast.walk(target) if isinstance(word, ast.Name)
+        }
+        methods = {one.name for group in named.values() for one in group if isinstance(one, ast.FunctionDef)}
+        if part not in {*named, *constants, *methods}:
+            return False
+        body = named.get(part, [])
+    return True
+
+
+@pytest.mark.parametrize(("path", "name"), sorted(names_in_files()))
+def test_what_the_map_says_is_in_a_file_is_in_it(path: str, name: str) -> None:
+    assert holds(path_of(path), name)
+
+
+def test_every_other_name_on_the_map_is_somewhere_in_the_code() -> None:
+    paths = [
+        path for part in CODE for path in (ROOT / part).rglob("*") if path.suffix in (".py", ".yml", ".j2", ".json")
+    ]
+    text = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in paths if path.is_file())
+    words = {*re.findall(r"\w+", text), *(path.name for path in paths)}
+    named = set(re.findall(r"`([A-Za-z_][\w.]*)`", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)))
+    variables = {"ROLE_NAME", "holdfast_NAME", "Makefile", "status.json"}
+    assert {name for name in named - variables if not {name, *name.split(".")} & words} == set()
