@@ -176,6 +176,7 @@ def test_each_refusal_has_a_sentence_of_its_own(status: int, code: int, kind: ty
         Answer("", 200),
         Answer([], 200),
         Answer({"result": {"rules": []}}, 200),
+        Answer({"success": True, "errors": [], "messages": []}, 200),
         Answer({"success": "yes", "result": {"rules": []}}, 200),
         Answer("nope", 403),
         Answer("[" * 100000, 200),

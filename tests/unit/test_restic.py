@@ -138,6 +138,15 @@ while :; do sleep 0.05; done"""
     assert "had not ended after 0.5 seconds" in str(caught.value) and "removing my lock" in str(caught.value)
 
 
+@pytest.mark.parametrize("command", ["version", "key_ids", "snapshots", "current_key_id"])
+def test_what_reads_little_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    for name in ("version", "list", "snapshots", "key"):
+        monkeypatch.setitem(_restic.SECONDS, name, 0.2)
+    program = restic(tmp_path, "trap 'exit 130' INT; while :; do sleep 0.05; done")
+    with pytest.raises(ResticError, match=r"had not ended after 0\.2 seconds"):
+        getattr(program, command)()
+
+
 def test_one_that_does_not_stop_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "deaf.py"
     path.write_text(

@@ -174,8 +174,14 @@ class Transport:
                     "check api_url, or the proxy in between",
                     status=status,
                 )
-        if 200 <= status < 300 and envelope["success"] and "result" in envelope:
-            return envelope
+        if 200 <= status < 300 and envelope["success"]:
+            if "result" in envelope:
+                return envelope
+            # It may be done, or not.
+            raise Unreachable(
+                f"{self._url} answered {request} with HTTP {status} and without a result: check api_url, or the proxy in between",
+                status=status,
+            )
         error = error_of(request, status, self._without_token(envelope))
         if isinstance(error, Throttled):
             error.retry_after = _seconds(answer_headers.get("retry-after"))

@@ -59,6 +59,9 @@ LARGEST_SNAPSHOT = 256 << 10
 
 # How long opening a repository may take: a handful of requests and one key derivation.
 _OPENING = 60.0
+# How long a command may take that reads little, where nothing else is said: restic itself tries again for a quarter of an hour.
+# What reads data takes as long as there is data; its module or its playbook bounds it.
+SECONDS = {"version": 60.0, "cat": 1800.0, "key": 1800.0, "list": 3600.0, "snapshots": 3600.0}
 
 
 def _size(count: int) -> str:
@@ -175,7 +178,7 @@ class Restic:
 
         Args:
             args: The command and its arguments.
-            timeout: Seconds that it may take.
+            timeout: Seconds that it may take; for commands that read little there is a limit without it, too.
             memory: Bytes of memory that it may use; 0 for any number.
             most: Bytes that it may answer.
             take: Gets each line of its answer as it comes; see hear().
@@ -186,6 +189,7 @@ class Restic:
             ResticError: It could not be run, or took too long.
         """
         args = list(args)
+        timeout = SECONDS.get(args[0]) if timeout is None else timeout
         if memory:
             popen["env"] = {**(popen.get("env") or self.environment()), "GOMEMLIMIT": collector_limit(memory)}
         process = self.start(args, **popen)
