@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.plugin_utils import _page_hosts
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._setting_names import NAMES
 
 from tests.support import restic
@@ -215,6 +216,9 @@ class TestVariables:
         # Through the default of another option, and through a task that is included.
         assert "recover" in used["holdfast_manage_tokens"] and "rotate" in used["holdfast_record_dir"]
         assert "role `guard`" in used["holdfast_proxy"] and "role `guard`" not in used["holdfast_buckets"]
+
+    def test_the_page_takes_a_host_without_max_age_for_one_with_the_default(self) -> None:
+        assert _page_hosts.member("web1", {})["max_age"] == variables.Collection().option("holdfast_max_age")["default"]
 
     def test_a_variable_without_a_spec_is_named(self) -> None:
         with pytest.raises(LookupError, match=r"describes holdfast_other: write one into meta/variables.yml"):
