@@ -11,6 +11,7 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -18,6 +19,9 @@ from typing import Optional
 
 from .figures import age, clock, duration, exact
 from .model import ATTENTION, DANGER, PROTECTED, STATES, UNKNOWN, Fleet, Host, Job, Limits, Problem, Signal, Window
+
+# How many signs of one attack are told in full.
+MOST_SIGNS = 3
 
 
 def judged(fleet: Fleet) -> Fleet:
@@ -53,7 +57,7 @@ def _problems(host: Host, now: datetime, limits: Limits) -> Iterator[Problem]:
     yield from (_open(window, now) for window in host.open)
     if host.refuted:
         yield Problem(DANGER, "The newest look found locks that are not in force.", "Run site, then verify.")
-    yield from map(_signal, host.signals)
+    yield from map(_alarm, alarms(host))
     # Where nothing is known of a host, the newest snapshots of its jobs are not known either; as they were when it was heard of.
     if host.heard is not None:
         if not host.jobs:
@@ -96,15 +100,29 @@ def _open(window: Window, now: datetime) -> Problem:
     )
 
 
-def _signal(signal: Signal) -> Problem:
+def alarms(host: Host) -> list[list[Signal]]:
+    """The signs of an attack by job, first the one that was seen first: they have one cause, and are told once.
+
+    The last snapshot before the first one is the last good one; what came before a later one may be the attacker's.
+    """
+    by_job: dict[str, list[Signal]] = {}
+    for signal in sorted(host.signals, key=lambda one: one.since.timestamp() if one.since else math.inf):
+        by_job.setdefault(signal.job, []).append(signal)
+    return list(by_job.values())
+
+
+def _alarm(signs: list[Signal]) -> Problem:
     """The most important words come first: the evidence may be long, and is cut."""
-    seen = f", first seen in what was stored on {exact(signal.since)}" if signal.since else ""
-    good = f" The last snapshot before it was stored on {exact(signal.last_good)}." if signal.last_good else ""
-    text = f"This looks like an attack{seen}.{good} {signal.evidence}".rstrip()
+    first = signs[0]
+    seen = f", first seen in what was stored on {exact(first.since)}" if first.since else ""
+    good = f" The last snapshot before it was stored on {exact(first.last_good)}." if first.last_good else ""
+    evidence = list(dict.fromkeys(sign.evidence for sign in signs if sign.evidence))
+    more = [f"{len(evidence) - MOST_SIGNS} more signs."] if len(evidence) > MOST_SIGNS else []
+    text = " ".join([f"This looks like an attack{seen}.{good}", *evidence[:MOST_SIGNS], *more])
     what = "Look at the host before you trust what it stored since; take it for compromised if you cannot explain it."
-    if signal.last_good_id:
-        what += f" To restore the state from before: holdfast_restore_snapshot={signal.last_good_id}."
-    return Problem(DANGER, text, what, signal.code, signal.job)
+    if first.last_good_id:
+        what += f" To restore the state from before: holdfast_restore_snapshot={first.last_good_id}."
+    return Problem(DANGER, text, what, first.code, first.job)
 
 
 def _job(job: Job, now: datetime) -> Iterator[Problem]:

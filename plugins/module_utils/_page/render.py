@@ -23,7 +23,7 @@ from .._common.dates import parse_date
 from .._common.errors import HoldfastError
 from .._common.untrusted import shown
 from . import charts, figures
-from .judge import known_since, protected
+from .judge import alarms, known_since, protected
 from .model import STATES, Fleet, Host
 
 try:
@@ -145,6 +145,7 @@ def _about(fleet: Fleet) -> dict[str, Any]:
         "totals": totals(fleet),
         "spark": spark,
         "points": POINTS,
+        "alarms": alarms,
         "grown": lambda host: figures.percentage(figures.growth(of_days(host))),
         "age": lambda moment: figures.age(moment, fleet.made),
         "short": lambda moment: figures.short(moment, fleet.made),
