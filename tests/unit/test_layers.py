@@ -161,3 +161,13 @@ def test_every_other_name_on_the_map_is_somewhere_in_the_code() -> None:
     named = set(re.findall(r"`([A-Za-z_][\w.]*)`", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)))
     variables = {"ROLE_NAME", "holdfast_NAME", "Makefile", "status.json"}
     assert {name for name in named - variables if not {name, *name.split(".")} & words} == set()
+
+
+def test_every_file_of_code_is_on_the_map() -> None:
+    """By its path, or, behind another one of its folder, by its name alone."""
+    utils = [str(path.relative_to(UTILS)) for path in UTILS.rglob("*.py") if path.name != "__init__.py"]
+    names = [path.name for path in (ROOT / "plugins" / "plugin_utils").glob("_*.py") if path.name != "__init__.py"]
+    alone = set(re.findall(r"`(\w+\.py)`", PAGE))
+    left = {one for one in utils if one not in PAGE and Path(one).name not in alone}
+    left |= {name for name in names if name not in alone and f"plugins/plugin_utils/{name}" not in PAGE}
+    assert left == set()
