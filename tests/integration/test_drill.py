@@ -12,6 +12,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -239,6 +240,20 @@ def test_a_tree_that_is_deeper_than_any_path_is_removed(tmp_path: Path) -> None:
     os.close(here)
     wipe(str(top))
     assert not top.exists()
+
+
+def test_a_tree_of_many_folders_is_removed_without_a_list_of_them(tmp_path: Path) -> None:
+    top = tmp_path / "drill"
+    for number in range(3000):
+        (top / "wide" / f"{number:05}" / "inside").mkdir(parents=True)
+        (top / f"{number:05}").mkdir(mode=0o000)
+    tracemalloc.start()
+    try:
+        wipe(str(top))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert not top.exists() and peak < 200_000, peak
 
 
 def test_sigterm_ends_a_drill_and_removes_its_folder(drill: Drills) -> None:

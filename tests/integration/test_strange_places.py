@@ -31,6 +31,7 @@ def test_the_story_in_a_strange_place(stand_in: StandIn, restic_path: str, tmp_p
     fleet = Fleet(top / "fleet", stand_in, restic_path)
     fleet.common["holdfast_scratch_dir"] = str(top / "scratch")
     (top / "scratch").mkdir()
+    fleet.common["holdfast_report_dir"] = str(top / "report")
     data = fleet.home("web1") / "data"
     (data / STRANGE).mkdir()
     (data / STRANGE / "file").write_text("kept\n")
@@ -63,4 +64,5 @@ def test_the_story_in_a_strange_place(stand_in: StandIn, restic_path: str, tmp_p
     )
     found = target / data.relative_to("/") / STRANGE / "file"
     assert found.read_text() == "kept\n" and not (target / data.relative_to("/") / "hello").exists()
+    assert (top / "report" / "index.html").exists()
     assert happens(lambda: not list((top / "t").iterdir())), "something was left behind"

@@ -17,6 +17,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 
 from .._common.errors import HoldfastError
 from .._restic.drill_sandbox import SPARE
@@ -91,26 +92,37 @@ def remove_leftovers(root: str) -> list[str]:
 
 
 def wipe(path: str) -> None:
-    """Remove a folder with all that is in it, whatever its modes, and however deep: each folder is moved up and then emptied."""
-    folders, number, mark = [path], 0, os.urandom(8).hex()
-    while folders:
-        folder = folders.pop()
-        try:
-            os.chmod(folder, 0o700)
-        except FileNotFoundError:
-            continue
-        with os.scandir(folder) as found:
-            inner = [entry.name for entry in found if _removed(entry) is False]
-        for name in inner:
-            place = os.path.join(path, f"{mark}-{number}")
-            number += 1
-            inside = os.path.join(folder, name)
-            os.chmod(inside, 0o700)
-            os.rename(inside, place)
-            folders.append(place)
-        if folder != path:
-            os.rmdir(folder)
+    """Remove a folder with all that is in it, whatever its modes, however deep, and however many folders there are in one.
+
+    Each folder is moved up and then emptied, and no list of them is kept.
+    """
+    mark, numbers = os.urandom(8).hex(), count()
+    os.chmod(path, 0o700)
+    left = True
+    while left:
+        left = False
+        with os.scandir(path) as found:
+            for entry in found:
+                left = True
+                if not _removed(entry):
+                    _remove_folder(entry.path, (os.path.join(path, f"{mark}-{number}") for number in numbers))
     os.rmdir(path)
+
+
+def _remove_folder(folder: str, places: Iterator[str]) -> None:
+    """Remove a folder; those that are in it get other places."""
+    os.chmod(folder, 0o700)
+    left = True
+    while left:
+        left = False
+        with os.scandir(folder) as found:
+            for entry in found:
+                left = True
+                if not _removed(entry):
+                    # Without the right to write it, it cannot be moved.
+                    os.chmod(entry.path, 0o700)
+                    os.rename(entry.path, next(places))
+    os.rmdir(folder)
 
 
 def _removed(entry: os.DirEntry[str]) -> bool:
