@@ -12,8 +12,18 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
 
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.other_restics import without_stale_locks
+import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.other_restics import (
+    await_others,
+    let_others_end,
+    without_stale_locks,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.auditor import Auditor
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.checks import (
+    AuditError,
+    Finding,
+    stop_if_blocked,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.survey import Survey
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3Object
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import TooLargeError
@@ -26,13 +36,22 @@ class Locked:
     """A repository with one lock, which restic cannot read within its bounds."""
 
     name = "web1"
-    restic = s3 = wanted = None
 
     def __init__(self) -> None:
         self.limits: dict[str, Any] = {}
+        self.looks = 1000
+        self.moves = 0
+        self.progress = self
 
     def objects(self, part: str) -> dict[str, S3Object]:
-        return {LOCK.key: LOCK}
+        self.looks -= 1
+        return {LOCK.key: LOCK} if self.looks > 0 else {}
+
+    def moved(self) -> None:
+        self.moves += 1
+
+    def note(self, findings: list[Finding], intro: str) -> None:
+        stop_if_blocked(findings, intro)
 
     def view(self, objects: Any, **settings: Any) -> None:
         assert settings == {"locks": "live"}
@@ -51,6 +70,24 @@ def test_locks_that_cannot_be_read_in_time_are_those_of_somebody_else() -> None:
     auditor = Locked()
     assert without_stale_locks(cast(Auditor, auditor), Survey()) == {LOCK.key: LOCK}
     assert 0 < auditor.limits["memory"] <= 512 << 20 and 0 < auditor.limits["timeout"] <= 300
+
+
+def test_a_window_waits_for_others_in_vain_and_work_that_harms_no_backup_goes_on() -> None:
+    slept: list[float] = []
+    auditor = Locked()
+    let_others_end(cast(Auditor, auditor), 0, slept.append)
+    assert (slept, auditor.limits) == ([], {})
+    with pytest.raises(AuditError, match=r"No window is opened for web1: .*other restic"):
+        await_others(cast(Auditor, auditor), Survey(), 0, slept.append)
+    assert slept == [] and auditor.limits
+
+
+def test_others_that_end_are_waited_for() -> None:
+    slept: list[float] = []
+    auditor = Locked()
+    auditor.looks = 3
+    await_others(cast(Auditor, auditor), Survey(), 600, slept.append)
+    assert (len(slept), auditor.moves) == (1, 1)
 
 
 def test_restic_gets_half_of_the_least_that_a_control_group_allows(tmp_path: Path) -> None:
