@@ -24,22 +24,19 @@ def test_the_story_in_a_strange_place(stand_in: StandIn, restic_path: str, tmp_p
     top = tmp_path / STRANGE
     copy = stage(top / "checkout")
     # Ansible itself has a shell read this one.
-    remote = tmp_path / "my remote ü"
-    environment = {"TMPDIR": str(top / "t"), "ANSIBLE_REMOTE_TEMP": str(remote)}
+    environment = {"TMPDIR": str(top / "t"), "ANSIBLE_REMOTE_TEMP": str(tmp_path / "my remote ü")}
     (top / "t").mkdir()
     ansible = Ansible(top / "ansible", environment, collections=copy.parents[2])
     fleet = Fleet(top / "fleet", stand_in, restic_path)
-    fleet.common["holdfast_scratch_dir"] = str(top / "scratch")
     (top / "scratch").mkdir()
-    fleet.common["holdfast_report_dir"] = str(top / "report")
+    fleet.common.update(holdfast_scratch_dir=str(top / "scratch"), holdfast_report_dir=str(top / "report"))
     data = fleet.home("web1") / "data"
     (data / STRANGE).mkdir()
     (data / STRANGE / "file").write_text("kept\n")
     jobs = [{"name": "data", "paths": [f"{data}/{STRANGE}", str(data)], "exclude_files": [str(top / "patterns")]}]
     (top / "patterns").write_text("*.tmp\n")
     (data / "left.tmp").touch()
-    fleet.common["backup_jobs"] = jobs
-    fleet.common["backup_writable_paths"] = [str(data)]
+    fleet.common.update(backup_jobs=jobs, backup_writable_paths=[str(data)])
 
     def run(name: str, **variables: object) -> str:
         run = ansible.playbook(f"holdfast.restic_r2.{name}", fleet.inventory, variables=variables)
