@@ -12,6 +12,7 @@ import os
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.newest import remembered
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli import Restic
 
 from tests.integration.examples import run_examples
@@ -60,14 +61,18 @@ def test_only_what_is_new_is_read_and_remembered(site: LockedRepository) -> None
     new = site.packs()
     foreseen = site.audit(baseline="update", check_mode=True)
     assert foreseen["changed"] and baseline_of(site).read_bytes() == before
+    assert len(remembered(str(baseline_of(site).parent))["snapshots"]) == 4
     compared = site.audit()
     assert not compared["changed"] and compared["read"]["packs"] == foreseen["read"]["packs"] > 0
     done = site.audit(baseline="update")
     assert done["changed"] and done["diff"] == foreseen["diff"] and done["baseline"]["packs"] == len(new)
+    named = remembered(str(baseline_of(site).parent))["snapshots"]
+    assert len(named) == 5 and all(one["bytes"] for one in named)
     assert done["baseline"]["snapshots"] == 5 and baseline_of(site).stat().st_mode & 0o777 == 0o600
     assert site.audit()["read"]["packs"] == 0
     # What prune has rewritten is new, and then known.
     assert "failed" not in site.prune(keep_last=2)
+    assert remembered(str(baseline_of(site).parent))["snapshots"] == named[:2]
     after = site.audit(baseline="update")
     assert "failed" not in after and after["findings"] == []
     assert after["baseline"]["snapshots"] == 2 and after["baseline"]["packs"] == len(site.packs())

@@ -23,6 +23,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._page.model imp
     Limits,
     Problem,
     Signal,
+    Snapshot,
     Window,
 )
 
@@ -97,6 +98,10 @@ def healthy() -> Fleet:
 
 def victim(name: str, number: int, jobs: tuple[Job, ...] = ()) -> Host:
     """A host whose files are being encrypted."""
+    snapshots = tuple(
+        Snapshot(name, ago(hours=hours), "job system", 3.1e9)
+        for name, hours in (("8c1d2f03", 6), ("51b7a90e", 30), ("a02e77c4", 54))
+    )
     seen = "In the newest snapshot, 97 % of the files were replaced by content that looks encrypted, and 412 have new names."
     return replace(
         well(name, number, jobs),
@@ -104,6 +109,8 @@ def victim(name: str, number: int, jobs: tuple[Job, ...] = ()) -> Host:
             Signal("looks_encrypted", ago(hours=6), seen, "job system", "8c1d2f03", ago(hours=30), "51b7a90e"),
         ),
         holds=(Hold("looks encrypted", ago(days=-60), "all snapshots up to 51b7a90e", 61),),
+        snapshots=snapshots,
+        snapshots_seen=ago(hours=1.5),
     )  # fmt: skip
 
 
@@ -150,6 +157,7 @@ def hostile() -> Fleet:
             replace(
                 host, repository=text, proved_by=text, findings=(Problem(DANGER, text, text, "x", text),),
                 signals=(Signal(text, ago(hours=3), text, text, text, ago(hours=9), text),), holds=(Hold(text, None, text),),
+                snapshots=(Snapshot(text, ago(hours=4), text, 7.0),), snapshots_seen=ago(hours=1),
                 windows=(replace(window(2, 3.0), parts=(text,), reason=text, ended_by=text),),
                 events=(Event(ago(hours=1), text, False, text, text),),
                 drill=Drill(ago(days=1), False, text, text=text),

@@ -15,6 +15,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.freshnes
     of_no_job,
     stale,
 )
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.newest import MOST_OF_JOB, newest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.snapshot_checks import fresh
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.jobs import Jobs
 
@@ -93,5 +94,10 @@ def test_what_there_is_of_each_job_and_of_none() -> None:
         "oldest": "2026-06-29T12:00:00Z", "days": 2, "calendar": "5",
     }  # fmt: skip
     assert (sql["name"], sql["snapshots"], sql["newest"], sql["calendar"]) == ("sql", 0, None, "0")
+    named = newest([*ours, made("vanished", 0, "job:files")], times(ours), JOBS)
+    assert [one["id"] for one in named[:4]] == ["a", "b", "c", "gone0"] and len(named) == 3 + MOST_OF_JOB
+    assert (
+        named[0] == {"id": "a", "job": "files", "stored": "2026-07-01T12:00:00Z", "bytes": 7} and named[3]["job"] == ""
+    )
     retired = of_no_job(ours, times(ours), JOBS, NOW)
     assert len(retired) == 50 and [one["job"] for one in retired[:2]] == ["gone0", "gone1"]

@@ -266,46 +266,6 @@ def test_windows_of_a_maintenance_that_ended_halfway_are_not_passed_over(journal
     assert "at least 0.0 s" in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
 
 
-def test_an_attack_is_told_with_the_last_snapshot_from_before_it(journal: RunJournal, tmp_path: Path) -> None:
-    signal = {
-        "code": "looks_encrypted", "evidence": "All of it.", "job": "job system", "stored": figure(hours=4), "snapshot": "a" * 64,
-        "last_good": "b" * 64, "last_good_stored": figure(hours=30),
-    }  # fmt: skip
-    journal.append([entry("verify", jobs=jobs(), signals=[signal])], NOW - timedelta(hours=1))
-    host = write_report(wanted(journal, tmp_path / "page"), now=NOW).data["hosts"][0]
-    assert host["signals"][0]["last_good"] == figure(hours=30)
-    problem = host["problems"][0]
-    assert "The last snapshot before it was stored on 26 Nov 2026, 03:04:00 UTC. All of it." in problem["text"]
-    assert "holdfast_restore_snapshot=bbbbbbbb." in problem["what_to_do"]
-    assert "When it was last safe" in (tmp_path / "page" / "hosts" / "web1.html").read_text(encoding="utf-8")
-
-
-def test_signs_of_one_attack_are_told_once_with_the_last_snapshot_from_before_the_first(
-    journal: RunJournal, tmp_path: Path
-) -> None:
-    def sign(code: str, hours: int, good: str, evidence: str, job: str = "system") -> dict[str, Any]:
-        return {
-            "code": code, "evidence": evidence, "job": job, "stored": figure(hours=hours), "snapshot": "a" * 64,
-            "last_good": good * 64, "last_good_stored": figure(hours=hours + 24),
-        }  # fmt: skip
-
-    # What came before the later one is the attacker's own.
-    signs = [
-        sign("files_vanished", 2, "c", "Most are gone."),
-        sign("looks_encrypted", 26, "b", "All of it."),
-        sign("common_ending", 26, "b", "All end in .x."),
-        sign("looks_encrypted", 20, "d", "The dump, too.", "dump"),
-    ]
-    journal.append([entry("verify", jobs=jobs(), signals=signs)], NOW - timedelta(hours=1))
-    host = write_report(wanted(journal, tmp_path / "page"), now=NOW).data["hosts"][0]
-    told = [one for one in host["problems"] if "looks like an attack" in one["text"]]
-    assert [one["job"] for one in told] == ["system", "dump"]
-    assert told[0]["text"].endswith("All of it. All end in .x. Most are gone.") and "bbbbbbbb" in told[0]["what_to_do"]
-    page = (tmp_path / "page" / "hosts" / "web1.html").read_text(encoding="utf-8")
-    assert ", snapshot bbbbbbbb." in page and ", snapshot dddddddd." in page and ", snapshot cccccccc." not in page
-    assert (tmp_path / "page" / "index.html").read_text(encoding="utf-8").count(">looks encrypted<") == 1
-
-
 def test_a_state_of_another_form_is_not_known_and_breaks_nothing() -> None:
     odd: list[Any] = [
         None,

@@ -24,6 +24,7 @@ from .._common.progress import Progress
 from .._common.record import folder
 from .._restic.cli import MINIMUM
 from .._restic.retention_plan import Plan, protected_from
+from .newest_snapshots import remember_newest
 
 
 class RepositoryAudit:
@@ -82,6 +83,8 @@ class RepositoryAudit:
         auditor.contents(found)
         step("comparing new snapshots")
         auditor.snapshots(found)
+        if self.mode != "compare" and not self.check_mode:
+            remember_newest(auditor, found.objects.values())
         watch(auditor, found, write=self.mode != "compare" and not self.check_mode)
         if self.mode != "compare" and auditor.baseline and not auditor.blocked:
             self._remember(auditor.baseline)

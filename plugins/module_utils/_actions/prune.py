@@ -36,6 +36,7 @@ from .._windows.session import WindowSession, WindowSpec, window_told
 from .._windows.spec import spec_of
 from .commit import Commit, Parts, lease_for
 from .exclusive_lock import ExclusiveLock
+from .newest_snapshots import remember_newest
 from .other_restics import await_others
 from .prepare import DRY_RUN, PARTS, PREPARATION, Preparation, Prepared, kept_here
 from .prune_figures import FIGURES
@@ -270,6 +271,7 @@ class Maintenance:
         auditor.note(audit.leftovers(left), intro)
         auditor.enforced(after, f"After maintenance of {self.name}")
         auditor.remember(after.objects)
+        remember_newest(auditor, after.objects.values())
         return True
 
     # The account -----------------------------------------------------------------------------------------------------

@@ -20,11 +20,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from .._audit.newest import remembered
 from .._common.errors import HoldfastError
 from .._common.progress import doing, places
 from .._common.record import folder
 from .._page.as_data import as_data
-from .._page.from_status import host_of
+from .._page.from_status import host_of, with_snapshots
 from .._page.judge import judged
 from .._page.model import PROTECTED, Fleet, Host, Limits
 from .._page.render import pages
@@ -113,8 +114,9 @@ def _fleet(request: PageRequest, now: datetime) -> Fleet:
     hosts = []
     for one in request.hosts:
         name = f"{one['bucket']}/{one.get('prefix') or ''}".rstrip("/")
-        running = _running(folder(request.record_dir, one["bucket"], one.get("prefix") or ""), now)
-        hosts.append(replace(host_of(one, known.get(name), lines.get(name, ())), running=running))
+        beside = folder(request.record_dir, one["bucket"], one.get("prefix") or "")
+        host = with_snapshots(host_of(one, known.get(name), lines.get(name, ())), remembered(beside))
+        hosts.append(replace(host, running=_running(beside, now)))
     strangers = sorted(set(known) - {host.repository for host in hosts})
     return Fleet(
         now, tuple(_last_of_all(hosts)), request.price, limits=Limits(request.silence), strangers=tuple(strangers)

@@ -16,7 +16,7 @@ from typing import Any, Optional
 from .._common.dates import format_date
 from .figures import cost
 from .judge import known_since, protected
-from .model import STATES, Fleet, Host, Job, Problem, Window
+from .model import STATES, Fleet, Host, Job, Problem, Signal, Window
 from .render import address, totals
 
 VERSION = 1
@@ -71,6 +71,9 @@ def _host(host: Host, fleet: Fleet) -> dict[str, Any]:
         "bytes": host.bytes,
         "month_cost": _rounded(cost(host.bytes, fleet.price)),
         "jobs": [_job(job) for job in host.jobs],
+        "snapshots": [
+            {"id": one.id, "job": one.job, "stored": _time(one.at), "bytes": one.bytes} for one in host.snapshots
+        ],
         "running": list(host.running),
         "open": [_window(window) for window in host.open],
         "windows": [_window(window) for window in host.windows],
@@ -78,14 +81,15 @@ def _host(host: Host, fleet: Fleet) -> dict[str, Any]:
             {"name": one.name, "until": _time(one.until), "reason": one.reason, "snapshots": one.snapshots}
             for one in host.holds
         ],
-        "signals": [
-            {
-                "code": one.code, "job": one.job, "since": _time(one.since), "evidence": one.evidence, "snapshot": one.snapshot,
-                "last_good": _time(one.last_good), "last_good_snapshot": one.last_good_id,
-            }
-            for one in host.signals
-        ],
+        "signals": [_signal(one) for one in host.signals],
         "problems": [_problem(problem) for problem in host.problems],
+    }  # fmt: skip
+
+
+def _signal(one: Signal) -> dict[str, Any]:
+    return {
+        "code": one.code, "job": one.job, "since": _time(one.since), "evidence": one.evidence, "snapshot": one.snapshot,
+        "last_good": _time(one.last_good), "last_good_snapshot": one.last_good_id,
     }  # fmt: skip
 
 

@@ -14,19 +14,23 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Optional
 
 from .._audit.signals import NO_SIGN
 from .._common.dates import parse_date
 from .._common.untrusted import shown
-from .model import ATTENTION, DANGER, Drill, Event, Hold, Host, Job, Problem, Signal, Window
+from .model import ATTENTION, DANGER, Drill, Event, Hold, Host, Job, Problem, Signal, Snapshot, Window
 
 LIMIT = 400
 _LOOKS = ("verify", "maintenance")
 _KEYS = {"host": "the host's own keys", "node": "the node's keys"}
 # What stands for all jobs where nothing is known of each of them.
 ALL = "all jobs"
+_SHORT_ID = re.compile(r"[0-9a-f]{8}")
+# How many snapshots are named on a page.
+MOST_SNAPSHOTS = 60
 _CALENDAR = re.compile(r"[0-9a-f]{1,100}")
 
 
@@ -67,6 +71,17 @@ def host_of(
         findings=(*_findings(known), *_failures(last, known)),
         events=tuple(_event(line) for line in reversed(list(lines))),
     )
+
+
+def with_snapshots(host: Host, newest: Mapping[str, Any]) -> Host:
+    """The host with its newest snapshots, as the file beside its record has them."""
+    found = [
+        Snapshot(str(one["id"]), at, _text(one.get("job")), _number(one.get("bytes")))
+        for one in _objects(newest.get("snapshots"))
+        for at in [_time(one.get("stored"))]
+        if at and _SHORT_ID.fullmatch(str(one.get("id")))
+    ]
+    return replace(host, snapshots=tuple(found[:MOST_SNAPSHOTS]), snapshots_seen=_time(newest.get("seen")))
 
 
 def _jobs(host: Mapping[str, Any], known: Mapping[str, Any]) -> tuple[Job, ...]:

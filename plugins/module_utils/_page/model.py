@@ -97,6 +97,16 @@ class Signal:
 
 
 @dataclass(frozen=True)
+class Snapshot:
+    """One of the newest snapshots; `at` is when it was stored, `bytes` what it says that it holds."""
+
+    id: str
+    at: datetime
+    job: str = ""
+    bytes: Optional[float] = None
+
+
+@dataclass(frozen=True)
 class Hold:
     """Snapshots that retention leaves alone."""
 
@@ -129,6 +139,8 @@ class Host:
         unlocked: For how many seconds that maintenance had something unlocked.
         read_from: Since when everything was read at least once.
         sizes: Days with the bytes that were stored on them.
+        snapshots: The newest snapshots of each job, the newest first.
+        snapshots_seen: When these were seen.
         running: What works on it just now, a line for each run.
         problems: Filled by `judged`.
     """
@@ -152,6 +164,8 @@ class Host:
     sizes: tuple[tuple[datetime, float], ...] = ()
     findings: tuple[Problem, ...] = ()
     events: tuple[Event, ...] = ()
+    snapshots: tuple[Snapshot, ...] = ()
+    snapshots_seen: Optional[datetime] = None
     running: tuple[str, ...] = ()
     unreadable: str = ""
     state: str = UNKNOWN

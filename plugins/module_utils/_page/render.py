@@ -19,12 +19,13 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+from .._audit.newest import MOST_OF_JOB
 from .._common.dates import parse_date
 from .._common.errors import HoldfastError
 from .._common.untrusted import shown
 from . import charts, figures
 from .judge import alarms, known_since, protected
-from .model import STATES, Fleet, Host
+from .model import STATES, Fleet, Host, Snapshot
 
 try:
     import jinja2
@@ -39,6 +40,8 @@ LIMIT, NAME = 900, 60
 # How many rows a table of evidence has; the data has them all.
 MOST_ROWS = 200
 _SCRIPT = "old.js"
+# What is said of a snapshot of a host that looks attacked.
+BEFORE, AFTER = "the last one from before the attack", "may hold what the attacker made of the data"
 
 
 class RenderError(HoldfastError):
@@ -57,7 +60,7 @@ def pages(fleet: Fleet, templates: Mapping[str, str]) -> Iterator[tuple[str, str
     yield "index.html", environment.get_template("index.html.j2").render(hosts=fleet.hosts)
     template = environment.get_template("host.html.j2")
     for host in fleet.hosts:
-        yield address(host), template.render(host=host, **_timeline(host, fleet))
+        yield address(host), template.render(host=host, newest=_newest(host), **_timeline(host, fleet))
 
 
 def evidence_page(data: Mapping[str, Any], templates: Mapping[str, str]) -> str:
@@ -146,6 +149,7 @@ def _about(fleet: Fleet) -> dict[str, Any]:
         "spark": spark,
         "points": POINTS,
         "alarms": alarms,
+        "most_of_job": MOST_OF_JOB,
         "grown": lambda host: figures.percentage(figures.growth(of_days(host))),
         "age": lambda moment: figures.age(moment, fleet.made),
         "short": lambda moment: figures.short(moment, fleet.made),
@@ -177,6 +181,21 @@ def totals(fleet: Fleet) -> dict[str, Any]:
         "read": sum(host.read_from is not None for host in fleet.hosts),
         "drilled": sum(host.drill is not None and host.drill.well for host in fleet.hosts),
     }
+
+
+def _newest(host: Host) -> list[tuple[Snapshot, str]]:
+    """The newest snapshots, each with what signs of an attack say of it."""
+    firsts = {signs[0].job: signs[0] for signs in alarms(host)}
+    seen_in = {signal.snapshot for signal in host.signals}
+    good = {first.last_good_id for first in firsts.values()}
+
+    def note(one: Snapshot) -> str:
+        since = firsts[one.job].since if one.job in firsts else None
+        if one.id in seen_in or (since and one.at >= since.replace(microsecond=0)):
+            return AFTER
+        return BEFORE if one.id in good else ""
+
+    return [(one, note(one)) for one in host.snapshots]
 
 
 def _timeline(host: Host, fleet: Fleet) -> dict[str, Any]:
