@@ -52,7 +52,7 @@ def baseline_of(site: LockedRepository) -> Any:
     return site.bed.record_dir / site.bed.bucket / PREFIX / "baseline"
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 def test_only_what_is_new_is_read_and_remembered(site: LockedRepository) -> None:
     before = baseline_of(site).read_bytes()
     same = site.audit(baseline="update")
@@ -129,6 +129,7 @@ def test_an_attempt_to_replace_something_leaves_a_trace(site: LockedRepository) 
     assert objects(found, "unexpected_object") == [f"{PREFIX}locks/evil"]
 
 
+@pytest.mark.long
 def test_forged_snapshots(site: LockedRepository) -> None:
     seal = master(site.bed.restic).seal_json
     snapshot = {"time": "2031-01-01T12:00:00Z", "tree": "7" * 64, "paths": ["/evil"], "hostname": "evil"}
@@ -149,7 +150,7 @@ def test_forged_snapshots(site: LockedRepository) -> None:
     assert "stale" in codes(site.audit(max_age=0), "warn")
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 def test_what_shrank(site: LockedRepository) -> None:
     site.bed.unlock()
     pack = site.packs()[0]
@@ -181,6 +182,7 @@ def test_a_baseline_that_is_lost_or_damaged(site: LockedRepository) -> None:
     assert site.audit(baseline="update")["changed"] is False
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -199,6 +201,7 @@ def test_what_is_not_recorded_cannot_be_remembered(ansible: Ansible) -> None:
     assert "missing: record_dir" in result["msg"]
 
 
+@pytest.mark.long
 def test_a_baseline_that_has_no_place_is_refused(site: LockedRepository) -> None:
     for mode in ("update", "rebuild"):
         refused = site.audit(baseline=mode, record_dir=None)

@@ -39,7 +39,7 @@ def written(stand_in: StandIn, since: int) -> list[dict[str, Any]]:
     return [one for one in stand_in.requests(since) if one["method"] not in ("GET", "HEAD")]
 
 
-@pytest.mark.sample
+@pytest.mark.sample(of="stories")
 @pytest.mark.parametrize(
     ("playbook", "more"),
     [
@@ -72,7 +72,7 @@ def test_before_site_every_playbook_says_so(
     assert written(fleet.stand_in, since) == []
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(of="stories")
 @pytest.mark.parametrize(
     ("settings", "told"),
     [

@@ -101,6 +101,7 @@ def test_an_index_object_whose_text_is_much_longer_than_what_restic_writes(site:
     assert found["objects"] == [planted] and "answered more than" in found["evidence"]
 
 
+@pytest.mark.long
 def test_a_key_that_costs_a_gigabyte_to_open_keeps_nobody_from_reading(site: LockedRepository) -> None:
     """Where no record names the key, restic tries all that are there, and is ended."""
     document = {"kdf": "scrypt", "N": 1 << 20, "r": 8, "p": 1, "hostname": "x"}
@@ -133,7 +134,7 @@ def fat_tree(key: Key, number: int, size: int) -> tuple[str, bytes, int]:
     return digest.hexdigest(), key.seal(inflated(head, tail, size, b"A")[1:]), len(head) + size + len(tail)
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 def test_folders_that_become_large_end_restic_and_not_the_machine(
     restic_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,9 @@ from tests.support.repositories import Bed, looks, program, without_summary
 from tests.support.running import Ansible
 from tests.support.waiting import wait_for
 
+# What all share takes long to make: it is made once, by one worker.
+pytestmark = pytest.mark.xdist_group("drill")
+
 NOW = datetime.now(timezone.utc)
 
 

@@ -129,7 +129,7 @@ def wait(condition: Callable[[], bool], seconds: float = LATER) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 def test_nothing_is_open_to_the_host_while_its_repository_is_maintained(fenced: Fenced) -> None:
     assert fenced.host().returncode == 0
     since = fenced.stand_in.last_request()
@@ -176,7 +176,7 @@ def asking(fenced: Fenced, ended: threading.Event) -> None:
             client.list_objects_v2(Bucket=fenced.site.bed.bucket, MaxKeys=1)
 
 
-@pytest.mark.sample
+@pytest.mark.sample(of="stories")
 @pytest.mark.parametrize("known", [True, False], ids=["keys-work-here", "keys-work-elsewhere"])
 def test_nothing_opens_until_r2_has_noticed_that_the_token_is_disabled(fenced: Fenced, known: bool) -> None:
     fenced.stand_in.settings(token_delay=5.0)
@@ -257,6 +257,7 @@ STEPS = {
 }
 
 
+@pytest.mark.sample(of="stories")
 @pytest.mark.parametrize(
     "step", [pytest.param(step, marks=() if step == "window" else pytest.mark.proof) for step in STEPS]
 )

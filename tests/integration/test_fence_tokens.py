@@ -51,7 +51,7 @@ def delete_all(stand_in: StandIn, bucket: str, keys: dict[str, str]) -> str:
     return "answered"
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 def test_every_token_that_reaches_the_window_is_kept_out_of_it(fenced: Fenced) -> None:
     """The one in use, the one before it, the one that a failed rotation left on the host, and that of another host."""
     bed, stand_in = fenced.site.bed, fenced.stand_in
@@ -220,7 +220,7 @@ def kinds(*sampled: str) -> list[Any]:
     return [pytest.param(kind, marks=() if kind in sampled else pytest.mark.proof) for kind in every]
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 @pytest.mark.parametrize("kind", kinds("PutObject"))
 def test_request_in_flight_that_r2_judges_when_it_ends_is_refused(fenced: Fenced, kind: str) -> None:
     request = InFlight(fenced, kind, judged_again=True)
@@ -231,7 +231,7 @@ def test_request_in_flight_that_r2_judges_when_it_ends_is_refused(fenced: Fenced
     assert {entry["key_id"] for entry in fenced.site.destroyed()} == {fenced.stand_in.token_id}
 
 
-@pytest.mark.sample
+@pytest.mark.sample(of="stories")
 @pytest.mark.parametrize("kind", kinds("DeleteObjects", "CompleteMultipartUpload"))
 def test_request_in_flight_that_r2_judges_only_when_it_begins_is_told_by_the_listing_after(
     fenced: Fenced, kind: str
@@ -247,7 +247,7 @@ def test_request_in_flight_that_r2_judges_only_when_it_begins_is_told_by_the_lis
     assert request.key in told["evidence"] and told["severity"] == "block"
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 def test_upload_in_flight_while_the_fence_goes_up_loses_nothing(fenced: Fenced) -> None:
     """A backup stores a pack, an index, a snapshot: what arrives late is there afterwards, and what is kept is whole."""
     key = f"{PREFIX}data/00/{'00' * 32}"

@@ -96,6 +96,7 @@ def host(ansible: Ansible, stand_in: StandIn, tmp_path: Path) -> Host:
     return Host(ansible, stand_in, tmp_path)
 
 
+@pytest.mark.long
 def test_pair_is_kept_where_only_the_owner_reads_it(host: Host) -> None:
     made = host.modules.four_steps("r2_host_token", **host.arguments)
     path = Path(made["keys_file"])
@@ -111,6 +112,7 @@ def test_pair_is_kept_where_only_the_owner_reads_it(host: Host) -> None:
     assert host.names() == [] and host.pair() == {}
 
 
+@pytest.mark.long
 def test_what_was_staged_can_be_taken_back_until_it_has_taken_over(host: Host) -> None:
     host.run()
     used = host.pair()
@@ -125,6 +127,7 @@ def test_what_was_staged_can_be_taken_back_until_it_has_taken_over(host: Host) -
     assert host.answer(host.pair()) == "ok"
 
 
+@pytest.mark.long
 def test_death_before_the_pair_is_kept_is_repaired(host: Host) -> None:
     host.killed("present", method="POST", path="/tokens")
     assert host.names() == ["holdfast/backup-web1"] and "secret_access_key" not in host.pair()
@@ -144,6 +147,7 @@ def test_lost_file_is_no_reason_to_take_the_keys_from_the_host(host: Host) -> No
     assert host.answer(host.pair()) == "ok" and host.answer(keys) == "ok"
 
 
+@pytest.mark.long
 def test_what_was_listed_for_all_hosts_is_not_listed_for_each(host: Host) -> None:
     since = host.stand_in.last_request()
     host.run(known_tokens=["backup-web2"])
@@ -164,6 +168,7 @@ def test_frozen_host_gets_no_keys(host: Host) -> None:
     assert "was frozen" in host.modules.fail("r2_host_token", **host.arguments)
 
 
+@pytest.mark.long
 def test_rotation(host: Host) -> None:
     host.run()
     old = host.pair()
@@ -186,6 +191,7 @@ def test_rotation(host: Host) -> None:
     assert [host.answer(keys) for keys in (new, host.pair())] == ["Unauthorized", "ok"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("state", "fault"),
     [
@@ -255,6 +261,7 @@ def test_rotation_that_stood_still_while_a_fence_went_up_does_not_open_it(
     assert [host.answer(pair) for pair in pairs] == ["Unauthorized", "Unauthorized"]
 
 
+@pytest.mark.long
 def test_disabled_host_gets_no_new_keys(host: Host) -> None:
     host.run()
     set_token_status(host.stand_in, BUCKET, "disabled")

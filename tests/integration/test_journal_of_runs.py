@@ -50,7 +50,7 @@ def lines(records: Path) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 def test_a_run_is_written_down_and_a_dry_run_is_not(ansible: Ansible, tmp_path: Path) -> None:
     records = tmp_path / "records"
     run = end_of_run(ansible, records, "--check")

@@ -128,6 +128,7 @@ def test_only_what_was_asked_for_is_open_and_only_for_the_block(scene: LockedBuc
     assert scene.rules == lock_set("")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("unlock_delay", "lock_delay"), [(2.0, 0.0), (0.0, 2.0), (1.5, 1.5)])
 def test_lock_changes_that_take_effect_late(
     scene: LockedBucket, stand_in: StandIn, unlock_delay: float, lock_delay: float
@@ -208,6 +209,7 @@ def test_any_call_may_fail_once(
     assert scene.locked()
 
 
+@pytest.mark.long
 def test_block_of_the_api_is_outlasted(scene: LockedBucket, stand_in: StandIn) -> None:
     stand_in.settings(rate_limit=3, rate_period=300.0, block_seconds=6.0)
     # Three calls open the window; the limit then blocks the closing ones, for less than five minutes here.

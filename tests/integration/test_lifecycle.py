@@ -37,6 +37,7 @@ def bucket(shared_stand_in: StandIn, ansible: Ansible, tmp_path: Path) -> Lifecy
     return Lifecycle(shared_stand_in, ansible, "restic", tmp_path)
 
 
+@pytest.mark.long
 def test_check_do_check_do(bucket: Lifecycle) -> None:
     bucket.s3.replace_lifecycle_rules([FOREIGN])
     bucket.lock()

@@ -149,6 +149,7 @@ def test_the_second_way_is_tried_when_the_first_is_not_known(probed: Probed) -> 
     assert "NotImplemented" in probed.probe(**probed.given)["msg"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["conditional_put", "conditional_copy"])
 def test_a_service_that_looks_at_conditions_first_is_never_taken_for_locked(probed: Probed, method: str) -> None:
     probed.bed.stand_in.settings(conditions_first=True)
@@ -175,6 +176,7 @@ def test_examples(ansible: Ansible, probed: Probed, stand_in: StandIn) -> None:
     assert run.exit_code == 0 and run.changed == [], run.output
 
 
+@pytest.mark.long
 def test_everything_returned_is_documented(probed: Probed) -> None:
     probed.bed.unlock()
     result = probed.probe()

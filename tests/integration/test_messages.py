@@ -136,7 +136,7 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         messages.refuse_unusable(["ntfy://x/y"])
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 def test_a_run_tells_once_with_its_table_and_keeps_its_result(ansible: Ansible, tmp_path: Path, http: Receiver) -> None:
     told = {
         "holdfast_notify": [f"ntfy://{SECRET}:x@127.0.0.1:{http.port}/backups", f"ntfy://{SECRET}:x@127.0.0.1:9/dead"],

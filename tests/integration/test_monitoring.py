@@ -118,7 +118,7 @@ def series(values: dict[str, float], grown: bool) -> list[dict[str, str]]:
     ]
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 def test_every_alert_fires_and_is_silent_at_the_right_moment(programs: Path, tmp_path: Path) -> None:
     assert CASES.keys() == {rule["alert"] for rule in RULES}
     tests: list[dict[str, Any]] = []

@@ -98,7 +98,7 @@ def test_a_dead_job_is_told_while_another_is_alive(here: Histories) -> None:
     assert [one["evidence"] for one in audited["findings"] if one["code"] == "stale"] == told["findings"]
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 def test_the_retention_goes_by_job_and_what_is_of_no_job_stays(here: Histories) -> None:
     here.made("system", 300, 200, path="old")
     here.made("system", 100, 1)

@@ -19,6 +19,7 @@ CALLBACK = f"{COLLECTION}.progress"
 WAITING = f"{PREFIX.rstrip('/')}: waiting for other restic processes, for "
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", ["1", pytest.param("0", marks=pytest.mark.proof)])
 def test_a_line_tells_where_a_maintenance_is(site: LockedRepository, seconds: str) -> None:
     bed = site.bed

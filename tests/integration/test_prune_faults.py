@@ -43,7 +43,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.sample
+@pytest.mark.sample(of="stories")
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_opening_that_failed_is_never_taken_for_a_success(site: LockedRepository, answer: str) -> None:
     site.bed.stand_in.fault(method="PUT", path=f".*/buckets/{site.bed.bucket}/lock", **ANSWERS[answer])

@@ -51,7 +51,7 @@ def looked(host: str, bucket: str, prefix: str = "", max_age: float = 26) -> dic
     }  # fmt: skip
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 def test_all_hosts_of_the_inventory_are_on_the_page_whatever_the_limit(ansible: Ansible, tmp_path: Path) -> None:
     RunJournal(str(tmp_path / "records")).append([looked("web1", "backup-web1"), looked("DB.1", "shared", "db1/", 2)])
     run = ansible.playbook(REPORT, inventory(tmp_path), "--limit", "web1", "-e", "holdfast_evidence=2026")

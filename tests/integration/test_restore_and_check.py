@@ -19,6 +19,9 @@ from tests.stand_in.client import StandIn
 from tests.support.repositories import PASSWORD, Bed, looks, old, sample, spy, tree
 from tests.support.running import Ansible
 
+# What all share takes long to make: it is made once, by one worker.
+pytestmark = pytest.mark.xdist_group("restore and check")
+
 
 @dataclass
 class Backups:

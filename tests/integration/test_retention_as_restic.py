@@ -164,7 +164,7 @@ def decided(snapshots: list[dict[str, Any]], plan: Plan) -> dict[str, tuple[str,
     return {decision.id: decision.reasons for decision in decide(snapshots, plan, times)}
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 @judged(FEW)
 @given(params=POLICIES | COUNTED_ONLY, seed=st.integers(0, 2**32))
 def test_decides_some_as_restic_does(repository: Repository, params: dict[str, Any], seed: int) -> None:
@@ -178,7 +178,7 @@ def test_decides_as_restic_does(repository: Repository, params: dict[str, Any], 
     assert_decides_as_restic_does(repository, params, seed)
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 @judged(FEW)
 @given(params=POLICIES.filter(lambda params: "keep_tags" not in params) | COUNTED_ONLY, seed=st.integers(0, 2**32))
 def test_decides_by_job_as_restic_does_by_tag(repository: Repository, params: dict[str, Any], seed: int) -> None:

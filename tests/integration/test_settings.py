@@ -49,6 +49,7 @@ def test_a_wrong_setting_of_the_last_role_is_refused_before_the_first_begins(ans
     assert rest_calls(fleet) == [] and not (fleet.home("web1") / "etc").exists()
 
 
+@pytest.mark.long
 def test_a_node_that_is_no_host_is_refused_by_name_before_anything_is_asked(ansible: Ansible, fleet: Fleet) -> None:
     fleet.host("web1").update(holdfast_node="nosuchhost", holdfast_jurisdiction="EU")
     fleet.host("web2").update(holdfast_prefix=True, holdfast_restic_path="bin/restic")
@@ -95,6 +96,7 @@ def one_more(*values: Any) -> Any:
 ONE = {"holdfast_restore_host": "web1", "holdfast_restore_target": "/var/lib/holdfast/restores/web1"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("playbook", "written", "told"),
     [

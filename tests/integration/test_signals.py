@@ -91,7 +91,7 @@ def accept(site: LockedRepository, *ids: str, **more: Any) -> dict[str, Any]:
     return site.bed.ansible.module("restic_signals", **where, **said)
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 def test_encryption_is_held_until_a_person_accepts_it(site: LockedRepository, files: Files) -> None:
     good = site.snapshots()
     for folder in [path for path in files.root.iterdir() if path.is_dir()]:
@@ -167,6 +167,7 @@ def test_what_cannot_be_looked_at_is_held(site: LockedRepository, files: Files) 
     assert set(good) <= set(site.snapshots())
 
 
+@pytest.mark.long
 def test_a_repository_that_tells_less_is_looked_at_by_names_and_counts(
     stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path
 ) -> None:
@@ -195,6 +196,7 @@ def test_what_is_remembered_is_not_guessed(site: LockedRepository, files: Files)
     assert refused["failed"] and "signals is damaged" in refused["msg"] and "Traceback" not in refused["msg"]
 
 
+@pytest.mark.long
 def test_signals_that_are_lost_are_not_taken_for_none(site: LockedRepository, files: Files) -> None:
     good = site.snapshots()
     files.encrypt()

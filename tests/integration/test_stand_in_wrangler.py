@@ -64,7 +64,7 @@ def fixture_lock(command: list[str], shared_stand_in: StandIn, tmp_path: Path) -
     return run
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 def test_locks_by_wrangler(shared_stand_in: StandIn, lock: Any, tmp_path: Path) -> None:
     bucket = new_bucket(shared_stand_in, "wrangler")
     lock("add", bucket, "first", "web1/data/", "--retention-indefinite", "--force")
@@ -83,6 +83,7 @@ def test_locks_by_wrangler(shared_stand_in: StandIn, lock: Any, tmp_path: Path) 
     assert shared_stand_in.rules(bucket) == [first]
 
 
+@pytest.mark.long
 def test_missing_bucket_by_wrangler(lock: Any) -> None:
     done = lock("list", "no-such-bucket", check=False)
     assert done.returncode != 0

@@ -27,7 +27,7 @@ from tests.support.running import ROOT
 Row = TypeVar("Row", bound=tuple[Hashable, ...])
 
 # How many tests of a group run: long ones, each of which tells a story of its own from end to end.
-GROUPS = {"examples": 2, "stories": 3}
+GROUPS = {"examples": 2, "stories": 4}
 # One in so many of the long tests of a part runs, and at least one.
 ONE_IN = 8
 
