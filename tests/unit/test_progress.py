@@ -141,6 +141,35 @@ def test_a_signal_ends_it_and_only_a_killed_run_leaves_its_place(
     ] * left
 
 
+_PLAYBOOK = """
+import subprocess, sys
+run = "from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.progress import Progress\\nimport sys\\n"
+run += "writer = Progress(sys.argv[1], 'maintenance', 'backup-web1')\\n"
+run += "with writer.told():\\n writer.step('repacking')\\n print('begun', flush=True)\\n sys.stdin.read()\\n"
+run += "print('ended', flush=True)"
+# As Ansible does it: by a shell.
+subprocess.run(["/bin/sh", "-c", '"$0" -c "$1" "$2" && true', sys.executable, run, sys.argv[1]], check=True)
+"""
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_run_that_ends_after_its_playbook_was_killed_is_kept_for_the_journal(tmp_path: Path, killed: bool) -> None:
+    playbook, records = tmp_path / "ansible-playbook", tmp_path / "records"
+    playbook.write_text(_PLAYBOOK)
+    records.mkdir()
+    argv, env = [sys.executable, str(playbook), str(records)], {**os.environ, "PYTHONPATH": str(COLLECTIONS)}
+    with subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin and process.stdout and process.stdout.readline() == "begun\n"
+        if killed:
+            process.kill()
+            process.wait(60)
+        process.stdin.close()
+        assert process.stdout.readline() == "ended\n"
+    found = [place for _path, place in progress.unended(str(records), NOON)]
+    assert [(one.step, one.alone) for one in found] == [("repacking", True)] * killed
+    assert places(str(records)) == []
+
+
 def test_a_run_that_goes_on_is_not_taken_for_one_that_did_not_end(tmp_path: Path, clock: Clock) -> None:
     """Nor is one in another container, or on another machine, unless it has not moved for very long."""
     for its, hours, count in ((None, 999, 0), ("other boot pid:[1] 5", 25, 0), ("other boot pid:[1] 5", 27, 1)):

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.process_identity import identity
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.progress import Place, to_data
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports import journal as journals
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.entries import MOST, TEXT, cleaned
@@ -72,6 +74,41 @@ def test_a_run_that_did_not_end_gets_a_line_once_and_before_what_comes_after_it(
     assert "\x1b" not in lines[0]["text"] and state["repositories"]["backup-web1"]["state"] == "ok"
     journal.append([], NOW)
     assert len(written(tmp_path)) == 6 and journal.check().broken == []
+
+
+def test_a_process_that_is_killed_before_it_removes_the_file_of_a_run_makes_no_second_line(
+    journal: RunJournal, tmp_path: Path
+) -> None:
+    (tmp_path / "backup-web1").mkdir()
+    files = [tmp_path / "backup-web1" / f"{name}-maintenance.json" for name in ("progress", "unended")]
+    left = Place("maintenance", "backup-web1", "deleting", NOW, NOW, NOW, pid=2**22 + 1, process=identity(os.getpid()))
+    # With another name, as when the next run of its kind had begun.
+    for file in files:
+        file.write_text(json.dumps(to_data(left)))
+        journal.append([entry()], NOW)
+        assert not file.exists()
+    assert [json.loads(line)["result"] for line in written(tmp_path)[3:]] == ["failed", "ok", "ok"]
+    # Another one of the same kind gets its own; and so does one whose line was cut.
+    files[1].write_text(json.dumps(to_data(replace(left, pid=left.pid + 1))))
+    journal.append([], NOW)
+    assert len(written(tmp_path)) == 7
+    files[1].write_text(json.dumps(to_data(replace(left, pid=left.pid + 2))))
+    whole = (tmp_path / "journal-2026.jsonl").read_bytes()
+    journal.append([], NOW)
+    (tmp_path / "journal-2026.jsonl").write_bytes((tmp_path / "journal-2026.jsonl").read_bytes()[:-20])
+    files[1].write_text(json.dumps(to_data(replace(left, pid=left.pid + 2))))
+    journal.append([], NOW)
+    assert (tmp_path / "journal-2026.jsonl").read_bytes().startswith(whole)
+    assert "did not end" in json.loads(written(tmp_path)[-1])["text"]
+
+
+def test_a_run_whose_playbook_was_killed_says_so(journal: RunJournal, tmp_path: Path) -> None:
+    (tmp_path / "backup-web1").mkdir()
+    left = Place("maintenance", "backup-web1", "deleting", NOW, NOW, NOW, alone=True)
+    (tmp_path / "backup-web1" / "unended-maintenance.json").write_text(json.dumps(to_data(left)))
+    journal.append([], NOW)
+    line = json.loads(written(tmp_path)[-1])
+    assert line["result"] == "failed" and "its ansible-playbook was killed before that" in line["text"]
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])

@@ -19,7 +19,7 @@ from typing import Optional
 def identity(pid: int) -> str:
     """Which process has this number: when it began, in which namespace, since which start of the machine. Empty if unknown."""
     with suppress(OSError, IndexError):
-        state, began = _stat(pid)
+        state, began, _parent = _stat(pid)
         return "" if state in "ZX" else f"{_view()} {began}"
     return ""
 
@@ -32,14 +32,30 @@ def gone(pid: int, known: str) -> Optional[bool]:
     return None
 
 
+def playbooks_above() -> list[tuple[int, str]]:
+    """The processes of the ansible-playbook that waits for this one, with their identities; none where it runs elsewhere."""
+    found: list[tuple[int, str]] = []
+    pid = os.getppid()
+    with suppress(OSError, IndexError, ValueError):
+        while pid > 1:
+            with open(f"/proc/{pid}/cmdline", "rb") as stream:
+                words = stream.read().split(b"\0")[:3]
+            if any(os.path.basename(word) == b"ansible-playbook" for word in words):
+                found.append((pid, identity(pid)))
+            elif found:
+                break
+            pid = int(_stat(pid)[2])
+    return found
+
+
 def _view() -> str:
     """From where numbers of processes mean the same."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
         return f"{stream.read().strip()} {os.readlink('/proc/self/ns/pid')}"
 
 
-def _stat(pid: int) -> tuple[str, str]:
-    """The state of a process, and when it began. Its name, which stands before them, may hold anything."""
+def _stat(pid: int) -> tuple[str, str, str]:
+    """The state of a process, when it began, and its parent. Its name, which stands before them, may hold anything."""
     with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
         fields = stream.read().rpartition(")")[2].split()
-    return fields[0], fields[19]
+    return fields[0], fields[19], fields[1]

@@ -22,7 +22,7 @@ from typing import Any, Optional
 from .dates import format_date, parse_date
 from .errors import HoldfastError
 from .private_file import open_private, write_at_once
-from .process_identity import gone, identity
+from .process_identity import gone, identity, playbooks_above
 from .record import folder as folder_of
 from .untrusted import shown
 
@@ -63,6 +63,7 @@ class Place:
         pid: The process, on the node.
         still: For how many seconds nothing may move before that is a finding.
         process: Which process that is, see process_identity.py.
+        alone: It came to its end after its ansible-playbook was gone, so that nobody was told what came of it.
     """
 
     run: str
@@ -78,6 +79,7 @@ class Place:
     pid: int = 0
     still: int = STALLED
     process: str = ""
+    alone: bool = False
 
     def stalled(self, now: datetime) -> bool:
         return (now - self.moved).total_seconds() > self.still
@@ -119,21 +121,17 @@ class Progress:
         self._still = max(still, STALLED)
         at = _at(now())
         own = os.getpid()
+        self._above = playbooks_above() if folder else []
         self._place = Place(
-            shown(run, _TEXT),
-            shown(repository, _TEXT),
-            "",
-            at,
-            at,
-            at,
-            pid=own,
-            still=self._still,
-            process=identity(own),
-        )
+            shown(run, _TEXT), shown(repository, _TEXT), "", at, at, at, pid=own, still=self._still, process=identity(own),
+        )  # fmt: skip
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Inside the block it is written where the run is. At its end the file is removed, however that comes."""
+        """Inside the block it is written where the run is. At its end the file is removed, however that comes.
+
+        It is kept for the journal where ansible-playbook was killed meanwhile, and will write nothing.
+        """
         with self._mutex:
             self._on = bool(self._path)
             _keep(self._path, _at(self._now()))
@@ -142,8 +140,11 @@ class Progress:
         finally:
             with self._mutex:
                 self._on = False
-                if self._path:
-                    with suppress(OSError):
+                with suppress(OSError):
+                    if any(gone(pid, known) for pid, known in self._above):
+                        left = replace(self._place, alone=True, moved=_at(self._now()))
+                        _write_place(_kept(self._path), left)
+                    if self._path:
                         os.unlink(self._path)
 
     def step(self, name: str, total: Optional[int] = None, still: int = 0) -> None:
@@ -185,7 +186,7 @@ class Progress:
             return
         self._written = clock
         with suppress(OSError):
-            write_at_once(self._path, (json.dumps(to_data(self._place)) + "\n").encode(), durable=False)
+            _write_place(self._path, self._place)
 
 
 def beside_record(record_dir: Optional[str], bucket: str, prefix: str, run: str, still: int = STALLED) -> Progress:
@@ -237,6 +238,10 @@ def to_data(place: Place) -> dict[str, Any]:
     return {name: format_date(value) if isinstance(value, datetime) else value for name, value in asdict(place).items()}
 
 
+def _write_place(path: str, place: Place) -> None:
+    write_at_once(path, (json.dumps(to_data(place)) + "\n").encode(), durable=False)
+
+
 def from_data(data: Any) -> Optional[Place]:
     """The place, or None when the data does not tell one."""
     if not isinstance(data, dict):
@@ -256,6 +261,7 @@ def from_data(data: Any) -> Optional[Place]:
         "share": float(share) if known else None,  # type: ignore[arg-type]
         "ends": parse_date(data.get("ends")),
         "process": data["process"] if isinstance(data.get("process"), str) else "",
+        "alone": data.get("alone") is True,
     }
     return Place(**{field.name: found[field.name] for field in fields(Place)})
 
@@ -295,9 +301,13 @@ def _keep(path: str, now: datetime) -> None:
     """Keep the file of a run that did not end until it is written down; the next run of its kind needs the place."""
     left = _read(path) if path else None
     if left and left.ended(now):
-        folder, name = os.path.split(path)
         with suppress(OSError):
-            os.replace(path, os.path.join(folder, _UNENDED + name[len(_START) :]))
+            os.replace(path, _kept(path))
+
+
+def _kept(path: str) -> str:
+    folder, name = os.path.split(path)
+    return os.path.join(folder, _UNENDED + name[len(_START) :])
 
 
 def unended(record_dir: str, now: datetime) -> Iterator[tuple[str, Place]]:

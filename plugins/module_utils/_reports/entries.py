@@ -12,6 +12,7 @@ Private to holdfast.restic_r2; may change at any time.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -199,16 +200,26 @@ def did_not_end(place: Place, path: str) -> Entry:
         path: The path of the file that told of it, from the folder of the records.
     """
     bucket, _slash, rest = path.partition("/")
+    prefix = rest.rpartition("/")[0]
+    began, moved, step = format_date(place.began), format_date(place.moved), place.step or "its beginning"
+    if place.alone:
+        text = (
+            f"It began at {began} and ended at {moved}, but its ansible-playbook was killed before that: what came of it is not "
+            f"known here. The last that it did: {step}."
+        )
+    else:
+        text = f"It began at {began} and did not end: it was killed, or its machine died."
+        text += f" It was last heard of at {moved} ({step})."
+    which = "\n".join([bucket, prefix, place.run, began, str(place.pid), place.process])
     return cleaned(
         {
             # The audit of a repository is a part of the run verify.
             "run": place.run if place.run in RUNS else "verify",
             "result": "failed",
             "bucket": bucket,
-            "prefix": rest.rpartition("/")[0],
-            "text": (
-                f"It began at {format_date(place.began)} and did not end: it was killed, or its machine died. It was last heard "
-                f"of at {format_date(place.moved)} ({place.step or 'its beginning'})."
-            ),
+            "prefix": prefix,
+            "text": text,
+            # The same each time, so that the line is written once.
+            "id": hashlib.sha256(which.encode("utf-8", "replace")).hexdigest()[:32],
         }
     )

@@ -29,7 +29,7 @@ from .._common.clock import awake
 from .._common.dates import format_date
 from .._common.errors import HoldfastError
 from .._common.private_file import make_private, open_private, read_private, write_private
-from .._common.progress import unended
+from .._common.progress import Place, unended
 from .entries import Entry, cleaned, did_not_end
 from .state import State, empty, looked, take, worth_a_line
 
@@ -41,6 +41,8 @@ _FILE = re.compile(r"journal-[0-9]{4}\.jsonl")
 # No entry comes near it (see entries.py); a longer line was not written here.
 MAX_LINE = 1 << 20
 _MOST_TOLD = 20
+# In how many bytes at the end of the journal the lines are that a process wrote just before it was killed.
+_RECENT = 8 << 20
 _PATIENCE = 60.0
 TORN = "The line before this one was cut, as by a crash while it was written."
 
@@ -106,7 +108,7 @@ class RunJournal:
         with self._held():
             state, lines = self._known()
             left = list(unended(self.folder, now))
-            lines += [did_not_end(place, os.path.relpath(path, self.folder)) for path, place in left]
+            lines += self._of_killed(left)
             for entry in fresh:
                 if worth_a_line(state, entry, written):
                     lines.append(entry)
@@ -117,6 +119,13 @@ class RunJournal:
                 with suppress(OSError):
                     os.unlink(path)
         return state
+
+    def _of_killed(self, left: list[tuple[str, Place]]) -> list[Entry]:
+        """Lines of runs that did not end, but for those that one which was killed, too, has written and not removed."""
+        found = [did_not_end(place, os.path.relpath(path, self.folder)) for path, place in left]
+        # A line that was cut tells nothing.
+        told = {(_parsed(raw) or {}).get("id") for raw in (self.newest(_RECENT) if found else ())}
+        return [entry for entry in found if entry["id"] not in told]
 
     def _write(self, state: State, lines: list[Entry], written: str) -> None:
         end, names = state["journal"], self._files()
