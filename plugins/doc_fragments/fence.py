@@ -12,6 +12,7 @@ options:
     description:
       - How many seconds to wait for other restic processes in the repository, such as a backup, to end, when everything is
         prepared. Nothing is unlocked meanwhile. A backup that takes longer goes on after that, and is not harmed.
+      - It then waits as long at most for another run to end whose fence is on this repository or holds the same tokens.
     type: int
     default: 600
   fence:

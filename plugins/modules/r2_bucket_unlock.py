@@ -45,7 +45,7 @@ options:
     required: true
   reason:
     description:
-      - Why, for the system log of the machine where this runs.
+      - Why, for the system log of the machine where this runs. The playbook unlock also writes it into the journal and its table.
     type: str
     required: true
   seconds:

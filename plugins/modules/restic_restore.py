@@ -131,7 +131,8 @@ options:
     default: []
   overwrite:
     description:
-      - Whether to restore into a folder that is not empty. Files of the same name are replaced, others stay.
+      - Whether to restore into a folder that is not empty. Files of the same name get the content of the snapshot, others stay.
+      - What is right already is not downloaded again, so that a restore that broke off goes on where it was.
     type: bool
     default: false
 notes:

@@ -229,9 +229,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._actions.verify import verify
 from ..module_utils._actions.verify_proofs import Proofs
 from ..module_utils._audit.freshness import Expected
-from ..module_utils._audit.options import JOBS, expected_of_jobs
+from ..module_utils._audit.options import expected_of_jobs
 from ..module_utils._clients import Clients
-from ..module_utils._common.arguments import CLOUDFLARE, HOST_KEYS, RESTIC, S3
+from ..module_utils._common.arguments import CLOUDFLARE, HOST_KEYS, JOBS, RESTIC, S3
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.redaction import hider
 from ..module_utils._common.untrusted import shown_all

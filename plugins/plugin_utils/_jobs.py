@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..module_utils._common.arguments import JOB
 from ..module_utils._restic.jobs import paths_in_snapshots
 
-# What only the maintenance node needs to know of a job.
-OF_THE_NODE = ("max_age", "retention", "hold", "drill")
-JUDGED = ("max_age", "retention", "hold")
+# What its snapshots are judged by, beside its name and paths; and what only the maintenance node needs to know of a job.
+JUDGED = tuple(name for name in JOB if name not in ("name", "paths"))
+OF_THE_NODE = (*JUDGED, "drill")
 
 Job = Mapping[str, Any]
 

@@ -19,7 +19,8 @@ from typing import Any, Optional
 from .._audit import checks as audit
 from .._audit import pending as _pending
 from .._audit.auditor import Auditor, AuditSettings
-from .._audit.options import expected_from, plan_from, remembered
+from .._audit.options import expected_from, remembered
+from .._audit.policies import plan_from
 from .._audit.signals_watch import told, watch
 from .._audit.survey import Survey
 from .._clients import Clients

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Declares the options that restic_audit, restic_prune and restic_verify share, and makes of their values the settings of an
-audit, what is expected of snapshots, and the plan of what to keep.
+audit, and what is expected of snapshots.
 
 Private to holdfast.restic_r2; may change at any time.
 """
@@ -16,37 +16,12 @@ from datetime import timedelta
 from typing import Any, Optional
 
 from .._clients import Clients
+from .._common.arguments import JOBS
 from .._common.errors import HoldfastError
 from .._common.record import Record, folder, load, no_record, stored
 from .._restic.jobs import Jobs
-from .._restic.retention import COUNTED, Policy, RetentionError, policy_from
-from .._restic.retention_plan import ALL_JOBS, Plan, hold_from, protected_from, retired_keep_from
 from .freshness import Expected
 from .signals import Limits
-
-# The words of a policy.
-POLICY = (
-    *(f"keep_{word}" for word in COUNTED),
-    "keep_within",
-    *(f"keep_within_{word}" for word in COUNTED[1:]),
-    "keep_tags",
-)
-
-# doc fragment: jobs
-JOBS = {
-    "jobs": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "name": {"type": "str", "required": True},
-            "paths": {"type": "list", "elements": "str", "required": True},
-            "max_age": {"type": "float"},
-            "retention": {"type": "dict"},
-            "hold": {"type": "dict"},
-        },
-    },
-}
 
 SIGNALS_SECONDS = 900
 # doc fragment: audit
@@ -101,45 +76,6 @@ def expected_of_jobs(params: Mapping[str, Any]) -> dict[str, Any]:
             raise HoldfastError(f"max_age{whose} is {number}; it must be from 0 to 1000000.")
     ages = {name: timedelta(hours=number) for name, number in hours.items() if number is not None}
     return {"max_age": ages.pop("", None), "ages": ages, "jobs": Jobs(params["jobs"], params["expected_hosts"])}
-
-
-def plan_from(params: Mapping[str, Any]) -> Plan:
-    """Which snapshots to keep.
-
-    Raises:
-        RetentionError: An option makes no sense.
-    """
-    jobs, grace = params["jobs"], params["grace"]
-    policies = {job["name"]: _policy(job, grace) for job in jobs if job.get("retention")}
-    holds = {job["name"]: hold_from(job["hold"], f"hold of job {job['name']}") for job in jobs if job.get("hold")}
-    if params["hold"]:
-        holds[ALL_JOBS] = hold_from(params["hold"])
-    return Plan(
-        policy_from(params),
-        Jobs(jobs, params["expected_hosts"]),
-        policies,
-        holds,
-        protected_from(params["protected_snapshots"]),
-        retired_keep_from(params["retired_keep"]),
-    )
-
-
-def _policy(job: Mapping[str, Any], grace: str) -> Policy:
-    """The policy of one job, in words that nothing has converted yet."""
-    words: dict[str, Any] = {}
-    for name, value in job["retention"].items():
-        if name not in POLICY:
-            raise RetentionError(f"retention of job {job['name']} has {name!r}; it can have {', '.join(POLICY)}.")
-        words[name] = value
-    counts = {f"keep_{word}" for word in COUNTED}
-    if any(not isinstance(value, int) for name, value in words.items() if name in counts):
-        raise RetentionError(f"retention of job {job['name']} has a count that is no whole number.")
-    found = policy_from({**words, "grace": grace})
-    if found.empty:
-        raise RetentionError(
-            f"retention of job {job['name']} says nothing of what is kept: write for example keep_daily."
-        )
-    return found
 
 
 def remembered(clients: Clients) -> dict[str, Any]:

@@ -63,3 +63,15 @@ FENCE = {
     "fence_seconds": {"type": "int", "default": 60},
     "fence_api_token": {"type": "str", "no_log": True},
 }
+
+# What the modules that judge snapshots are told of each job; the node gives no such field to the host.
+JOB = {
+    "name": {"type": "str", "required": True},
+    "paths": {"type": "list", "elements": "str", "required": True},
+    "max_age": {"type": "float"},
+    "retention": {"type": "dict"},
+    "hold": {"type": "dict"},
+}
+
+# doc fragment: jobs
+JOBS = {"jobs": {"type": "list", "elements": "dict", "default": [], "options": JOB}}

@@ -183,7 +183,7 @@ def _unfenced(clients: Clients, problem: str, remedy: str) -> Unfenced:
 
 
 def _await_others(clients: Clients, tokens: list[str]) -> list[Rule]:
-    """Wait for maintenance of other repositories that holds these tokens; returns the lock document."""
+    """Wait until no live fence of another process holds these tokens or is on this repository; returns the lock document."""
     end = awake() + clients.params["lock_wait"]
     while True:
         rules = clients.cloudflare.lock_rules(clients.bucket)
