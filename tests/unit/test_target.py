@@ -7,14 +7,19 @@
 from __future__ import annotations
 
 import os
+import resource
+import stat
 import tempfile
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions import restore_target
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.restore_target import (
     TargetError,
     disarm,
+    entries,
     inspect,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.confinement import ConfinementError, require
@@ -119,3 +124,34 @@ def test_rights_are_taken_from_files_alone(folder: Path) -> None:
     assert [item.why for item in disarm(str(folder), 10)] == ["setuid"]
     assert program.stat().st_mode & 0o7777 == 0o755
     assert (folder / "shared").stat().st_mode & 0o7777 == 0o2750
+
+
+def test_a_tree_is_walked_without_a_list_of_its_folders(folder: Path) -> None:
+    """A host chooses how deep its folders are, and how many are in one of them."""
+    deep = folder
+    for _number in range(362):
+        deep = deep / "d"
+    deep.mkdir(parents=True)
+    for number in range(3000):
+        os.mkdir(deep / str(number))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    tracemalloc.start()
+    try:
+        found = sum(1 for _path, status in entries(str(folder)) if stat.S_ISDIR(status.st_mode))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert found == 3362 and peak < 1 << 20, peak
+
+
+def test_where_few_files_may_be_open_all_is_found_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "a" / "b" / "c").mkdir(parents=True)
+    (folder / "a" / "b" / "c" / "file").touch()
+    monkeypatch.setattr(restore_target, "_may_open", lambda: 0)
+    assert {path[len(str(folder)) :] for path, _status in entries(str(folder))} == {
+        "/a",
+        "/a/b",
+        "/a/b/c",
+        "/a/b/c/file",
+    }

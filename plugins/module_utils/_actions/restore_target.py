@@ -12,17 +12,18 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 import os
+import resource
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .._audit.restore_listing import LeftOut
+from .._audit.restore_listing import LONGEST_PATH, LeftOut
 from .._common.errors import HoldfastError
 
 CAPABILITY = "security.capability"
 PROPOSED = "/var/lib/holdfast/restores"
-# How many folders are open at a time, one in the other; a process may open about a thousand files.
-_OPEN_FOLDERS = 32
+# How many files may be open beside folders, one in the other.
+_OPEN_ELSEWHERE = 128
 
 
 class TargetError(HoldfastError):
@@ -125,23 +126,44 @@ def _filled(path: str) -> bool:
 
 
 def entries(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Everything below a folder, however deep, through no link; however many folders there are in one."""
-    deeper: list[str] = [folder]
+    """Everything below a folder, however deep, through no link; however many folders there are in one.
+
+    The folders above an entry are open meanwhile. A path has no more of them than Linux lets it have, and no list is kept,
+    unless this process may open only few files.
+    """
+    most = _may_open() - _OPEN_ELSEWHERE
+    deeper = [folder]
     while deeper:
-        yield from _entries(deeper.pop(), deeper, _OPEN_FOLDERS)
+        above = [os.scandir(deeper.pop())]
+        try:
+            while above:
+                entry = next(above[-1], None)
+                if entry is None:
+                    above.pop().close()
+                    continue
+                status = entry.stat(follow_symlinks=False)
+                yield entry.path, status
+                if stat.S_ISDIR(status.st_mode):
+                    if len(above) < most:
+                        above.append(os.scandir(entry.path))
+                    else:
+                        deeper.append(entry.path)
+        finally:
+            for one in above:
+                one.close()
 
 
-def _entries(folder: str, deeper: list[str], levels: int) -> Iterator[tuple[str, os.stat_result]]:
-    """What is in a folder, so many levels deep; the folders below that are added to the list."""
-    with os.scandir(folder) as found:
-        for entry in found:
-            status = entry.stat(follow_symlinks=False)
-            yield entry.path, status
-            if stat.S_ISDIR(status.st_mode):
-                if levels:
-                    yield from _entries(entry.path, deeper, levels - 1)
-                else:
-                    deeper.append(entry.path)
+def _may_open() -> int:
+    """How many files this process may open; where it may choose, enough for the deepest path that there is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = LONGEST_PATH if hard == resource.RLIM_INFINITY else min(hard, LONGEST_PATH)
+    if soft == resource.RLIM_INFINITY or soft >= most:
+        return most
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    except (OSError, ValueError):
+        return soft
+    return most
 
 
 def disarm(target: str, most: int) -> list[LeftOut]:
