@@ -342,9 +342,9 @@ def test_restore_on_the_node_and_on_a_host(ansible: Ansible, history: Fleet, tmp
             "holdfast_restore_host": "web1", "holdfast_restore_target": str(target), "holdfast_restore_to": onto,
             "holdfast_restore_roots": [str(tmp_path)], "holdfast_restore_to_others": True,
         }  # fmt: skip
-        start = history.stand_in.last_request()
-        run = ansible.playbook(RESTORE, history.inventory, variables=variables)
-        assert run.exit_code == 0, run.output
+        start, run = history.stand_in.last_request(), ansible.playbook(RESTORE, history.inventory, variables=variables)
+        noted = [one.result.get("noted") for one in run.of(task="Note that it")]
+        assert run.exit_code == 0 and noted.count(True) == 2 * bool(onto), run.output
         for name in ("hello", "blob"):
             assert (target / data.relative_to("/") / name).read_bytes() == (data / name).read_bytes()
         # Neither the node nor another host has any use for the host's own keys.

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,11 @@ import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.prune_figures import PruneProgress
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.restore_said import Said
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.verify import _stalled
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._common import process_identity, progress
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common import (
+    process_identity,
+    progress,
+    progress_elsewhere,
+)
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.progress import Place, Progress, places
 
 from tests.support.running import COLLECTIONS
@@ -168,6 +173,21 @@ def test_a_run_that_ends_after_its_playbook_was_killed_is_kept_for_the_journal(t
     found = [place for _path, place in progress.unended(str(records), NOON)]
     assert [(one.step, one.alone) for one in found] == [("repacking", True)] * killed
     assert places(str(records)) == []
+
+
+@pytest.mark.parametrize("run", progress_elsewhere.RUNS)
+def test_a_run_on_another_machine_is_told_until_its_own_playbook_ends_it(tmp_path: Path, run: str) -> None:
+    here = progress_elsewhere.place_elsewhere(run, "backup-web1", "db1\x1b[2J", 4 * 3600, NOON)
+    assert progress_elsewhere.begins(str(tmp_path), here) and not progress_elsewhere.begins(
+        str(tmp_path / "gone"), here
+    )
+    found = only(tmp_path)
+    assert (found.share, found.step.isprintable(), " db1" in found.step) == (None, True, True)
+    assert progress.stalled(str(tmp_path), NOON + timedelta(hours=3)) == []
+    assert len(progress.stalled(str(tmp_path), NOON + timedelta(hours=5))) == 1
+    for other in (replace(here, pid=here.pid + 1), replace(here, step="restoring onto web9")):
+        assert not progress_elsewhere.ends(str(tmp_path), other) and only(tmp_path) == found
+    assert progress_elsewhere.ends(str(tmp_path), here) and list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_goes_on_is_not_taken_for_one_that_did_not_end(tmp_path: Path, clock: Clock) -> None:

@@ -113,7 +113,7 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
         still: int = STALLED,
     ) -> None:
-        self._path = os.path.join(folder, f"{_START}{run}{_END}") if folder else ""
+        self._path = path_of(folder, run) if folder else ""
         self._now, self._clock = now, clock
         self._mutex = threading.Lock()
         self._on = False
@@ -134,7 +134,7 @@ class Progress:
         """
         with self._mutex:
             self._on = bool(self._path)
-            _keep(self._path, _at(self._now()))
+            keep_unended(self._path, _at(self._now()))
         try:
             yield
         finally:
@@ -143,7 +143,7 @@ class Progress:
                 with suppress(OSError):
                     if any(gone(pid, known) for pid, known in self._above):
                         left = replace(self._place, alone=True, moved=_at(self._now()))
-                        _write_place(_kept(self._path), left)
+                        write_place(_kept(self._path), left)
                     if self._path:
                         os.unlink(self._path)
 
@@ -186,7 +186,7 @@ class Progress:
             return
         self._written = clock
         with suppress(OSError):
-            _write_place(self._path, self._place)
+            write_place(self._path, self._place)
 
 
 def beside_record(record_dir: Optional[str], bucket: str, prefix: str, run: str, still: int = STALLED) -> Progress:
@@ -238,7 +238,11 @@ def to_data(place: Place) -> dict[str, Any]:
     return {name: format_date(value) if isinstance(value, datetime) else value for name, value in asdict(place).items()}
 
 
-def _write_place(path: str, place: Place) -> None:
+def path_of(folder: str, run: str) -> str:
+    return os.path.join(folder, f"{_START}{run}{_END}")
+
+
+def write_place(path: str, place: Place) -> None:
     write_at_once(path, (json.dumps(to_data(place)) + "\n").encode(), durable=False)
 
 
@@ -276,10 +280,10 @@ def places(folder: str) -> list[Place]:
         names = sorted(name for name in os.listdir(folder) if name.startswith(_START) and name.endswith(_END))
     except OSError:
         return []
-    return [place for place in (_read(os.path.join(folder, name)) for name in names[:MOST]) if place]
+    return [place for place in (read_place(os.path.join(folder, name)) for name in names[:MOST]) if place]
 
 
-def _read(path: str) -> Optional[Place]:
+def read_place(path: str) -> Optional[Place]:
     with suppress(OSError, ValueError, RecursionError, HoldfastError), open_private(path) as stream:
         text = stream.read(_LARGEST + 1)
         return from_data(json.loads(text)) if len(text) <= _LARGEST else None
@@ -297,17 +301,16 @@ def all_places(record_dir: str) -> Iterator[Place]:
 # Runs that did not end ------------------------------------------------------------------------------------------------
 
 
-def _keep(path: str, now: datetime) -> None:
+def keep_unended(path: str, now: datetime) -> None:
     """Keep the file of a run that did not end until it is written down; the next run of its kind needs the place."""
-    left = _read(path) if path else None
+    left = read_place(path) if path else None
     if left and left.ended(now):
         with suppress(OSError):
             os.replace(path, _kept(path))
 
 
 def _kept(path: str) -> str:
-    folder, name = os.path.split(path)
-    return os.path.join(folder, _UNENDED + name[len(_START) :])
+    return os.path.join(os.path.dirname(path), _UNENDED + os.path.basename(path)[len(_START) :])
 
 
 def unended(record_dir: str, now: datetime) -> Iterator[tuple[str, Place]]:
@@ -322,7 +325,7 @@ def unended(record_dir: str, now: datetime) -> Iterator[tuple[str, Place]]:
         for name in sorted(files)[:MOST]:
             if name.startswith((_START, _UNENDED)) and name.endswith(_END):
                 path = os.path.join(folder, name)
-                place = _read(path)
+                place = read_place(path)
                 if place and (name.startswith(_UNENDED) or place.ended(now)):
                     yield path, place
 
