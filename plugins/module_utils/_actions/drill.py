@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import Any, Optional
 
 from .._clients import Clients
@@ -258,7 +259,7 @@ class Driller:
         plan = self._plan
         self._progress.step("running the command")
         if os.geteuid() == 0:
-            for path in (tree, work, *(path for path, _status in entries(tree))):
+            for path in chain((tree, work), (path for path, _status in entries(tree))):
                 os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
         ended = run(plan.command, tree, work, Limits(plan.seconds, plan.memory))
         said = shown(ended.said[-_SAID:], _SAID)
