@@ -67,6 +67,7 @@ class Job:
             "Holdfast site token": stand_in.create_token("awx-site", write=True)["value"],
             "Holdfast read token": stand_in.create_token("awx-read", write=False)["value"],
         }
+        self.messages = {"notify": "", "heartbeat": ""}
         fleet.secrets += self.tokens.values()
         self._write_inventory()
 
@@ -107,6 +108,8 @@ class Job:
                 injectors = self.injectors["Holdfast Cloudflare token"]
             elif credential == "Holdfast repositories":
                 inputs, injectors = {"repositories": yaml.safe_dump(passwords)}, self.injectors[credential]
+            elif credential == "Holdfast messages":
+                inputs, injectors = self.messages, self.injectors[credential]
             else:
                 continue
             variables, files = render(injectors, inputs, str(self.folder))

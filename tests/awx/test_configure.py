@@ -66,7 +66,7 @@ def fixture_configured(tmp_path_factory: pytest.TempPathFactory, awx_collection:
         awx.store.create("notification_templates", {"name": "Pager", "organization": 1})
         secrets = {
             "CLOUDFLARE_ACCOUNT_ID": "0" * 32, "CLOUDFLARE_API_TOKEN": LOCK, "CLOUDFLARE_SITE_TOKEN": SITE,
-            "CLOUDFLARE_READ_TOKEN": READ,
+            "CLOUDFLARE_READ_TOKEN": READ, "HOLDFAST_HEARTBEAT": f"https://heartbeat.example.com/{SECRET}",
         }  # fmt: skip
         ansible = Ansible(folder / "ansible", {**awx.environment, **secrets}, awx_collection)
         variables = {"awx_repositories_file": str(folder / "repositories.yml"), "awx_notifications": ["Pager"]}
@@ -118,10 +118,18 @@ def test_secrets_reach_jobs_as_environment_and_file_and_nothing_else(configured:
     assert {name: files[path].strip() for name, path in variables.items()} == {
         "HOLDFAST_REPOSITORIES": REPOSITORIES.strip()
     }
+    messages = store.named("credential_types", "Holdfast messages")
+    inputs = store.named("credentials", "Holdfast messages")["inputs"]
+    assert render(messages["injectors"], inputs, "/run") == (
+        {"HOLDFAST_NOTIFY": "", "HOLDFAST_HEARTBEAT": f"https://heartbeat.example.com/{SECRET}"}, {},
+    )  # fmt: skip
     secret = [
-        field["id"] for kind in (token, repositories) for field in kind["inputs"]["fields"] if field.get("secret")
+        field["id"]
+        for kind in (token, repositories, messages)
+        for field in kind["inputs"]["fields"]
+        if field.get("secret")
     ]
-    assert secret == ["api_token", "repositories"]
+    assert secret == ["api_token", "repositories", "notify", "heartbeat"]
 
 
 def test_only_what_changes_locks_gets_the_token_that_can(configured: Configured) -> None:
@@ -130,7 +138,7 @@ def test_only_what_changes_locks_gets_the_token_that_can(configured: Configured)
     assert {name for name in TEMPLATES if "Holdfast site token" in configured.credentials(name)} == {"site"}
     assert {name for name in TEMPLATES if "Holdfast hosts" in configured.credentials(name)} == {"site", "restore"}
     for name in ("guard", "relock"):
-        assert configured.credentials(name) == {"Holdfast lock token"}
+        assert configured.credentials(name) == {"Holdfast lock token", "Holdfast messages"}
     for name in ("report", "alarm"):
         assert configured.credentials(name) == set()
 
@@ -170,7 +178,10 @@ def test_neither_git_nor_an_inventory_can_stop_the_guard(configured: Configured)
     source = configured.store.named("inventory_sources", "Holdfast hosts")
     for name in ("guard", "relock", "alarm"):
         assert configured.template(name)["inventory"] != source["inventory"]
-    assert json.loads(configured.template("relock")["extra_vars"]) == {"holdfast_relock_wait": 600}
+    given = [json.loads(configured.template(name)["extra_vars"]) for name in ("guard", "relock")]
+    assert [one.pop("holdfast_relock_wait", None) for one in given] == [None, 600]
+    # AWX keeps the lookups, and evaluates them in each job.
+    assert given[0] == given[1] and all(text.startswith("{{ lookup(") for text in given[0].values())
 
 
 def test_the_workflow_locks_whatever_happened_and_fails_loudly(configured: Configured) -> None:

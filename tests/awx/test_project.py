@@ -22,6 +22,7 @@ from tests.awx.fake.rules import playbooks
 from tests.awx.job import PROJECT, Job, install_collection
 from tests.stand_in.client import StandIn
 from tests.support.fleet import Fleet
+from tests.support.receiver import receiver
 from tests.support.running import ROOT
 
 
@@ -98,7 +99,11 @@ def test_after_maintenance_the_lock_waits_for_a_lease_to_end(job: Job) -> None:
     lease = datetime.now(timezone.utc) + timedelta(seconds=8)
     rules = open_window(lock_set(""), "", ["data"], lease=lease, holder="0" * 16)
     requests.put(f"{url}/left-open/lock", json={"rules": rules}, headers=headers, timeout=30).raise_for_status()
-    job.run("relock", {"holdfast_relock_wait": 12})
+    with receiver() as http:
+        job.messages["heartbeat"] = f"http://127.0.0.1:{http.port}/KEY/RUN"
+        job.run("relock", {"holdfast_relock_wait": 12})
+        job.messages["heartbeat"] = ""
+    assert [path.partition("?")[0] for path, _body in http.heard] == ["/KEY/guard/start", "/KEY/guard"]
     assert all(rule["enabled"] for rule in stand_in.rules("left-open"))
 
 
