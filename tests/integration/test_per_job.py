@@ -193,8 +193,11 @@ def test_the_playbooks_hand_on_what_jobs_and_hosts_set(
     files = {"name": "data", "paths": [f"{home}/data"], "retention": {"keep_last": 2}}
     fleet.common.update(backup_jobs=[files, {"name": "dump", "command": ["date"]}], holdfast_retention={"keep_last": 1})
 
+    said: list[str] = []
+
     def line(name: str) -> str:
         run = ansible.playbook(f"holdfast.restic_r2.{name}", fleet.inventory)
+        said.append(run.output)
         rows = run.of(task="Show the table")[-1].result["msg"] if run.of(task="Show the table") else [run.output]
         return next((row for row in rows if row.startswith("web1")), run.output)
 
@@ -220,4 +223,6 @@ def test_the_playbooks_hand_on_what_jobs_and_hosts_set(
     fleet.common["backup_jobs"][1:] = []
     assert "Kept, and of no job of this host: dump of web1 (2 snapshots" in line("verify")
     fleet.common["holdfast_protected_snapshots"] = ["0123abcd"]
-    assert "no snapshot 0123abcd" in line("maintenance")
+    # The table leads to the task that failed, which says it once.
+    assert line("maintenance").split()[1] == "FAILED"
+    assert "no snapshot 0123abcd, which is to be protected" in said[-1]

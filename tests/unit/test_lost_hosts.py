@@ -101,3 +101,22 @@ def test_what_is_done_on_a_host_is_let_go_on() -> None:
         for task in tasks_of(load(path)):
             if "ansible_host" in task.get("vars", {}) and path.parts[-3] != "guard":
                 assert task.get("ignore_unreachable") is True, f"{path}: {task['name']}"
+
+
+def at_once(tasks: list[dict[str, Any]], given: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The tasks that another machine does once for all hosts, with what is said of them or of the blocks that they are in."""
+    for task in tasks:
+        said = {**given, **{key: value for key, value in task.items() if key in ("delegate_to", "ignore_errors")}}
+        for part in ("block", "rescue", "always"):
+            yield from at_once(task.get(part, []), said)
+        if task.get("run_once") and "delegate_to" in said and goes({**task, "delegate_to": said["delegate_to"]}):
+            yield task, said
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("roles/*/tasks/*.yml")), ids=lambda path: f"{path.parts[-3]}-{path.stem}"
+)
+def test_a_node_that_is_lost_by_what_runs_once_ends_nothing_for_the_hosts_of_others(path: Path) -> None:
+    """Ansible takes such a task for fatal to all hosts unless it ignores errors, also where it ignores that it is lost."""
+    for task, said in at_once(load(path), {}):
+        assert said.get("ignore_errors") is True, task["name"]
