@@ -31,7 +31,7 @@ from tests.support.maintenance import PREFIX, LockedRepository
 from tests.support.repositories import PASSWORD
 from tests.support.running import COLLECTION
 
-LATER = 180.0
+LATER = 600.0
 # 11: a restic that was killed left its lock, which the host could read.
 LET_IN = (0, 11)
 
@@ -141,7 +141,7 @@ def test_nothing_is_open_to_the_host_while_its_repository_is_maintained(fenced: 
     assert fence.tokens == (fenced.token_id,) and problems(fenced.rules()) == []
     refused = fenced.host(5)
     assert refused.returncode != 0, "the host may write while a window is open"
-    result = json.loads(process.communicate(timeout=180)[0])
+    result = json.loads(process.communicate(timeout=LATER)[0])
     assert "failed" not in result and len(result["removed"]) == 3, result
     # What ansible-core 2.22 hears of a module to hide it; it takes this out of the result.
     result.pop("_ansible_new_secrets", None)
@@ -210,7 +210,7 @@ def test_what_is_left_to_check_is_checked_while_the_fence_comes_up(fenced: Fence
     asked = [one["kind"] for one in fenced.stand_in.requests(begun) if one["n"] < locked]
     assert {"ListObjectsV2", "GetObject"} <= set(asked) and fenced.site.exposed() == []
     process.terminate()
-    result = json.loads(process.communicate(timeout=180)[0])
+    result = json.loads(process.communicate(timeout=LATER)[0])
     assert result["failed"] and "nothing was deleted" in result["msg"], result
     assert fenced.down() and not [key for key in fenced.stand_in.objects(fenced.site.bed.bucket) if "/locks/" in key]
 
@@ -223,7 +223,7 @@ def test_fence_comes_down_at_once_where_a_backup_has_begun(fenced: Fenced) -> No
     fenced.stand_in.wait_for_request(method="GET", path="/tokens$", arrived=True, since=since, timeout=120)
     bed.s3.call("put_object", Key=f"{PREFIX}locks/{'0' * 64}", Body=b"a lock of a backup")
     fenced.stand_in.clear_faults()
-    result = json.loads(process.communicate(timeout=180)[0])
+    result = json.loads(process.communicate(timeout=LATER)[0])
     assert result["failed"] and "lock" in result["msg"] and fenced.site.exposed() == [], result
     assert fenced.down()
 
@@ -285,7 +285,7 @@ def test_fence_that_is_lost_while_a_window_is_open_fails_the_run(fenced: Fenced)
     process = fenced.start()
     fenced.stand_in.wait_for_request(kind="DeleteObjects", arrived=True, since=since, timeout=120)
     os.kill(fence_keeper(process.pid), signal.SIGKILL)
-    result = json.loads(process.communicate(timeout=180)[0])
+    result = json.loads(process.communicate(timeout=LATER)[0])
     assert result["failed"] and "fence" in result["msg"], result
     wait(fenced.down)
     assert fenced.site.exposed(closed=False) == []
@@ -300,7 +300,7 @@ def test_no_window_opens_once_the_fence_was_taken_down(fenced: Fenced) -> None:
     fenced.stand_in.wait_for_request(method="PUT", path="/tokens/", since=since, timeout=120)
     told = fenced.guard(buckets=[fenced.site.bed.bucket], force=True)
     assert [fence["enabled"] for fence in told["buckets"][0]["fences"]] == [[fenced.token_id]]
-    result = json.loads(process.communicate(timeout=180)[0])
+    result = json.loads(process.communicate(timeout=LATER)[0])
     assert result["failed"] and fenced.site.exposed() == [], result
     assert fenced.down()
 

@@ -71,7 +71,7 @@ def test_every_token_that_reaches_the_window_is_kept_out_of_it(fenced: Fenced) -
     inside = {name: delete_all(stand_in, bed.bucket, pair) for name, pair in pairs.items()}
     promoted = token_module(fenced, "promoted")
     after = {name: delete_all(stand_in, bed.bucket, pair) for name, pair in pairs.items()}
-    result = json.loads(process.communicate(timeout=180)[0])
+    result = json.loads(process.communicate(timeout=600)[0])
 
     assert inside == after == dict.fromkeys(pairs, "Unauthorized")
     assert promoted["failed"] and "is disabled" in promoted["msg"]
@@ -212,7 +212,7 @@ class InFlight:
         finally:
             self.stand_in.clear_faults()
         self.thread.join(timeout=60)
-        return dict(json.loads(process.communicate(timeout=180)[0]))
+        return dict(json.loads(process.communicate(timeout=600)[0]))
 
 
 def kinds(*sampled: str) -> list[Any]:
@@ -264,7 +264,7 @@ def test_upload_in_flight_while_the_fence_goes_up_loses_nothing(fenced: Fenced) 
     fenced.stand_in.wait_for_request(kind="DeleteObjects", arrived=True, since=since, timeout=120)
     fenced.stand_in.clear_faults()
     thread.join(timeout=60)
-    result = json.loads(process.communicate(timeout=180)[0])
+    result = json.loads(process.communicate(timeout=600)[0])
     assert "failed" not in result and len(result["removed"]) == 3, result
     assert key in fenced.stand_in.objects(fenced.site.bed.bucket)
     assert fenced.site.bed.restic.succeed(["check", "--read-data"])
