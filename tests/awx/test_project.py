@@ -85,7 +85,7 @@ def test_from_provisioning_to_a_restore_with_what_each_template_holds(job: Job, 
         return job.run("restore", named, fails=fails).output
 
     assert "restored on this host or on the maintenance node" in restore(to="awx2")
-    assert "is below none of the folders that are restored into" in restore()
+    assert "is in none of the roots" in restore()
     restore(fails=False, roots=[str(tmp_path)])
     data = job.fleet.home("awx1") / "data"
     assert (tmp_path / "back" / data.relative_to("/") / "hello").read_text() == "This is awx1.\n"
