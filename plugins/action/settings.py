@@ -158,16 +158,24 @@ class ActionModule(ActionBase):
     def _refuse_written(self, variables: dict[str, Any], host: str) -> None:
         """Refuse what cannot be used of all that a person has written, before the first role of a playbook begins.
 
-        Secrets, and what cannot be evaluated, are looked at where they are needed.
+        Secrets are looked at where they are needed: a playbook may be given some of them only. What else cannot be evaluated is
+        refused, because where it is needed, it would count as not set, and a default would come in its place.
         """
         options = all_options()
         options |= {name: {**options[option], "like": option} for name, option in sources().items()}
         values: dict[str, Any] = {}
         own = defaults()
         for name in options.keys() & variables.keys():
-            if not options[name].get("no_log") and variables[name] != own.get(name):
-                with suppress(AnsibleActionFail):
-                    values.update(self._read([name], variables))
+            if options[name].get("no_log") or variables[name] == own.get(name):
+                continue
+            try:
+                values.update(self._read([name], variables))
+            except CannotBeRead as error:
+                if name.startswith(OURS):
+                    _refuse([_one_sentence(str(error.message))], host)
+            except AnsibleActionFail:
+                # It is told below, with what it names.
+                continue
         for name, value in values.items():
             if options[name].get("like") in MACHINES:
                 _refuse_no_host(name, value, variables)
@@ -272,6 +280,10 @@ def _refuse_other(name: str, other: str, backed_up: list[str], task_vars: dict[s
             f"{host_of(task_vars)}: {setting} is {shown(other, 60)}, a host that is backed up: it must not be trusted with the "
             "backups of others, nor with the proof of its own. Name a machine that is not, or leave it out for the node."
         )
+
+
+def _one_sentence(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _flat(specs: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -123,6 +123,10 @@ ONE = {"holdfast_restore_host": "web1", "holdfast_restore_target": "/var/lib/hol
         ),
         one_more("unlock", {"holdfast_unlock_seconds": "2h"}, "holdfast_unlock_seconds is '2h' and no number: write"),
         one_more("recover", {"holdfast_recover": "frezze"}, "holdfast_recover is 'frezze': write freeze."),
+        # It would count as not set, and the default would come in its place.
+        ("verify", {"holdfast_record_dir": "{{ nowhere }}/records"}, "holdfast_record_dir cannot be evaluated"),
+        one_more("site", {"holdfast_bucket": "{{ nowhere }}"}, "holdfast_bucket cannot be evaluated"),
+        one_more("check", {"holdfast_read_within": "{{ nowhere.days }}d"}, "holdfast_read_within cannot be evaluated"),
     ],
 )
 def test_every_playbook_refuses_in_the_words_of_the_person(
@@ -131,7 +135,8 @@ def test_every_playbook_refuses_in_the_words_of_the_person(
     """Ansible's own validation would come later, in several lines, with names that nobody has written."""
     run = ansible.playbook(f"holdfast.restic_r2.{playbook}", fleet.inventory, "--limit", "web1", variables=written)
     assert run.exit_code == 2, run.output
-    assert run.failed[0].result["msg"].startswith(f"web1: {told}") and "\n" not in run.failed[0].result["msg"]
+    msg = run.failed[0].result["msg"]
+    assert msg.startswith(f"web1: {told}") and "\n" not in msg, msg
     assert rest_calls(fleet) == []
 
 
