@@ -27,8 +27,11 @@ INTRODUCTION = """\
 # Variables
 
 All variables of playbooks and roles that begin with `holdfast_`. Set them in the inventory, for all hosts or for one, or with
-`-e` for one run. The roles have [more](#of-single-roles), without that beginning. What a host says of itself is never taken for a
-setting.
+`-e` for one run. The roles have [more](#of-single-roles), without that beginning, which their READMEs explain. What a host says
+of itself is never taken for a setting.
+
+*Used by* names playbooks, and the roles that use a variable without a playbook. *All but* means all playbooks but those that
+follow.
 
 This page is generated from `meta/variables.yml` and `roles/*/meta/argument_specs.yml` by `make format`.
 
@@ -202,14 +205,13 @@ class Collection:
 
 
 def cell_of_places(places: list[str], playbooks: list[str]) -> str:
-    """Where a variable is used, by what is missing where that is shorter."""
+    """Where a variable is used, by what is missing where that is shorter; nothing comes after what is missing."""
     missing = [name for name in playbooks if name not in places]
     others = [name for name in places if name not in playbooks]
     if len(missing) > 3:
-        told = [f"`{name}`" for name in places if name in playbooks]
-    else:
-        told = ["all but " + ", ".join(f"`{name}`" for name in missing) if missing else "all"]
-    return ", ".join(told + others)
+        return ", ".join([*(f"`{name}`" for name in places if name in playbooks), *others])
+    told = "all but " + ", ".join(f"`{name}`" for name in missing) if missing else "all"
+    return "; ".join([*([", ".join(others)] if others else []), told])
 
 
 def page() -> str:

@@ -81,7 +81,7 @@ options:
     default: 0.015
   silence:
     description:
-      - After how many hours without a look at it a host is unknown.
+      - After how many hours without a look at it a host is unknown. After as many hours a page says in a banner that it is old.
     type: float
     default: 48
   mode:

@@ -227,7 +227,7 @@ class TestVariables:
     def test_places_are_told_by_what_is_missing_where_that_is_shorter(self) -> None:
         playbooks = list("abcdef")
         assert variables.cell_of_places(list("abcdef"), playbooks) == "all"
-        assert variables.cell_of_places([*"abcde", "role `x`"], playbooks) == "all but `f`, role `x`"
+        assert variables.cell_of_places([*"abcde", "role `x`"], playbooks) == "role `x`; all but `f`"
         assert variables.cell_of_places(["a", "b"], playbooks) == "`a`, `b`"
 
 
