@@ -16,7 +16,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks import f
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import open_window, windows
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._tokens.api import Tokens
-from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.control import Control
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.control import Control, Ending
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.fence import (
     FenceHolder,
     FenceKeeper,
@@ -149,6 +149,22 @@ def test_guard_says_of_a_token_that_was_active_all_the_time_that_it_was() -> Non
 def test_token_is_active_in_the_end_however_late_its_disabling_takes_effect(late: float) -> None:
     account = account_of()
     account.script["PUT token t1"] = [Lost(late)]
+    report = fence(account)
+    account.sleep(1000)
+    assert account.tokens["t1"]["status"] == "active", report
+    assert report["in_force"] is not False and fences.fences(account.rules) == []
+
+
+@pytest.mark.parametrize("late", [2.0, 20.0, 29.0])
+def test_token_is_active_in_the_end_also_where_its_disabling_was_cut_short(late: float) -> None:
+    """Maintenance is killed while the request waits for its answer, and the request takes effect all the same."""
+    account = account_of()
+
+    def cut() -> None:
+        account.at(account.now + late, lambda: account.tokens["t1"].update(status="disabled"))
+        raise Ending("the parent is gone")
+
+    account.script["PUT token t1"] = [cut]
     report = fence(account)
     account.sleep(1000)
     assert account.tokens["t1"]["status"] == "active", report

@@ -153,12 +153,8 @@ class Tokens:
             problem: CloudflareError
             ready()
             try:
-                # Sent once: whether one of several had no answer would not be known.
-                self._cloudflare.call(
-                    "PUT", self._one(token_id), request_of(_with_status(found, status)), retry_timeout=0.0
-                )
+                self._put_status(token_id, _with_status(found, status))
             except (Throttled, Unreachable) as error:
-                self.unanswered = self.unanswered or isinstance(error, Unreachable)
                 wait, problem = wait_before_retry(error, tries), error
             else:
                 wait, problem = (
@@ -173,6 +169,19 @@ class Tokens:
             if tries == _STATUS_ATTEMPTS or wait > self._cloudflare.retry_timeout:
                 raise problem
             self._sleep(wait)
+
+    def _put_status(self, token_id: str, token: Token) -> None:
+        # Until there is an answer there is none, also where the wait for it is cut short by what ends a keeper.
+        earlier, self.unanswered = self.unanswered, True
+        try:
+            # Sent once: whether one of several had no answer would not be known.
+            self._cloudflare.call("PUT", self._one(token_id), request_of(token), retry_timeout=0.0)
+        except Unreachable:
+            raise
+        except CloudflareError:
+            self.unanswered = earlier
+            raise
+        self.unanswered = earlier
 
     def enable(self, token_id: str, ready: Callable[[], object] = lambda: None) -> bool:
         """Enable a token, also where it reads as enabled: that it was disabled may not be seen yet.
