@@ -80,10 +80,11 @@ types: env  ## mypy; and every file of tests can be imported
 	@$(PYTHON) -m pytest --quiet --collect-only tests >$(CACHE)/collected || { cat $(CACHE)/collected; exit 1; }
 
 unit: env restic  ## unit tests
-	@$(PYTEST) -q --numprocesses 4 tests/unit
+	@$(PYTEST) -q --numprocesses 8 --maxschedchunk 2 tests/unit
 
+# A file in one process: what its tests share is made once.
 integration: env restic rest-server wrangler prometheus  ## integration tests: the real restic, Ansible and the stand-in
-	@$(PYTEST) --durations 20 --numprocesses 5 --dist loadgroup tests/integration
+	@$(PYTEST) --durations 20 --numprocesses 5 --dist loadfile tests/integration
 
 .PHONY: attacks kill-matrix fault-matrix model
 attacks: env restic  ## what an owned host can do, against plain restic and against maintenance; writes .results/attacks.json

@@ -17,9 +17,6 @@ import yaml
 from tests.support.running import Ansible
 from tools.stage import ROOT, stage
 
-# What all share takes long to make: it is made once, by one worker.
-pytestmark = pytest.mark.xdist_group("archive")
-
 NAME = "holdfast.restic_r2"
 
 

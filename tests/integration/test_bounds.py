@@ -43,6 +43,7 @@ def finding(result: dict[str, Any], code: str) -> dict[str, Any]:
     return found[0]
 
 
+@pytest.mark.long
 def test_an_index_object_that_becomes_a_gigabyte(site: LockedRepository) -> None:
     content = master(site.bed.restic).seal(inflated(b'{"packs":[]', b"}", SIZE))
     assert len(content) < 50_000
@@ -63,6 +64,7 @@ def test_a_snapshot_that_becomes_a_gigabyte(site: LockedRepository) -> None:
     assert len(json.dumps(result)) < 100_000
 
 
+@pytest.mark.long
 def test_a_snapshot_with_a_long_text(site: LockedRepository) -> None:
     """It fits into the memory, and would be in every result and every log."""
     restic = site.bed.restic
@@ -86,6 +88,7 @@ def test_locks_that_are_not_those_of_restic_hold_up_nothing(site: LockedReposito
     assert {*planted, f"{PREFIX}locks/" + "AB" * 32} <= set(found[0]["objects"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "size"), [("index", (32 << 20) + 1), ("keys", (64 << 10) + 1)])
 def test_what_is_large_in_the_bucket_is_not_read(site: LockedRepository, kind: str, size: int) -> None:
     planted = plant(site, kind, bytes(size))
@@ -94,6 +97,7 @@ def test_what_is_large_in_the_bucket_is_not_read(site: LockedRepository, kind: s
     assert result["read"]["bytes"] < 1 << 20
 
 
+@pytest.mark.sample(of="stories")
 def test_an_index_object_whose_text_is_much_longer_than_what_restic_writes(site: LockedRepository) -> None:
     """Its text fits into the memory; that of two thousand like it does not."""
     planted = plant(site, "index", master(site.bed.restic).seal(inflated(b'{"packs":[]', b"}", 1 << 20)))

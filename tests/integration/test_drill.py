@@ -28,9 +28,6 @@ from tests.support.repositories import Bed, looks, program, without_summary
 from tests.support.running import Ansible
 from tests.support.waiting import wait_for
 
-# What all share takes long to make: it is made once, by one worker.
-pytestmark = pytest.mark.xdist_group("drill")
-
 NOW = datetime.now(timezone.utc)
 
 
@@ -69,6 +66,7 @@ def fixture_drill(shared_stand_in: StandIn, restic_path: str, tmp_path_factory: 
     return Drills(bed, files, home / "scratch")
 
 
+@pytest.mark.long
 def test_the_newest_snapshot_is_restored_and_proved(drill: Drills, tmp_path: Path) -> None:
     bed = drill.bed
     record = bed.record_dir / bed.bucket / "web1"
@@ -84,15 +82,19 @@ def test_the_newest_snapshot_is_restored_and_proved(drill: Drills, tmp_path: Pat
     assert done["bytes_per_second"] > 0 and done["all_seconds"] is not None
 
 
+@pytest.mark.long
 def test_a_sample_keeps_to_its_bound_and_is_another_one_by_another_seed(drill: Drills) -> None:
     one, same, other = (drill(bytes=100_000, seed=seed) for seed in ("a", "a", "b"))
     assert one["ok"] and one["sample"] and 40_000 <= one["bytes"] <= 100_000
     assert (same["bytes"], same["files"]) == (one["bytes"], one["files"])
+    # So little does not tell how long all of it would take.
+    assert one["bytes_per_second"] > 0 and one["all_seconds"] is None
     assert other["ok"]
     assert "more than the 100000" in drill.command("true", bytes=100_000)["msg"]
     assert "no file of 3 bytes or less" in drill(bytes=3)["msg"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("expect", "told"),
     [
@@ -162,6 +164,7 @@ def test_the_memory_that_all_of_a_command_uses_is_not_taken_from_others(tmp_path
     assert ended.said.splitlines()[0] == "1000" and "much" not in ended.said, ended
 
 
+@pytest.mark.long
 def test_a_command_that_hangs_is_ended_with_all_that_it_started(drill: Drills) -> None:
     name = f"sleep 9{os.getpid()}"
     failed = drill.command(f"setsid {name} & {name} & wait", seconds=15)
@@ -245,6 +248,7 @@ def test_a_tree_that_is_deeper_than_any_path_is_removed(tmp_path: Path) -> None:
     assert not top.exists()
 
 
+@pytest.mark.long
 def test_a_tree_of_many_folders_is_removed_without_a_list_of_them(tmp_path: Path) -> None:
     top = tmp_path / "drill"
     for number in range(3000):
@@ -259,6 +263,7 @@ def test_a_tree_of_many_folders_is_removed_without_a_list_of_them(tmp_path: Path
     assert not top.exists() and peak < 200_000, peak
 
 
+@pytest.mark.sample(of="stories")
 def test_sigterm_ends_a_drill_and_removes_its_folder(drill: Drills) -> None:
     """The signal comes while the command runs."""
     options = {
@@ -361,6 +366,7 @@ def test_the_recipe_for_mariadb(drill: Drills) -> None:
     loaded(drill, "MariaDB", made_by(drill, "mariadb", start + MARIADB), b"INSERT INTO `goods`")
 
 
+@pytest.mark.long
 def test_a_snapshot_without_a_summary_in_format_1(
     shared_stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path
 ) -> None:

@@ -136,6 +136,7 @@ def test_death_before_the_pair_is_kept_is_repaired(host: Host) -> None:
     assert host.answer(host.pair()) == "ok"
 
 
+@pytest.mark.long
 def test_lost_file_is_no_reason_to_take_the_keys_from_the_host(host: Host) -> None:
     host.run()
     keys = host.pair()
@@ -159,6 +160,7 @@ def test_what_was_listed_for_all_hosts_is_not_listed_for_each(host: Host) -> Non
     assert host.names() == ["holdfast/backup-web1"]
 
 
+@pytest.mark.long
 def test_frozen_host_gets_no_keys(host: Host) -> None:
     host.run()
     (host.records / BUCKET / "frozen").write_text("Since yesterday.\n")
@@ -219,6 +221,7 @@ def test_rotation_that_dies_can_be_repeated(host: Host, state: str, fault: dict[
     assert len(host.names()) == (3 if fault.get("skip") else 2) and host.run()["changed"] is False
 
 
+@pytest.mark.long
 def test_rotation_goes_no_further_while_a_token_of_the_host_is_disabled(host: Host) -> None:
     """Maintenance may be at work: a token that was prepared before it must not take over meanwhile."""
     host.run()

@@ -160,7 +160,7 @@ def test_a_host_that_is_restored_to_is_refused_for_its_facts_too(tmp_path: Path,
     assert run.exit_code == 2 and "The facts of web2 hold restic_path" in run.output and REFUSED in run.output
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 def test_no_backed_up_host_is_drilled_on(tmp_path: Path, ansible: Ansible) -> None:
     """Neither the host itself nor another one, whatever the run is limited to."""
     inventory = {"all": {"hosts": {"drills": {}}, "children": {"holdfast": {"hosts": {"web1": {}, "web2": {}}}}}}

@@ -30,9 +30,6 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.confine
 from tests.support.hostile_trees import HONEST, HOSTILE, UNLISTED, Hostile
 from tests.support.repository_format import Key, key_object, name_of
 
-# What all share takes long to make: it is made once, by one worker.
-pytestmark = pytest.mark.xdist_group("hostile trees")
-
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root restores owners, devices and capabilities")
 PASSWORD = "x"
 NOBODY = 65534

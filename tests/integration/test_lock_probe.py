@@ -140,6 +140,7 @@ def test_the_second_way_changes_nothing_either(probed: Probed, missing: int) -> 
     assert probed.bed.s3.probe("data/none", method="conditional_copy") == "missing"
 
 
+@pytest.mark.long
 def test_the_second_way_is_tried_when_the_first_is_not_known(probed: Probed) -> None:
     path = f"/{probed.bed.bucket}/config"
     probed.bed.stand_in.fault(method="PUT", path=path, status=501, code="NotImplemented")

@@ -59,7 +59,7 @@ def test_site_ends_with_its_table(losing: Losing, module: str) -> None:
     assert again.exit_code == 0 and losing.fleet.backup("web1").returncode == 0, again.output
 
 
-@pytest.mark.long
+@pytest.mark.sample(of="stories")
 def test_rotate_leaves_no_token_behind(losing: Losing) -> None:
     assert losing.play(SITE, "nothing").exit_code == 0
     old, there = kept(losing.fleet), names(losing.fleet)

@@ -148,6 +148,7 @@ REFUSED: dict[str, tuple[Callable[[LockedRepository], dict[str, Any]], str]] = {
 }
 
 
+@pytest.mark.long
 def test_refused_before_anything_is_changed(site: LockedRepository) -> None:
     before = site.bed.keys()
     for name, (act, sentence) in REFUSED.items():

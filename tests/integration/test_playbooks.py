@@ -172,7 +172,6 @@ def maintain(ansible: Ansible, fleet: Fleet, *arguments: str) -> Run:
 
 
 @pytest.mark.proof
-@pytest.mark.xdist_group("history")
 def test_maintenance_of_a_fleet(ansible: Ansible, history: Fleet) -> None:
     for name in ("web1", "web2"):
         # A closed port: whoever contacts the host fails.
@@ -288,7 +287,6 @@ def test_node_that_cannot_be_reached_is_told(ansible: Ansible, fleet: Fleet) -> 
 
 
 @pytest.mark.proof
-@pytest.mark.xdist_group("history")
 def test_verify_tells_well_from_ill_and_relock_closes(ansible: Ansible, history: Fleet) -> None:
     since = history.stand_in.last_request()
     run = ansible.playbook(VERIFY, history.inventory, "-vvv", "--diff")
@@ -333,7 +331,6 @@ def set_rules(fleet: Fleet, name: str, rules: list[dict[str, object]]) -> None:
 
 
 @pytest.mark.sample(of="stories")
-@pytest.mark.xdist_group("history")
 def test_restore_on_the_node_and_on_a_host(ansible: Ansible, history: Fleet, tmp_path: Path) -> None:
     data = history.home("web1") / "data"
     for onto in ("", "web2"):
@@ -353,7 +350,6 @@ def test_restore_on_the_node_and_on_a_host(ansible: Ansible, history: Fleet, tmp
 
 
 @pytest.mark.sample(of="stories")
-@pytest.mark.xdist_group("history")
 def test_what_can_be_restored_is_listed(ansible: Ansible, history: Fleet) -> None:
     start = history.stand_in.last_request()
     run = ansible.playbook(LIST, history.inventory, "--limit", "web1")

@@ -99,6 +99,7 @@ def test_everything_is_read_and_verify_is_content_until_it_is_too_old(bed: Bed) 
     assert remembered(bed).stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.long
 def test_a_damaged_pack_is_told_by_both_until_it_is_whole(bed: Bed) -> None:
     key = max(packs(bed), key=lambda one: len(bed.s3.get(one)))
     whole = bed.s3.get(key)

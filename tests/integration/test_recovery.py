@@ -30,9 +30,6 @@ from tests.stand_in.client import StandIn
 from tests.support.repositories import Bed
 from tests.support.running import Run
 
-# What all share takes long to make: it is made once, by one worker.
-pytestmark = pytest.mark.xdist_group("recovery")
-
 POLICY = "daily"
 
 

@@ -20,9 +20,6 @@ from tests.stand_in.client import StandIn
 from tests.support.repositories import Bed, program, sample, spy
 from tests.support.running import Ansible
 
-# What all share takes long to make: it is made once, by one worker.
-pytestmark = pytest.mark.xdist_group("repository")
-
 
 @pytest.fixture
 def bed(shared_stand_in: StandIn, ansible: Ansible, restic_path: str, tmp_path: Path) -> Bed:

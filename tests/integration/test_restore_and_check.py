@@ -19,9 +19,6 @@ from tests.stand_in.client import StandIn
 from tests.support.repositories import PASSWORD, Bed, looks, old, sample, spy, tree
 from tests.support.running import Ansible
 
-# What all share takes long to make: it is made once, by one worker.
-pytestmark = pytest.mark.xdist_group("restore and check")
-
 
 @dataclass
 class Backups:
@@ -75,6 +72,7 @@ def test_restore_is_equal(backups: Backups, tmp_path: Path) -> None:
     assert "is not empty" in refused["msg"]
 
 
+@pytest.mark.long
 def test_restore_over_files_is_idempotent(backups: Backups, tmp_path: Path) -> None:
     restore(backups, tmp_path)
     for check_mode in (True, False):
@@ -157,6 +155,7 @@ def test_paths_to_include_are_taken_as_they_are(backups: Backups, tmp_path: Path
     backups.bed.lock()
 
 
+@pytest.mark.long
 def test_the_newest_of_each_job(backups: Backups, tmp_path: Path) -> None:
     jobs = [{"name": "etc", "paths": [f"{backups.files}/etc/"]}, {"name": "all", "paths": [str(backups.files)]}]
     done = restore(backups, tmp_path / "both", paths=[], jobs=jobs)

@@ -42,6 +42,8 @@ from .restore_target import Target, entries, inspect
 # How many files a sample has at most; their names are arguments of restic.
 _MOST_SAMPLED = 500
 _SAID = 500
+# A sample of fewer bytes is restored in the time that restic needs to begin: it does not tell how long all would take.
+_TELLING = 64 << 20
 
 
 class DrillError(HoldfastError):
@@ -253,7 +255,8 @@ class Driller:
         outcome.proved_by = "restic restore --verify"
         if outcome.bytes:
             outcome.bytes_per_second = int(outcome.bytes / max(outcome.seconds, 0.01))
-            outcome.all_seconds = round(outcome.all_bytes / max(1, outcome.bytes_per_second))
+            if not outcome.sample or outcome.bytes >= _TELLING:
+                outcome.all_seconds = round(outcome.all_bytes / max(1, outcome.bytes_per_second))
 
     def _run_command(self, tree: str, work: str) -> None:
         plan = self._plan
