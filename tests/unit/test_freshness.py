@@ -99,5 +99,8 @@ def test_what_there_is_of_each_job_and_of_none() -> None:
     assert (
         named[0] == {"id": "a", "job": "files", "stored": "2026-07-01T12:00:00Z", "bytes": 7} and named[3]["job"] == ""
     )
+    for size in (1 << 64, -1, "7", None):
+        forged = {**made("a", 1, "job:files"), "summary": {"total_bytes_processed": size}}
+        assert newest([forged], times([forged]), JOBS)[0]["bytes"] is None
     retired = of_no_job(ours, times(ours), JOBS, NOW)
     assert len(retired) == 50 and [one["job"] for one in retired[:2]] == ["gone0", "gone1"]

@@ -76,6 +76,16 @@ def test_a_run_that_did_not_end_gets_a_line_once_and_before_what_comes_after_it(
     assert len(written(tmp_path)) == 6 and journal.check().broken == []
 
 
+def test_a_run_that_was_killed_while_it_kept_its_own_file_gets_one_line(journal: RunJournal, tmp_path: Path) -> None:
+    (tmp_path / "backup-web1").mkdir()
+    left = Place("maintenance", "backup-web1", "deleting", NOW, NOW, NOW, pid=2**22 + 1, process=identity(os.getpid()))
+    for name in ("progress", "unended"):
+        file = tmp_path / "backup-web1" / f"{name}-maintenance.json"
+        file.write_text(json.dumps(to_data(replace(left, alone=name == "unended"))))
+    journal.append([], NOW)
+    assert len(written(tmp_path)) == 4
+
+
 def test_a_process_that_is_killed_before_it_removes_the_file_of_a_run_makes_no_second_line(
     journal: RunJournal, tmp_path: Path
 ) -> None:

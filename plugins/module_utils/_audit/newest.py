@@ -32,6 +32,8 @@ MOST_OF_JOB, MOST = 20, 100
 _SHORT = 8
 # A larger file is none of ours.
 _LARGEST = 64 << 10
+# A host says how large a snapshot is: of numbers that no disk holds, nothing is believed.
+_LARGEST_SIZE = 1 << 60
 
 
 def newest(snapshots: Iterable[Snapshot], stored: Mapping[str, datetime], jobs: Jobs) -> list[dict[str, Any]]:
@@ -49,13 +51,14 @@ def newest(snapshots: Iterable[Snapshot], stored: Mapping[str, datetime], jobs: 
         job = jobs.of(one) or ""
         seen[job] += 1
         if seen[job] <= MOST_OF_JOB and len(found) < MOST:
-            size = (one.get("summary") or {}).get("total_bytes_processed")
+            summary = one.get("summary")
+            size = summary.get("total_bytes_processed") if isinstance(summary, Mapping) else None
             found.append(
                 {
                     "id": one["id"][:_SHORT],
                     "job": job,
                     "stored": format_date(stored[one["id"]].replace(microsecond=0)),
-                    "bytes": size if isinstance(size, int) else None,
+                    "bytes": size if isinstance(size, int) and 0 <= size < _LARGEST_SIZE else None,
                 }
             )
     return found
@@ -64,7 +67,7 @@ def newest(snapshots: Iterable[Snapshot], stored: Mapping[str, datetime], jobs: 
 def remember(folder: str, found: list[dict[str, Any]], now: datetime) -> None:
     """Write them down. Where that is not possible, the page shows those of before, with their time."""
     data = {"v": 1, "seen": format_date(now.replace(microsecond=0)), "snapshots": found}
-    with suppress(OSError):
+    with suppress(OSError, HoldfastError):
         write_private(os.path.join(folder, NAME), (json.dumps(data) + "\n").encode())
 
 

@@ -125,7 +125,8 @@ class RunJournal:
         found = [did_not_end(place, os.path.relpath(path, self.folder)) for path, place in left]
         # A line that was cut tells nothing.
         told = {(_parsed(raw) or {}).get("id") for raw in (self.newest(_RECENT) if found else ())}
-        return [entry for entry in found if entry["id"] not in told]
+        # One that was killed while it kept its own file has two of them.
+        return list({entry["id"]: entry for entry in found if entry["id"] not in told}.values())
 
     def _write(self, state: State, lines: list[Entry], written: str) -> None:
         end, names = state["journal"], self._files()
