@@ -51,6 +51,11 @@ class Clients:
     def prefix(self) -> str:
         return normalise_prefix(self.params.get("prefix") or "")
 
+    @property
+    def name(self) -> str:
+        """The repository, for a person: the bucket, and the prefix if there is one."""
+        return f"{self.bucket}/{self.prefix}".rstrip("/")
+
     @cached_property
     def cloudflare(self) -> CloudflareLocks:
         return cloudflare_client(dict(self.params))

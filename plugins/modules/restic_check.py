@@ -41,6 +41,13 @@ options:
       - Read and verify a part of the data only. V(2/7) is the second of seven parts, V(10%) a random tenth, V(5G) so
         much at random.
     type: str
+  seconds:
+    description:
+      - How many seconds all of it may take. Then restic is ended, and the module fails.
+      - From 1 to 2678400, which are 31 days. Raise it where O(read_data) takes longer than a day, or have
+        M(holdfast.restic_r2.restic_read_through) read a part each day.
+    type: int
+    default: 86400
 """
 
 EXAMPLES = r"""
@@ -81,6 +88,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._clients import Clients
 from ..module_utils._common.arguments import CLOUDFLARE, RESTIC, S3
 from ..module_utils._common.errors import HoldfastError
+from ..module_utils._common.process_signals import checked_seconds, ended_by_signals
 from ..module_utils._common.redaction import hider
 from ..module_utils._common.untrusted import shown_all
 
@@ -88,6 +96,7 @@ OPTIONS = {
     "record_dir": {"type": "path"},
     "read_data": {"type": "bool", "default": False},
     "read_data_subset": {"type": "str"},
+    "seconds": {"type": "int", "default": 86400},
 }
 SUBSET = r"[1-9]\d*/[1-9]\d*|\d+(\.\d+)?%|[1-9]\d*[kKmMgGtT]?"
 
@@ -103,8 +112,11 @@ def main() -> None:
             msg=f"read_data_subset must be a part (2/7), a percentage (10%) or a size (5G), and not {subset!r}."
         )
     try:
-        restic = Clients(params, hider(module)).open_repository()
-        errors = restic.check(read_data=params["read_data"], read_data_subset=subset)
+        seconds, clients = checked_seconds(params["seconds"]), Clients(params, hider(module))
+        work = f"The check of {clients.name}"
+        with ended_by_signals(work, lambda: "nothing is known of what it had not read.", seconds, "seconds"):
+            restic = clients.open_repository()
+            errors = restic.check(read_data=params["read_data"], read_data_subset=subset)
     except HoldfastError as error:
         module.fail_json(**shown_all({"msg": str(error), **error.details}))
     if errors:

@@ -135,6 +135,14 @@ options:
       - What is right already is not downloaded again, so that a restore that broke off goes on where it was.
     type: bool
     default: false
+  seconds:
+    description:
+      - How many seconds all of it may take, the look at the list of entries and the comparison afterwards, too. Then restic is
+        ended, and the module fails. What was restored until then stays, and another run with O(overwrite) goes on from there.
+      - From 1 to 2678400, which are 31 days. Raise it for a restore that takes longer than a day, as that of several terabytes
+        does. 1 TB at 20 MB per second takes 14 hours, and reading it again for the comparison the time that the disk needs.
+    type: int
+    default: 86400
 notes:
   - Entries that restic itself never writes (the same name twice in a folder, names that lead elsewhere or are too long, unknown
     types) are left out, and the others are restored. A snapshot with more than 1000 such entries, or that cannot be listed to
@@ -236,7 +244,7 @@ from ..module_utils._actions.restore_target import inspect
 from ..module_utils._clients import Clients
 from ..module_utils._common.arguments import CLOUDFLARE, RESTIC, S3
 from ..module_utils._common.errors import HoldfastError
-from ..module_utils._common.process_signals import ended_by_signals
+from ..module_utils._common.process_signals import checked_seconds, ended_by_signals
 from ..module_utils._common.progress import beside_record
 from ..module_utils._common.redaction import hider
 from ..module_utils._common.untrusted import LONG, shown, shown_all
@@ -263,12 +271,15 @@ TARGET = {
     "roots": {"type": "list", "elements": "path", "default": []},
     "overwrite": {"type": "bool", "default": False},
     "confinement": {"type": "str", "choices": ["auto", "none"], "default": "auto"},
+    "seconds": {"type": "int", "default": 86400},
 }
+LIMIT = "seconds (holdfast_restore_seconds)"
 
 
 def restored(module: AnsibleModule) -> dict[str, Any]:
     """The result. Target and machine are judged before anything is asked for."""
     params = module.params
+    seconds = checked_seconds(params["seconds"])
     confined = params["confinement"] == "auto"
     selection = Selection(**{name: params[name] for name in SELECTION})
     target = inspect(params["target"], params["roots"], overwrite=params["overwrite"], special=params["special"])
@@ -277,7 +288,9 @@ def restored(module: AnsibleModule) -> dict[str, Any]:
     how = How(special=params["special"], confined=confined, check_mode=module.check_mode, progress=progress)
     if confined:
         require(target.path, special=how.special)
-    with progress.told(), ended_by_signals("The restore", lambda: f"{target.path} has what was restored until then."):
+    end = f"{target.path} has what was restored until then, and another run with overwrite goes on from there."
+    work = f"The restore of {clients.name}"
+    with progress.told(), ended_by_signals(work, lambda: end, seconds, LIMIT):
         return restore(clients.open_repository(), selection, target, how)
 
 

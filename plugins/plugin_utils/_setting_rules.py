@@ -329,7 +329,7 @@ RULES: dict[str, Callable[[Any], None]] = {
     **_of(between(0), "backup_jobs.max_age", "repository_max_age", "repository_longest_backup", "backup_lock_wait",
           "backup_jobs.drill.expect.size", "holdfast_contact_timeout", "holdfast_relock_wait"),
     **_of(between(1), "backup_jobs.drill.expect.count"),
-    **_of(between(10, 14400), "repository_unlock_seconds"), **_of(between(840, 604740), "repository_restore_seconds"),
+    **_of(between(10, 14400), "repository_unlock_seconds"), **_of(between(240, 604140), "repository_restore_seconds"),
     **_of(between(900, 604800), "repository_temporary_valid"), **_of(between(1, 302400), "repository_temporary_refresh"),
     **_of(length_of_time, "backup_jobs.drill.expect.max_age"),
     **_of(expression, "backup_jobs.drill.expect.dated", "repository_orphan_buckets"),

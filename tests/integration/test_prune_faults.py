@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from tests.integration.test_journal_of_runs import lines
 from tests.support.maintenance import PREFIX, LockedRepository, prefixes
 from tests.support.processes import gone, tree
 from tests.support.repositories import program
-from tests.support.running import COLLECTION
 from tests.support.waiting import wait_for
 
 
@@ -134,28 +132,8 @@ def test_a_window_that_lasts_too_long_is_ended(site: LockedRepository) -> None:
 
 def start(site: LockedRepository, home: Path, **more: Any) -> subprocess.Popen[str]:
     """The module as a process that can be killed."""
-    arguments = {
-        **site.bed.options,
-        "record_dir": str(site.bed.record_dir),
-        "keep_last": 1,
-        **more,
-        "_ansible_check_mode": False,
-        "_ansible_remote_tmp": str(home),
-        "_ansible_tmpdir": None,
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", f"ansible_collections.{COLLECTION}.plugins.modules.restic_prune"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=site.bed.ansible.environment(),
-    )
-    assert process.stdin
-    process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
-    process.stdin.close()
-    process.stdin = None
-    return process
+    options = {"record_dir": str(site.bed.record_dir), "keep_last": 1, **more, "_ansible_remote_tmp": str(home)}
+    return site.bed.start("restic_prune", **options)
 
 
 @pytest.mark.sample

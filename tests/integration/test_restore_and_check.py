@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import pytest
 
 from tests.integration.examples import run_examples
 from tests.stand_in.client import StandIn
-from tests.support.repositories import PASSWORD, Bed, looks, old, sample, spy, tree
+from tests.support.processes import describe, gone
+from tests.support.processes import tree as processes_of
+from tests.support.repositories import PASSWORD, Bed, looks, old, program, sample, spy, tree
 from tests.support.running import Ansible
 
 
@@ -133,8 +136,8 @@ def test_restore_of_an_older_snapshot(backups: Backups, tmp_path: Path, name: st
 def test_to_restore_nothing_is_a_failure(
     backups: Backups, tmp_path: Path, chosen: dict[str, list[str]], told: str
 ) -> None:
-    for program in (backups.bed.restic_path, old(tmp_path, backups.bed.restic_path)):
-        answer = restore(backups, tmp_path / "new", restic_path=program, **chosen)
+    for restic_path in (backups.bed.restic_path, old(tmp_path, backups.bed.restic_path)):
+        answer = restore(backups, tmp_path / "new", restic_path=restic_path, **chosen)
         assert answer["failed"] and told in answer["msg"], answer
         assert not (tmp_path / "new").exists() or list((tmp_path / "new").iterdir()) == []
 
@@ -330,6 +333,51 @@ def test_damage_is_found(shared_stand_in: StandIn, ansible: Ansible, restic_path
 
     bed.s3.delete(pack.key)
     assert bed.module("restic_check")["ok"] is False
+
+
+def test_a_run_that_takes_too_long_is_ended_and_says_which_option_to_raise(backups: Backups, tmp_path: Path) -> None:
+    bed = backups.bed
+    silent = program(tmp_path / "silent", "exec sleep 600")
+    target, name = str(tmp_path / "new"), f"{bed.bucket}/web1"
+    for module, more, told in (
+        ("restic_check", {}, "was ended by its time limit of 1 seconds; nothing is known"),
+        ("restic_restore", {"target": target}, f"was ended by its time limit of 1 seconds; {target} has what was"),
+    ):
+        before = bed.stand_in.last_request()
+        for seconds in (0, 10**20):
+            refused = bed.module(module, seconds=seconds, **more)
+            assert f"seconds is {seconds}: write a number from 1 to 2678400" in refused["msg"]
+        assert bed.stand_in.last_request() == before
+        ended = bed.module(module, restic_path=silent, seconds=1, **more)["msg"]
+        assert f" of {name} {told}" in ended and "Raise seconds" in ended, ended
+
+
+@pytest.mark.parametrize(
+    ("module", "part", "step"),
+    [("restic_check", "index", "check"), ("restic_restore", "index", "ls"), ("restic_restore", "data", "restore")],
+)
+def test_restic_ends_at_the_limit_while_the_server_does_not_answer(
+    backups: Backups, tmp_path: Path, module: str, part: str, step: str
+) -> None:
+    bed = backups.bed
+    # Of the packs, the one with files: restic has read the others by then.
+    held = (
+        max(bed.s3.list(f"web1/{part}/"), key=lambda item: item.size).key if part == "data" else f"web1/{part}/[0-9a-f]"
+    )
+    more = {"snapshot": backups.first, "target": str(tmp_path / "new")} if module == "restic_restore" else {}
+    bed.stand_in.fault(method="GET", path=f"/{bed.bucket}/{held}", held=True, times=0)
+    since = bed.stand_in.last_request()
+    try:
+        with bed.start(module, cache_dir=str(tmp_path / "cache"), **more) as process:
+            bed.stand_in.wait_for_request(timeout=60, since=since, arrived=True, path=f"/{held}")
+            below = processes_of(process.pid, "module")
+            commands = " ".join(map(describe, below))
+            process.send_signal(signal.SIGALRM)  # as the timer does
+            said = json.loads(process.communicate(timeout=60)[0])["msg"]
+    finally:
+        bed.stand_in.clear_faults()
+    assert "was ended by its time limit of 86400 seconds" in said, said
+    assert f"/restic {step} " in commands and all(gone(one.pid) for one in below), commands
 
 
 def test_wrong_keys_are_named_at_once(backups: Backups) -> None:

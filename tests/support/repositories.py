@@ -10,6 +10,8 @@ import itertools
 import json
 import os
 import stat
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.cli imp
 from tests.stand_in.client import StandIn
 from tests.support.quick_restic import replace_keys
 from tests.support.repository_format import Key, name_of
-from tests.support.running import Ansible
+from tests.support.running import COLLECTION, Ansible
 
 PASSWORD = "a staple, quite correct"
 _numbers = itertools.count(1)
@@ -98,6 +100,29 @@ class Bed:
         # The stand-in knows at once of changed keys, unless a test says otherwise.
         quick = {"fence_seconds": 0} if name == "restic_prune" else {}
         return self.ansible.module(name, check_mode=check_mode, **{**self.options, **quick, **arguments})
+
+    def start(self, name: str, **arguments: Any) -> subprocess.Popen[str]:
+        """Run a module on the repository, as a process that can be killed."""
+        given = {
+            **self.options,
+            "_ansible_check_mode": False,
+            "_ansible_remote_tmp": str(self.home),
+            "_ansible_tmpdir": None,
+            **arguments,
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"ansible_collections.{COLLECTION}.plugins.modules.{name}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.ansible.environment(),
+        )
+        assert process.stdin
+        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": given}))
+        process.stdin.close()
+        process.stdin = None
+        return process
 
     def repository(self, **arguments: Any) -> dict[str, Any]:
         """Run restic_repository with a record."""

@@ -71,7 +71,7 @@ OPTIONS.update({**playbook_options("site"), **playbook_options("relock")})
         ("repository_retention", {"keep_daily": 7, "max_remove": "half"}, "as in 50%"),
         ("repository_unlock_seconds", "1h", "digits alone"),
         ("repository_unlock_seconds", -900, "from 10 to 14400"),
-        ("repository_restore_seconds", 60, "from 840 to 604740"),
+        ("repository_restore_seconds", 60, "from 240 to 604140"),
         ("repository_temporary_valid", 30 * 86400, "from 900 to 604800"),
         ("repository_restore_snapshot", "newest", "write latest, or in quotes the id"),
         ("repository_restore_snapshot", 1234, "write latest, or in quotes the id"),

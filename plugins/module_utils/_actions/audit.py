@@ -14,7 +14,7 @@ from typing import Any, Optional
 from .._audit.auditor import Auditor, AuditSettings
 from .._audit.baseline import Baseline
 from .._audit.checks import BLOCK, WARN, Finding
-from .._audit.options import expected_from, remembered
+from .._audit.options import LIMIT, expected_from, remembered
 from .._audit.removal_lists import keep
 from .._audit.signals_watch import told, watch
 from .._clients import Clients
@@ -63,7 +63,7 @@ class RepositoryAudit:
     def run(self) -> None:
         """Look. The outcome is there also when this raises."""
         work, limit = f"The audit of {self.auditor.name}", self.auditor.settings.time_limit
-        with self.auditor.progress.told(), ended_by_signals(work, lambda: "nothing was written.", limit):
+        with self.auditor.progress.told(), ended_by_signals(work, lambda: "nothing was written.", limit, LIMIT):
             self._run()
             if self.kept_in and not self.check_mode:
                 keep(self.kept_in, self.auditor.findings)

@@ -24,7 +24,7 @@ from .._clients import Clients
 from .._common.clock import elapsed
 from .._common.dates import format_date
 from .._common.errors import HoldfastError
-from .._common.process_signals import Interrupted, signals_raise
+from .._common.process_signals import Interrupted, dies_with_parent, longer, signals_raise
 from .._common.progress import Progress
 from .._common.untrusted import shown
 from .._restic.cli import Restic, ResticError
@@ -44,6 +44,7 @@ _MOST_SAMPLED = 500
 _SAID = 500
 # A sample of fewer bytes is restored in the time that restic needs to begin: it does not tell how long all would take.
 _TELLING = 64 << 20
+_LIMIT = "seconds (holdfast_drill_seconds)"
 
 
 class DrillError(HoldfastError):
@@ -140,7 +141,7 @@ class Driller:
             ) from error
         except Interrupted as signal:
             raise DrillError(
-                f"The drill of job {self._plan.job} was ended by {signal}; its folder was removed."
+                f"The drill of job {self._plan.job} was ended by {signal}; its folder was removed.{longer(signal, _LIMIT)}"
             ) from None
 
     def _run(self, check_mode: bool) -> None:
@@ -186,7 +187,7 @@ class Driller:
     def _contents(self, restic: Restic, snapshot: str) -> _Contents:
         """Sum up what the snapshot lists; no more of it is kept than the sample."""
         found, heap, size = _Contents(), [], 0  # type: ignore[var-annotated]
-        process = restic.start(["ls", "--json", "--no-lock", snapshot])
+        process = restic.start(["ls", "--json", "--no-lock", snapshot], preexec_fn=dies_with_parent())
         try:
             # A host chooses how large its folders are.
             limit_memory(process, half_of_memory())

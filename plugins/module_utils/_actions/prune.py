@@ -19,7 +19,7 @@ from typing import Any, Optional
 from .._audit import checks as audit
 from .._audit import pending as _pending
 from .._audit.auditor import Auditor, AuditSettings
-from .._audit.options import expected_from, remembered
+from .._audit.options import LIMIT, expected_from, remembered
 from .._audit.policies import plan_from
 from .._audit.signals_watch import told, watch
 from .._audit.survey import Survey
@@ -139,8 +139,8 @@ class Maintenance:
 
     def run(self) -> None:
         """Do it. The outcome is there also when this raises."""
-        limit = self.auditor.settings.time_limit
-        with self.auditor.progress.told(), ended_by_signals(f"Maintenance of {self.name}", self._interrupted, limit):
+        limit, work = self.auditor.settings.time_limit, f"Maintenance of {self.name}"
+        with self.auditor.progress.told(), ended_by_signals(work, self._interrupted, limit, LIMIT):
             self._run()
 
     def _interrupted(self) -> str:

@@ -21,6 +21,7 @@ from functools import partial
 from typing import IO, Any, Dict  # noqa: UP035
 
 from .._audit.restore_listing import LONGEST_PATH, MOST_LEFT_OUT, Listing, ListingError, pattern
+from .._common.process_signals import dies_with_parent
 from .._common.progress import Progress
 from .._common.untrusted import shown
 from .._locks.rules import parse_date
@@ -206,7 +207,7 @@ def listed(restic: Restic, snapshot: str, target: str, how: How, included: Itera
     """The judged listing of a snapshot, and which of the included paths it lacks."""
     listing = Listing(devices=how.special, room=LONGEST_PATH - len(os.fsencode(target)) - 1, included=included)
     with tempfile.TemporaryFile() as said:
-        process = restic.start(["ls", "--json", "--no-lock", snapshot], stderr=said)
+        process = restic.start(["ls", "--json", "--no-lock", snapshot], stderr=said, preexec_fn=dies_with_parent())
         try:
             if how.memory:
                 limit_memory(process, how.memory)

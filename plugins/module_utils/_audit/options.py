@@ -24,6 +24,8 @@ from .freshness import Expected
 from .signals import Limits
 
 SIGNALS_SECONDS = 900
+# Where a run is said to have taken too long.
+LIMIT = "time_limit (holdfast_repository_timeout)"
 # doc fragment: audit
 AUDIT = {
     **JOBS,

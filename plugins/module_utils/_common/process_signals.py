@@ -23,8 +23,16 @@ _NUMBERS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGALRM)
 _PR_SET_PDEATHSIG = 1
 
 
+# The shortest and the longest time that a run may be given, in seconds: 31 days.
+LIMITS = (1, 31 * 86400)
+
+
 class Interrupted(BaseException):
     """A signal asked the process to end. Not an Exception, so that no library takes it for a failure of its own."""
+
+
+class TimeOver(Interrupted):
+    """The time limit of the block is over."""
 
 
 @contextmanager
@@ -40,8 +48,9 @@ def signals_raise(limit: Optional[float] = None) -> Iterator[None]:
     def handler(number: int, _frame: Any) -> None:
         for other in _NUMBERS:
             signal.signal(other, signal.SIG_IGN)
-        over = limit is not None and number == signal.SIGALRM
-        raise Interrupted(f"its time limit of {limit:g} seconds" if over else signal.Signals(number).name)
+        if limit is not None and number == signal.SIGALRM:
+            raise TimeOver(f"its time limit of {limit:g} seconds")
+        raise Interrupted(signal.Signals(number).name)
 
     before = {number: signal.signal(number, handler) for number in _NUMBERS}
     if limit is not None:
@@ -56,13 +65,38 @@ def signals_raise(limit: Optional[float] = None) -> Iterator[None]:
 
 
 @contextmanager
-def ended_by_signals(work: str, end: Callable[[], str], limit: Optional[float] = None) -> Iterator[None]:
-    """As signals_raise(), but raises HoldfastError with a sentence: the work was ended by a signal, and how things are now."""
+def ended_by_signals(
+    work: str, end: Callable[[], str], limit: Optional[float] = None, option: str = ""
+) -> Iterator[None]:
+    """As signals_raise(), but raises HoldfastError with a sentence: the work was ended by a signal, and how things are now.
+
+    Args:
+        work: What is done, and on what.
+        end: How things are when it was ended.
+        limit: After so many seconds the block is ended as by a signal.
+        option: The option that sets the limit.
+    """
     try:
         with signals_raise(limit):
             yield
     except Interrupted as interrupted:
-        raise HoldfastError(f"{work} was ended by {interrupted}; {end()}") from interrupted
+        raise HoldfastError(f"{work} was ended by {interrupted}; {end()}{longer(interrupted, option)}") from interrupted
+
+
+def longer(interrupted: Interrupted, option: str) -> str:
+    """What is added to the sentence where the time was over: which option to raise."""
+    return f" Raise {option} where it needs longer." if option and isinstance(interrupted, TimeOver) else ""
+
+
+def checked_seconds(seconds: int) -> int:
+    """The option `seconds` of a module.
+
+    Raises:
+        HoldfastError: It makes no sense.
+    """
+    if not LIMITS[0] <= seconds <= LIMITS[1]:
+        raise HoldfastError(f"seconds is {seconds}: write a number from {LIMITS[0]} to {LIMITS[1]}, which are 31 days.")
+    return seconds
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from typing import Any
 
 from .._common.errors import HoldfastError
 from .._common.network import PROXIES
-from .._common.process_signals import signals_wait
+from .._common.process_signals import dies_with_parent, signals_wait
 from .answers import LOCKED, NO_REPOSITORY, WRONG_PASSWORD, Completed, failure, reason, short
 from .process import (
     LARGEST_ANSWER,
@@ -355,9 +355,11 @@ class Restic:
         the check is done once more.
         """
         before = self.index_ids()
-        errors = self.errors(read_data=read_data, read_data_subset=read_data_subset)
+        how: dict[str, Any] = {"read_data": read_data, "read_data_subset": read_data_subset}
+        how["preexec_fn"] = dies_with_parent()
+        errors = self.errors(**how)
         if errors and self.index_ids() != before:
-            errors = self.errors(read_data=read_data, read_data_subset=read_data_subset)
+            errors = self.errors(**how)
         return errors
 
     def errors(
