@@ -7,10 +7,15 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
 
 from tests.stand_in.client import StandIn
 from tests.support.repositories import PASSWORD, Bed, sample
@@ -94,3 +99,25 @@ def test_a_job_goes_the_way_of_its_settings(bed: Bed, tmp_path: Path) -> None:
             done = jobs.run("--backup", "data")
             assert done.returncode == 0, done.stderr
             assert way_there.agents() == {"MinIO", "Python-urllib"}
+
+
+@pytest.mark.parametrize(("days", "said"), [(9, "is not yet valid"), (-9, "has expired")])
+def test_a_clock_that_does_not_fit_the_certificate_is_told(
+    shared_stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, said: str
+) -> None:
+    trusted, certificate = authority(tmp_path, later=timedelta(days=days))
+    for name in ("SSL_CERT_FILE", "AWS_CA_BUNDLE", "RESTIC_CACERT"):
+        monkeypatch.setenv(name, str(trusted))
+    with way(shared_stand_in.api_url, certificate) as door:
+        url = f"https://localhost:{door.port}"
+        calls: list[Callable[[], Any]] = [
+            lambda: CloudflareLocks("token", "0" * 32, url=url, retry_timeout=0).lock_rules("bucket"),
+            lambda: S3(url, "id", "secret", bucket="bucket", attempts=1).list(),
+        ]
+        for call in calls:
+            with pytest.raises(
+                HoldfastError, match=rf"certificate .*{said}.*\(the clock of this machine says 2"
+            ) as told:
+                call()
+            assert "set it, for example with timedatectl" in str(told.value)
+        assert door.passed == []

@@ -121,8 +121,12 @@ def way(behind: str, certificate: Path | None = None) -> Iterator[Way]:
             thread.join()
 
 
-def authority(folder: Path) -> tuple[Path, Path]:
-    """A private authority's certificate, and one that it gave to these names, with its key."""
+def authority(folder: Path, later: timedelta = timedelta()) -> tuple[Path, Path]:
+    """A private authority's certificate, and one that it gave to these names, with its key.
+
+    Args:
+        later: How much later than now the other one is good; the authority's own is good now.
+    """
     keys = [ec.generate_private_key(ec.SECP256R1()) for _each in range(2)]
     names = [
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("A private authority", "localhost")
@@ -134,7 +138,8 @@ def authority(folder: Path) -> tuple[Path, Path]:
             x509.CertificateBuilder().subject_name(name).issuer_name(names[0]).public_key(keys[number].public_key())
         )
         builder = builder.serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=2))
+        moment = now + later * number
+        builder = builder.not_valid_before(moment - timedelta(days=1)).not_valid_after(moment + timedelta(days=2))
         extensions: list[x509.ExtensionType] = [
             x509.BasicConstraints(ca=number == 0, path_length=None),
             x509.SubjectKeyIdentifier.from_public_key(keys[number].public_key()),

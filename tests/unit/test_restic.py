@@ -99,6 +99,13 @@ def test_exit_codes_mean_the_same_in_all_versions(code: int, stderr: str, expect
             "Fatal: There were 1 errors; the first error: pack gone",
         ),
         ('{"message_type":"error","message":"damaged"}\n', "damaged"),
+        (
+            (
+                'Stat(<config/>) returned error, retrying after 1.2s: Stat: Get "https://a/": x509: it has expired\n'
+                "Stat(<config/>) returned error, retrying after 5.8s: Stat: again\nFatal: context canceled\n"
+            ),
+            'Fatal: context canceled; the first error: Stat: Get "https://a/": x509: it has expired',
+        ),
         ('{"odd": 1}\n["x"]\n7\n', "7"),
         ("Fatal: " + "x" * 400, "Fatal: " + "x" * 293 + "…"),
         (
@@ -125,6 +132,16 @@ def test_a_failure_is_one_sentence_without_secrets(tmp_path: Path, code: int, wo
     assert words in message and "backup/web1" in message
     assert not [secret for secret in SECRETS if secret in message]
     assert "\n" not in message
+
+
+def test_a_clock_that_does_not_fit_the_certificate_is_told(tmp_path: Path) -> None:
+    said = "x509: certificate has expired or is not yet valid: current time 2020-01-01T00:00:00Z is before"
+    again = f"Stat(<config/>) returned error, retrying after 1.2s: Stat: tls: failed to verify certificate: {said}"
+    program = restic(tmp_path, f"echo '{again}' >&2; echo 'Fatal: unable to open config file' >&2; exit 1")
+    with pytest.raises(
+        ResticError, match=r"Fatal: unable .*x509.*\(the clock of this machine says 2.*set it, for example"
+    ):
+        program.succeed(["cat", "config"])
 
 
 def test_a_time_out_asks_restic_to_stop(tmp_path: Path) -> None:

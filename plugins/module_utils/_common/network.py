@@ -13,7 +13,9 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, MutableMapping
+from datetime import datetime, timezone
 from typing import Any, Optional
 
 from .errors import HoldfastError
@@ -25,6 +27,8 @@ NO_PROXY = ("NO_PROXY", "no_proxy")
 _AUTHORITIES = ("SSL_CERT_FILE", "AWS_CA_BUNDLE", "RESTIC_CACERT", "REQUESTS_CA_BUNDLE")
 # This machine is never reached through a proxy.
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# How OpenSSL and Go say that a certificate is good at another time than now.
+_OTHER_TIME = re.compile(r"certificate (?:has expired|is not yet valid)")
 
 
 class NetworkError(HoldfastError):
@@ -46,3 +50,13 @@ def use(params: Mapping[str, Any], environment: Optional[MutableMapping[str, str
                 "readable for all users, or correct ca_file (in the playbooks holdfast_ca_file)."
             )
         environment.update(dict.fromkeys(_AUTHORITIES, authorities))
+
+
+def with_clock(reason: str, now: Optional[datetime] = None) -> str:
+    """Why a connection failed; with the time of this machine where a certificate is good at another time than now."""
+    if not _OTHER_TIME.search(reason):
+        return reason
+    told = f"{now or datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
+    return (
+        f"{reason} (the clock of this machine says {told}: where that is wrong, set it, for example with timedatectl)"
+    )

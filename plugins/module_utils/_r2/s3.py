@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timezone
 from typing import Any, Protocol
 
+from .._common.network import with_clock
 from .places import checked_jurisdiction, s3_address
 from .s3_transfers import Transfers, content_md5
 from .s3_types import LOCKED_CODE, NOT_UNDERSTOOD, STRANGE, S3Error, S3Object
@@ -192,7 +193,9 @@ class S3(Transfers):
             raise self._answer(error, parameters.get("Key") or parameters.get("Prefix")) from error
         except BotoCoreError as error:
             key = f" for {parameters['Key']}" if "Key" in parameters else ""
-            raise S3Error(f"Bucket {self.bucket} could not be reached at {self.endpoint}{key}: {error}") from error
+            raise S3Error(
+                f"Bucket {self.bucket} could not be reached at {self.endpoint}{key}: {with_clock(str(error))}"
+            ) from error
         except (ResponseParserError, ValueError):
             answer = {}
             needed = (*needed, "ResponseMetadata")

@@ -26,6 +26,7 @@ from ansible.module_utils import urls
 
 from .._common.arguments import API_URL
 from .._common.clock import unlimited
+from .._common.network import with_clock
 from .errors import CloudflareError, Request, Throttled, Unreachable, error_of
 from .places import checked_jurisdiction
 
@@ -198,7 +199,7 @@ class Transport:
         except UnicodeError:
             raise CloudflareError(f"{self._url!r} is no usable api_url: no server can have this name.") from None
         except (OSError, HTTPException, urls.ConnectionError) as error:
-            reason = str(getattr(error, "reason", None) or error) or type(error).__name__
+            reason = with_clock(str(getattr(error, "reason", None) or error)) or type(error).__name__
             raise Unreachable(f"No answer from {self._url} to {request}: {reason}") from None
         self._note_time(answer_headers.get("date"))
         return status, answer_headers, content

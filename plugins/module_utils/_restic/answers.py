@@ -12,6 +12,7 @@ Private to holdfast.restic_r2; may change at any time.
 from __future__ import annotations
 
 import json
+import re
 from typing import NamedTuple
 
 NO_REPOSITORY = 10
@@ -25,6 +26,9 @@ _TEXTS = (
     ("Is there a repository at the following location?", NO_REPOSITORY),
     ("repository does not exist", NO_REPOSITORY),
 )
+
+# What it says before it tries again.
+_AGAIN = re.compile(r" returned error, retrying after \S+: (.+)")
 
 
 class Completed(NamedTuple):
@@ -46,7 +50,8 @@ def reason(completed: Completed) -> str:
     """The reason of a failure in restic's words: its last line, and the first error if there were others before."""
     lines = [_message(line) for line in _without_stacks(completed.stderr.splitlines()) if line.strip()]
     fatal = [text for kind, text in lines if text.startswith("Fatal: ")]
-    errors = [text for kind, text in lines if kind == "error"]
+    retried = [found[1] for found in (_AGAIN.search(text) for _kind, text in lines) if found]
+    errors = [text for kind, text in lines if kind == "error"] or retried
     if fatal and errors:
         return f"{short(fatal[-1])}; the first error: {short(errors[0])}"
     if fatal or lines:

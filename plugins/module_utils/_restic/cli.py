@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._common.errors import HoldfastError
-from .._common.network import PROXIES
+from .._common.network import PROXIES, with_clock
 from .._common.process_signals import dies_with_parent, signals_wait
 from .answers import LOCKED, NO_REPOSITORY, WRONG_PASSWORD, Completed, failure, reason, short
 from .process import (
@@ -250,7 +250,7 @@ class Restic:
 
     def _reason(self, completed: Completed) -> str:
         # restic repeats addresses and file names; scrubbed here, for a short password would spoil what is parsed
-        return self.repository.scrub(reason(completed))
+        return self.repository.scrub(with_clock(reason(completed)))
 
     def parse(self, command: str, text: str) -> Any:
         """The answer of a command that prints one JSON document."""
