@@ -169,6 +169,16 @@ def test_many_are_deleted_with_one_request_and_what_a_lock_holds_is_told(bed: Be
     assert s3.delete_many([]) == {}
 
 
+def test_a_rehearsed_delete_asks_nobody_and_the_next_one_deletes(bed: Bed) -> None:
+    keys = put(bed, "rehearsed", "free/b")
+    s3 = bed.s3
+    bed.stand_in.clear_log()
+    s3.rehearse_delete()
+    assert not bed.stand_in.requests() and "rehearsed" in bed.stand_in.objects(bed.bucket)
+    assert s3.delete_many(keys) == {}
+    assert not {*keys} & {*bed.stand_in.objects(bed.bucket)}
+
+
 def test_a_thousand_go_with_a_request(bed: Bed) -> None:
     s3 = bed.s3
     bed.stand_in.clear_log()

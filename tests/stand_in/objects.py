@@ -34,6 +34,7 @@ class Objects:
 
     def __init__(self) -> None:
         self._accounts: dict[str, str] = {}
+        self._deleted: list[Any] = []
 
     def backend(self, jurisdiction: str) -> S3Backend:
         """Moto's backend for one jurisdiction."""
@@ -105,10 +106,20 @@ class Objects:
         found = self.find(jurisdiction, bucket, key)
         if found is not None and found.size > LARGE:
             content, found._value_buffer = found._value_buffer, io.BytesIO()
-            later = threading.Timer(FREED_AFTER, content.close)
+            self._free_later(content)
+        self.backend(jurisdiction).delete_object(bucket, key)
+
+    def _free_later(self, content: Any) -> None:
+        self._deleted.append(content)
+        if len(self._deleted) == 1:
+            later = threading.Timer(FREED_AFTER, self._free)
             later.daemon = True
             later.start()
-        self.backend(jurisdiction).delete_object(bucket, key)
+
+    def _free(self) -> None:
+        deleted, self._deleted = self._deleted, []
+        for content in deleted:
+            content.close()
 
     def uploads(self, jurisdiction: str, bucket: str) -> dict[str, FakeMultipart]:
         """The multipart uploads that are not finished."""

@@ -31,6 +31,9 @@ class Bucket:
         self.asked.append(list(keys))
         return {key: S3Error("It is locked.") for key in (self.refusals.pop(0) if self.refusals else [])}
 
+    def rehearse_delete(self) -> None:
+        """Nothing is asked for."""
+
 
 class Window:
     """A window that is open until it is said to be over."""

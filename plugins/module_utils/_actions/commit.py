@@ -63,6 +63,8 @@ class Commit:
         """Delete these keys of each part; returns the packs that could not be deleted, of which nothing is needed."""
         parts = tuple(part for part in PARTS if keys.get(part))
         window = self.open_window(parts, sum(len(keys[part]) for part in parts))
+        # The first delete of a process takes longer than others, and of a process that has just forked, too.
+        window.meanwhile = self.s3.rehearse_delete
         # Python looking through all that was judged would take its time while something is unlocked.
         gc.disable()
         try:

@@ -22,7 +22,7 @@ import select
 import signal
 import syslog
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -72,6 +72,8 @@ class WindowSession:
         self.holder = secrets.token_hex(8)
         self.report: dict[str, Any] = {}
         self.keeper_pid = 0
+        # Called while the keeper opens the window; what it does must end at once.
+        self.meanwhile: Callable[[], object] = lambda: None
         self._opened_at = 0.0
         self._command = self._status = -1
         self._received = b""
@@ -80,6 +82,7 @@ class WindowSession:
     def __enter__(self) -> WindowSession:
         try:
             self._start(only_close=False)
+            self.meanwhile()
             self.await_open()
         except BaseException:
             if self.running:
