@@ -244,7 +244,7 @@ def orphan_notes(
     if not pattern or not used or not all(used):
         return []
     strange = sorted(name for name in buckets if re.match(pattern, name) and name not in used)
-    makers = {re.sub(r"[/.].*", "", name) for name in tokens if name not in hosts}
+    makers = {re.sub(r"[/.].*", "", name) for name in tokens if name not in hosts and re.match(pattern, name)}
     named = [f"Bucket {name}" for name in strange] + [f"Token holdfast/{name}" for name in sorted(makers - used)]
     return [f"{name} belongs to no host of the inventory; nothing was done to it." for name in named]
 

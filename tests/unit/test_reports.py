@@ -297,7 +297,8 @@ def test_orphans_are_told_only_when_all_hosts_were_looked_at() -> None:
     hosts, buckets, tokens = (
         ["web1", "web2"],
         ["backup-web1", "backup-old", "other"],
-        ["backup-web2", "backup-gone/x", "web1"],
+        # Two have a name of a person's own choice.
+        ["backup-web2", "backup-gone/x", "web1", "prod-web2", "web7"],
     )
     assert reports.orphan_notes(HOSTVARS, hosts, buckets, tokens, "^backup-") == [
         "Bucket backup-old belongs to no host of the inventory; nothing was done to it.",
