@@ -197,6 +197,31 @@ def test_disk_full(running: Site) -> None:
         assert len(running.snapshots(host)) == count
 
 
+def declare_disk(host: Host, what: str) -> None:
+    """Tell systemd that a disk belongs at the folder of the job."""
+    host.run(f"printf '[Mount]\\nWhere=/srv\\n{what}\\n' >/etc/systemd/system/srv.mount; systemctl daemon-reload")
+
+
+@pytest.mark.proof
+def test_a_disk_that_cannot_be_mounted_is_no_empty_folder(running: Site) -> None:
+    for host in running.fleet:
+        count = len(running.snapshots(host))
+        host.run("mkdir /var/lib/disk; cp /srv/* /var/lib/disk")
+        try:
+            declare_disk(host, "What=/var/lib/no-disk.img\\nType=ext4\\nOptions=loop")
+            assert host.ssh(f"systemctl start {SERVICE}").returncode != 0
+            is_heard(host)
+            assert "Dependency failed for" in host.journal(SERVICE)
+            assert len(running.snapshots(host)) == count
+            declare_disk(host, "What=/var/lib/disk\\nType=none\\nOptions=bind")
+            host.run(f"systemctl reset-failed srv.mount; systemctl start {SERVICE}; mountpoint -q /srv")
+            assert len(running.snapshots(host)) == count + 1
+        finally:
+            host.ssh(
+                "systemctl stop srv.mount; rm -rf /etc/systemd/system/srv.mount /var/lib/disk; systemctl daemon-reload"
+            )
+
+
 @pytest.mark.proof
 def test_the_disk_of_the_cache_is_full(running: Site) -> None:
     """restic takes a cache that it cannot write to for a failure, and it is told as one."""
