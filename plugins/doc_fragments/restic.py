@@ -58,3 +58,14 @@ options:
       - When not set, and O(key_id) is not, restic tries the keys that are there, one after the other.
     type: path
 """
+
+    NOTED = r"""
+options:
+  noted_in:
+    description:
+      - For a task that works on another machine than the maintenance node. The folder of the records where Ansible
+        runs, in which M(holdfast.restic_r2.run_elsewhere) has noted that the task begins; there it is noted how far it is.
+      - The other machine does not learn it. The module is given Ansible's temporary folder in its place, writes a file there as
+        long as it runs, and the action plugin reads that. Where this cannot be done, the note stays as it is.
+    type: path
+"""

@@ -27,6 +27,7 @@ extends_documentation_fragment:
   - holdfast.restic_r2.restic
   - holdfast.restic_r2.restic.place
   - holdfast.restic_r2.restic.recorded
+  - holdfast.restic_r2.restic.noted
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.actiongroup_r2
 requirements:
@@ -275,6 +276,7 @@ PLAN = {
     "command": {"type": "list", "elements": "str", "default": []},
     "expect": {"type": "list", "elements": "dict", "default": [], "options": EXPECT},
 }
+PLACES = {"record_dir": {"type": "path"}, "noted_in": {"type": "path"}}
 
 
 def plan_from(module: AnsibleModule) -> Plan:
@@ -290,14 +292,12 @@ def plan_from(module: AnsibleModule) -> Plan:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={**CLOUDFLARE, **S3, **RESTIC, **PLAN, "record_dir": {"type": "path"}}, supports_check_mode=True
-    )
+    module = AnsibleModule(argument_spec={**CLOUDFLARE, **S3, **RESTIC, **PLAN, **PLACES}, supports_check_mode=True)
     driller = None
     try:
         clients, plan = Clients(module.params, hider(module)), plan_from(module)
-        records = module.params["record_dir"]
-        progress = beside_record(records, clients.bucket, clients.prefix, "drill", still=plan.seconds)
+        records, inside = module.params["record_dir"], module.params["noted_in"]
+        progress = beside_record(records, clients.bucket, clients.prefix, "drill", still=plan.seconds, inside=inside)
         driller = Driller(clients, plan, progress)
         driller.run(module.check_mode)
     except HoldfastError as error:

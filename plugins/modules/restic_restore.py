@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - holdfast.restic_r2.restic
   - holdfast.restic_r2.restic.place
   - holdfast.restic_r2.restic.recorded
+  - holdfast.restic_r2.restic.noted
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.actiongroup_r2
 requirements:
@@ -274,6 +275,7 @@ TARGET = {
     "seconds": {"type": "int", "default": 86400},
 }
 LIMIT = "seconds (holdfast_restore_seconds)"
+PLACES = {"record_dir": {"type": "path"}, "noted_in": {"type": "path"}}
 
 
 def restored(module: AnsibleModule) -> dict[str, Any]:
@@ -284,7 +286,7 @@ def restored(module: AnsibleModule) -> dict[str, Any]:
     selection = Selection(**{name: params[name] for name in SELECTION})
     target = inspect(params["target"], params["roots"], overwrite=params["overwrite"], special=params["special"])
     clients = Clients(params, hider(module))
-    progress = beside_record(params["record_dir"], clients.bucket, clients.prefix, "restore")
+    progress = beside_record(params["record_dir"], clients.bucket, clients.prefix, "restore", inside=params["noted_in"])
     how = How(special=params["special"], confined=confined, check_mode=module.check_mode, progress=progress)
     if confined:
         require(target.path, special=how.special)
@@ -296,8 +298,7 @@ def restored(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**CLOUDFLARE, **S3, **RESTIC, **SELECTION, **TARGET, "record_dir": {"type": "path"}},
-        supports_check_mode=True,
+        argument_spec={**CLOUDFLARE, **S3, **RESTIC, **SELECTION, **TARGET, **PLACES}, supports_check_mode=True
     )
     try:
         result = restored(module)

@@ -12,7 +12,8 @@ version_added: 0.1.0
 description:
   - A restore onto a host and a drill on another machine write nothing on the maintenance node. This note takes the place of the
     file with which other runs tell where they are, so that the page shows them, and M(holdfast.restic_r2.restic_verify) finds
-    one that has not ended in time. How far it is, is not known.
+    one that has not ended in time. How far it is, is added by the action plugins of M(holdfast.restic_r2.restic_restore) and
+    M(holdfast.restic_r2.restic_drill).
   - A note that cannot be written is no failure. The playbooks run it.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)

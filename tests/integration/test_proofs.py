@@ -7,16 +7,20 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.progress import all_places
 
 from tests.stand_in.client import StandIn
 from tests.support.fleet import Fleet
 from tests.support.repositories import PASSWORD, Bed, program
 from tests.support.running import Ansible, Run
+from tests.support.waiting import wait_for
 
 
 def table(run: Run) -> dict[str, tuple[str, str]]:
@@ -84,17 +88,13 @@ def drill_machine(folder: Path, restic_path: str) -> tuple[dict[str, Any], Path]
     return {"ansible_connection": "local", "ansible_python_interpreter": python, "ansible_pipelining": False}, reached
 
 
-@pytest.mark.sample(of="stories")
-def test_another_machine_that_is_drilled_on_gets_what_it_needs_and_no_secret_of_the_node(
-    ansible: Ansible, stand_in: StandIn, tmp_path: Path, restic_path: str
-) -> None:
-    bed = Bed(stand_in, ansible, restic_path, tmp_path, prefix="web1/")
+def drilled_elsewhere(bed: Bed, tmp_path: Path, machine: dict[str, Any]) -> dict[str, Any]:
+    """An inventory with a host whose one backup is drilled on that machine."""
     bed.initialise()
     assert "failed" not in bed.repository()
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "hello").write_text("hello", encoding="utf-8")
     bed.backup(tmp_path / "data", "--tag=job:data")
-    machine, reached = drill_machine(tmp_path / "drills", restic_path)
     job = {"name": "data", "paths": [f"{tmp_path}/data"], "drill": {"expect": [{"path": "*/hello", "size": 5}]}}
     variables = {
         "holdfast_node": "localhost",
@@ -112,7 +112,16 @@ def test_another_machine_that_is_drilled_on_gets_what_it_needs_and_no_secret_of_
     }
     # The backed-up host has no address that anything could reach.
     hosts = {"web1": {"ansible_host": "192.0.2.1"}}
-    inventory = {"all": {"hosts": {"drills": machine}}, "holdfast": {"hosts": hosts, "vars": variables}}
+    return {"all": {"hosts": {"drills": machine}}, "holdfast": {"hosts": hosts, "vars": variables}}
+
+
+@pytest.mark.sample(of="stories")
+def test_another_machine_that_is_drilled_on_gets_what_it_needs_and_no_secret_of_the_node(
+    ansible: Ansible, stand_in: StandIn, tmp_path: Path, restic_path: str
+) -> None:
+    bed = Bed(stand_in, ansible, restic_path, tmp_path, prefix="web1/")
+    machine, reached = drill_machine(tmp_path / "drills", restic_path)
+    inventory = drilled_elsewhere(bed, tmp_path, machine)
     bed.stand_in.clear_log()
     run = ansible.playbook("holdfast.restic_r2.drill", inventory)
     assert run.exit_code == 0 and "data: restored and proved all of" in table(run)["web1"][1], run.output
@@ -126,3 +135,36 @@ def test_another_machine_that_is_drilled_on_gets_what_it_needs_and_no_secret_of_
         assert secret not in got
     asked = {entry["method"] for entry in stand_in.requests() if entry["bucket"] == bed.bucket}
     assert asked and asked <= {"GET", "HEAD"}, asked
+
+
+@pytest.mark.proof
+def test_how_far_a_drill_on_another_machine_is_can_be_seen_on_the_node(
+    ansible: Ansible, stand_in: StandIn, tmp_path: Path, restic_path: str
+) -> None:
+    bed = Bed(stand_in, ansible, restic_path, tmp_path, prefix="web1/")
+    machine, _reached = drill_machine(tmp_path / "drills", restic_path)
+    inventory = drilled_elsewhere(bed, tmp_path, machine)
+    restic, seen = tmp_path / "drills" / "bin" / "restic", tmp_path / "seen"
+    restic.unlink()
+    # It restores once the node has been seen to know that it does.
+    wait = f"""case " $* " in *" restore "*) until [ -e '{seen}' ]; do sleep 0.1; done;; esac; exec '{restic_path}' "$@" """
+    program(restic, wait)
+    steps: list[str] = []
+
+    def look() -> None:
+        def known() -> bool:
+            steps[:] = [place.step for place in all_places(str(bed.record_dir))]
+            return any("restoring snapshot" in step for step in steps)
+
+        try:
+            wait_for(known, "the node knows how far the drill is")
+        finally:
+            seen.touch()
+
+    with ThreadPoolExecutor(1) as pool:
+        looked = pool.submit(look)
+        run = ansible.playbook("holdfast.restic_r2.drill", inventory)
+        looked.result()
+    assert run.exit_code == 0 and "data: restored and proved all of" in table(run)["web1"][1], run.output
+    assert re.fullmatch("drilling on drills: restoring snapshot [0-9a-f]{8}", *steps)
+    assert list(all_places(str(bed.record_dir))) == []

@@ -190,6 +190,50 @@ def test_a_run_on_another_machine_is_told_until_its_own_playbook_ends_it(tmp_pat
     assert progress_elsewhere.ends(str(tmp_path), here) and list(tmp_path.iterdir()) == []
 
 
+def said(**changes: Any) -> str:
+    """What the module on the other machine writes; the times of that machine are not those of the node."""
+    ago = NOON - timedelta(days=900)
+    there = place(run="restore", step="restoring snapshot 0123abcd", began=ago, since=ago, moved=ago, still=1 << 40)
+    return json.dumps({**progress.to_data(there), **changes})
+
+
+def test_what_another_machine_says_of_how_far_it_is_is_noted(tmp_path: Path) -> None:
+    note = progress_elsewhere.place_elsewhere("restore", "backup-web1", "web1", 4 * 3600, NOON)
+    first, later = NOON + timedelta(minutes=5), NOON + timedelta(minutes=15)
+    known = progress_elsewhere.followed(note, note, said(share=0.1, done=GIB, total=10 * GIB), first)
+    assert (known.since, known.ends) == (first, None)
+    known = progress_elsewhere.followed(note, known, said(share=0.5, done=5 * GIB, total=10 * GIB), later)
+    told = "restoring onto web1: restoring snapshot 0123abcd, 50 %, 5.0 GiB of 10.0 GiB, about 10 minutes left"
+    assert progress.doing(known, later) == told
+    # That it says the same again is no progress, and however often it says something new, its time ends when it would have.
+    assert progress_elsewhere.followed(note, known, said(share=0.5, done=5 * GIB, total=10 * GIB), NOON) == known
+    assert not known.stalled(NOON + timedelta(hours=4)) and known.stalled(NOON + timedelta(hours=4, seconds=1))
+    assert (known.run, known.began, known.pid, known.process) == (note.run, NOON, note.pid, note.process)
+    # It is still the note that the same playbook ends.
+    assert progress_elsewhere.begins(str(tmp_path), known) and progress_elsewhere.ends(str(tmp_path), note)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "", "[" * 4000, "[]", "{}", said(step="all is lost, call +1 555"), said(step="restoring snapshot ../../etc"),
+        said(step="running the command\n"), said(more="x" * 5000), said(moved="soon"), said()[:-1],
+    ],
+)  # fmt: skip
+def test_nothing_else_that_it_says_gets_into_the_note(forged: str) -> None:
+    note = progress_elsewhere.place_elsewhere("drill", "backup-web1", "spare", 3600, NOON)
+    assert progress_elsewhere.followed(note, note, forged, NOON) is note
+
+
+def test_its_numbers_have_bounds() -> None:
+    note = progress_elsewhere.place_elsewhere("drill", "backup-web1", "spare", 3600, NOON)
+    wild = said(share=7, done=1 << 80, total=-1, pid=1, still=1 << 70, alone=True, ends="2999-01-01T00:00:00Z")
+    known = progress_elsewhere.followed(note, note, wild, NOON)
+    assert (known.share, known.done, known.total, known.ends) == (None, None, None, None)
+    assert (known.pid, known.still, known.alone) == (note.pid, 3600, False)
+    assert progress_elsewhere.followed(note, note, said(done=9, total=4), NOON).share == 1
+
+
 def test_a_run_that_goes_on_is_not_taken_for_one_that_did_not_end(tmp_path: Path, clock: Clock) -> None:
     """Nor is one in another container, or on another machine, unless it has not moved for very long."""
     for its, hours, count in ((None, 999, 0), ("other boot pid:[1] 5", 25, 0), ("other boot pid:[1] 5", 27, 1)):

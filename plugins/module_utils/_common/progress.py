@@ -30,7 +30,7 @@ _START, _END = "progress-", ".json"
 # What a run is called that did not come to its end, once another of its kind has begun.
 _UNENDED = "unended-"
 # What a reader takes: more bytes are no file of ours, and more runs at a time are not told one by one.
-_LARGEST = 4096
+LARGEST = 4096
 MOST = 1000
 _TEXT = 120
 # Between two writes, in seconds. A new step is written at once.
@@ -177,7 +177,7 @@ class Progress:
             total: All bytes, where they became known since the step began.
         """
         with self._mutex:
-            self._place = _further(self._place, _at(self._now()), done, share, total)
+            self._place = further(self._place, _at(self._now()), done, share, total)
             self._write()
 
     def _write(self, at_once: bool = False) -> None:
@@ -189,7 +189,9 @@ class Progress:
             write_place(self._path, self._place)
 
 
-def beside_record(record_dir: Optional[str], bucket: str, prefix: str, run: str, still: int = STALLED) -> Progress:
+def beside_record(
+    record_dir: Optional[str], bucket: str, prefix: str, run: str, still: int = STALLED, inside: Optional[str] = None
+) -> Progress:
     """Tells beside the record of a repository where a run is; nothing where there is no folder of records.
 
     Args:
@@ -198,8 +200,9 @@ def beside_record(record_dir: Optional[str], bucket: str, prefix: str, run: str,
         prefix: The prefix, likewise.
         run: What the run is.
         still: For how many seconds nothing may move, where that is longer than usual.
+        inside: The folder itself, on a machine that has no records.
     """
-    folder = folder_of(record_dir, bucket, prefix) if record_dir else ""
+    folder = folder_of(record_dir, bucket, prefix) if record_dir else inside or ""
     return Progress(folder, run, f"{bucket}/{prefix}".rstrip("/"), still=still)
 
 
@@ -207,7 +210,8 @@ def _at(seconds: float) -> datetime:
     return datetime.fromtimestamp(int(seconds), timezone.utc)
 
 
-def _further(place: Place, at: datetime, done: Optional[int], share: Optional[float], total: Optional[int]) -> Place:
+def further(place: Place, at: datetime, done: Optional[int], share: Optional[float], total: Optional[int]) -> Place:
+    """The place when so much is done."""
     total = place.total if total is None else total
     done = min(done, total) if done is not None and total is not None else done
     if share is None and done is not None and total:
@@ -285,8 +289,8 @@ def places(folder: str) -> list[Place]:
 
 def read_place(path: str) -> Optional[Place]:
     with suppress(OSError, ValueError, RecursionError, HoldfastError), open_private(path) as stream:
-        text = stream.read(_LARGEST + 1)
-        return from_data(json.loads(text)) if len(text) <= _LARGEST else None
+        text = stream.read(LARGEST + 1)
+        return from_data(json.loads(text)) if len(text) <= LARGEST else None
     return None
 
 
@@ -314,12 +318,7 @@ def _kept(path: str) -> str:
 
 
 def unended(record_dir: str, now: datetime) -> Iterator[tuple[str, Place]]:
-    """The runs below a folder of records that did not come to their end, each with its file.
-
-    Args:
-        record_dir: The folder of all records.
-        now: The time of the node.
-    """
+    """The runs below the folder of all records that did not come to their end, each with its file."""
     for folder, folders, files in os.walk(record_dir):
         folders.sort()
         for name in sorted(files)[:MOST]:
