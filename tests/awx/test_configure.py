@@ -180,6 +180,8 @@ def test_neither_git_nor_an_inventory_can_stop_the_guard(configured: Configured)
         assert configured.template(name)["inventory"] != source["inventory"]
     given = [json.loads(configured.template(name)["extra_vars"]) for name in ("guard", "relock")]
     assert [one.pop("holdfast_relock_wait", None) for one in given] == [None, 600]
+    # Where a message waits that could not be sent, for the container of the job is gone after it.
+    assert "'HOLDFAST_GUARD_RECORD_DIR'" in given[0]["holdfast_record_dir"]
     # AWX keeps the lookups, and evaluates them in each job.
     assert given[0] == given[1] and all(text.startswith("{{ lookup(") for text in given[0].values())
 
