@@ -54,7 +54,6 @@ class Followed(NormalAction):
         if follower is None:
             return self._as_ever(tmp, task_vars)
         self._task.args[OPTION] = self._connection._shell.tmpdir
-        follower.start()
         try:
             return self._as_ever(tmp, task_vars)
         finally:
@@ -65,10 +64,10 @@ class Followed(NormalAction):
         return result
 
     def _follower(self, records: str) -> Follower | None:
-        """What follows the run, where this machine has the note of it and the other one can be asked without harm."""
-        if self._connection.transport not in _CONNECTIONS or self._task.async_val or self._is_become_unprivileged():
-            return None
+        """What follows the run by now, where this machine has the note of it and the other one can be asked without harm."""
         try:
+            if self._connection.transport not in _CONNECTIONS or self._task.async_val or self._is_become_unprivileged():
+                return None
             args = self._task.args
             place = folder(
                 os.path.expanduser(records), checked_bucket(args["bucket"]), normalise_prefix(args.get("prefix") or "")
@@ -78,11 +77,13 @@ class Followed(NormalAction):
             if note is None or (note.pid, note.process) != [(0, ""), *playbooks_above()][-1]:
                 return None
             there = path_of(self._connection._shell.tmpdir or self._make_tmp_path(), self.RUN)
+            follower = Follower(self, path, note, there)
+            follower.start()
         except AnsibleAuthenticationFailure:
             raise
         except Exception:  # noqa: BLE001 - what is wrong with the machine, the module's own run tells
             return None
-        return Follower(self, path, note, there)
+        return follower
 
 
 class Follower:

@@ -105,7 +105,7 @@ def test_what_goes_wrong_in_that_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    "why", ["no note", "another playbook", "no folder", "another connection", "another user", "async"]
+    "why", ["no note", "another playbook", "no folder", "another connection", "another user", "async", "no thread"]
 )
 def test_where_it_cannot_be_followed_the_module_runs_as_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: progress.Place, why: str
@@ -121,6 +121,8 @@ def test_where_it_cannot_be_followed_the_module_runs_as_ever(
         machine.connection.transport = "winrm"
     elif why == "another user":
         monkeypatch.setattr(ActionModule, "_is_become_unprivileged", lambda action: True)
+    elif why == "no thread":
+        monkeypatch.setattr(_followed.threading.Thread, "start", lambda thread: 1 / 0)
     else:
         machine.task.async_val = 60
     assert machine.run(monkeypatch, lambda: True) == {"changed": True}
