@@ -199,7 +199,7 @@ class Collection:
         texts = [path.read_text(encoding="utf-8") for path in self.playbooks]
         handed = {name for text in texts for name in re.findall(r"^ +(\w+): ", text, re.MULTILINE)}
         return {
-            name: [one for one in role.options if one not in handed and not NAME.findall(role.expressions.get(one, ""))]
+            name: [one for one in role.options if one not in handed and not self.closure([one])]
             for name, role in self.roles.items()
         }
 
