@@ -41,6 +41,13 @@ DUMPS: list[dict[str, Any]] = [
     {"name": "anything", "command": ["printf", "%s\\n", "it's $HOME"], "filename": "said.txt"},
 ]
 LIMITS = {"cpu_quota": "50%", "memory_max": "1G", "io_weight": 20, "nice": 15, "timeout": "5min", "limit_upload": 4096}
+# Each prints a file in a home; the script of the last two does not show it in its words.
+ASKS_HOME: dict[str, Any] = {"command": ["/usr/local/bin/password"], "filename": "password", "user": "admin"}
+HOME_JOBS: list[dict[str, Any]] = [
+    {**ASKS_HOME, "name": "named", "command": ["cat", "/home/admin/.pgpass"]},
+    {**ASKS_HOME, "name": "opened", "open_homes": True},
+    {**ASKS_HOME, "name": "closed"},
+]
 PLAIN_JOBS: list[dict[str, Any]] = [
     *JOBS,
     {"name": "limited", "paths": ["/srv"], "exclude": ["*.tmp", "it's"], "one_file_system": True, **LIMITS},
@@ -252,6 +259,20 @@ def test_people_use_the_same_command(jobs: Site) -> None:
         assert host.ssh("holdfast-restic home snapshots --no-such-option").returncode == 1
         assert host.run("ls -d /run/holdfast.* 2>/dev/null | wc -l") == "0"
         assert host.ssh("runuser -u admin -- holdfast-restic home snapshots").returncode != 0
+
+
+@pytest.mark.proof
+def test_a_command_reads_a_home_where_its_words_or_its_job_say_so(jobs: Site) -> None:
+    jobs.common["backup_jobs"] = HOME_JOBS
+    jobs.provision()
+    for host in jobs.fleet:
+        host.write("/usr/local/bin/password", "#!/bin/sh\nexec cat /home/admin/.pgpass\n", mode="0755")
+        host.run("install -o admin -m 0600 /dev/null /home/admin/.pgpass && echo of admin >/home/admin/.pgpass")
+        for job in ("named", "opened"):
+            assert start(host, job), host.journal(f"holdfast-backup@{job}")
+            assert jobs.restic_run(host, "dump", "--tag", f"job:{job}", "latest", "/password") == "of admin\n"
+        count = len(jobs.snapshots(host))
+        assert not start(host, "closed") and len(jobs.snapshots(host)) == count
 
 
 @pytest.mark.proof
