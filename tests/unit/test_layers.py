@@ -92,7 +92,9 @@ def test_imports_inside_the_collection_are_relative() -> None:
     assert absolute == set()
 
 
-PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PAGE = "".join(
+    (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8") for page in ("architecture", "where-to-change")
+)
 CODE = ("plugins", "roles", "playbooks", "meta", "monitoring", "examples", "tests", "tools", "demo", "bench", "docs")
 
 
