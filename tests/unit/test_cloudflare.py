@@ -318,8 +318,14 @@ def test_unreadable_date_is_no_time(date: str) -> None:
 def test_lost_answer_to_a_put_is_settled_by_reading() -> None:
     with ScriptedApi(locked(), Answer(cut=True), locked(RULE)) as api:
         update = client(api).update_lock_rules("backup-web1", add(RULE))
-    assert (update.before, update.after, update.written) == ([], [RULE], True)
+    assert (update.before, update.after, update.written, update.unanswered) == ([], [RULE], True, False)
     assert [one["method"] for one in api.asked] == ["GET", "PUT", "GET"]
+
+
+def test_lost_write_of_what_was_there_before_may_take_effect_later() -> None:
+    with ScriptedApi(locked(RULE), Answer(cut=True), locked(RULE)) as api:
+        update = client(api).update_lock_rules("backup-web1", add(RULE), always=lambda rules: True)
+    assert update.written and update.unanswered
 
 
 def test_put_that_did_not_take_effect_is_planned_again_with_what_is_there() -> None:

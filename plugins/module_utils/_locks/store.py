@@ -202,10 +202,12 @@ class CloudflareLocks(Cloudflare):
                 current = self.lock_rules(bucket, retry_timeout=left)
                 before = before if written else current
                 continue
-            written = True
+            written, lost = True, self.lost_answers
             try:
                 after = self.replace_lock_rules(bucket, desired, retry_timeout=left, allow_empty=allow_empty)
-                return LockUpdate(before, after, True, unanswered)
+                # A document that was so before shows nothing of a write that had no answer.
+                unseen = self.lost_answers > lost and same(current, desired)
+                return LockUpdate(before, after, True, unanswered or unseen)
             except LockConflict as conflict:
                 conflicts += 1
                 if conflicts == _LOCK_ATTEMPTS:
