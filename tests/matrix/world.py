@@ -150,9 +150,12 @@ class Schedule:
 
     def arrive(self, moment: float) -> None:
         """What was to take effect by then does."""
+        now = self.now
         for entry in sorted((entry for entry in self.later if entry[0] <= moment), key=lambda entry: entry[0]):
             self.later.remove(entry)
+            self.now = min(now, entry[0])
             entry[1]()
+        self.now = now
 
     def _step(self, actor: Actor) -> None:
         self.current = actor

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import boto3
+from botocore.config import Config
 
 from tests.stand_in.client import StandIn
 from tests.support.running import Ansible
@@ -82,6 +83,8 @@ class Modules:
             aws_access_key_id=stand_in.access_key_id,
             aws_secret_access_key=stand_in.secret_access_key,
             region_name="auto",
+            # R2 takes one write of a key in a second: the second one has to be tried for longer.
+            config=Config(retries={"mode": "standard", "total_max_attempts": 10}),
         )
         for key in keys:
             s3.put_object(Bucket=bucket, Key=key, Body=b"x")

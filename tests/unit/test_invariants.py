@@ -260,6 +260,28 @@ def test_second_looks_enable_nothing_behind_a_fence_that_was_put_up_since() -> N
     assert account.now > 310 and account.tokens["t1"]["status"] == "disabled"
 
 
+@pytest.mark.parametrize("prefix", ["", "web1/"])
+def test_fence_that_was_taken_over_stays_also_where_the_next_look_is_an_older_one(prefix: str) -> None:
+    """Else nobody would enable its tokens: neither we, nor the process that took it over."""
+    quiet = account_of(prefix)
+    fence(quiet, prefix=prefix)
+    tokens = [step for step, call in enumerate(quiet.calls) if call == "PUT token t1"]
+    look = max(step for step, call in enumerate(quiet.calls) if call == "GET lock" and step < tokens[-1])
+    account = account_of(prefix)
+    before: list[Any] = []
+
+    def take_over() -> None:
+        before.extend(account.rules)
+        mine = fences.fence_of(before, prefix)
+        assert mine is not None
+        account.rules = fences.take_over(before, mine, holder=OTHER, lease=mine.lease)
+
+    account.at_call = {look: take_over, look + 1: lambda: account.stale.append(before)}
+    fence(account, prefix=prefix)
+    found = fences.fence_of(account.rules, prefix)
+    assert before and found is not None and found.holder == OTHER and account.tokens["t1"]["status"] == "disabled"
+
+
 def test_token_that_a_person_disables_meanwhile_stays_disabled() -> None:
     account = account_of()
     account.tokens["t1"]["status"] = "disabled"

@@ -154,8 +154,9 @@ class FenceKeeper(Keeper):
         rules = self._read(cloudflare)
         fences.check_no_window(rules, spec.prefix)
         there = fences.fence_of(rules, spec.prefix)
-        # The process that took it over enables these tokens.
-        if there is None or there.holder == self.holder:
+        # The process that took it over enables these tokens, and a document in which it is still ours is an older one.
+        ours = there is None or there.holder == self.holder
+        if ours:
             left = (there.tokens if there else spec.tokens) if self.disabled is None else self.disabled
             if cloudflare.lost_answers or self.basis_age > _SEEN:
                 # Our rule may have come late and overwritten the fence for which these were disabled: no guard knows of it.
@@ -168,13 +169,13 @@ class FenceKeeper(Keeper):
                 mine.take()
             update = cloudflare.update_lock_rules(
                 spec.bucket,
-                lambda rules: fences.take_down(rules, spec.prefix, self.holder),
+                lambda rules: fences.take_down(rules, spec.prefix, self.holder) if ours else rules,
                 retry_timeout=retry_timeout,
                 ready=mine.ready,
             )
             mine.unanswered = update.unanswered
         if not self.report["closed"]:
-            self.report["closed_by_other"] = not self.doubtful and (there is None or there.holder != self.holder)
+            self.report["closed_by_other"] = not self.doubtful and (there is None or not ours)
 
     def _enable_tokens(self, cloudflare: LockStore, desired: list[str]) -> None:
         tokens = self._tokens()
