@@ -160,10 +160,18 @@ class Checkout:
         return commit, self.git("rev-parse", "HEAD^{tree}") if clean else ""
 
 
+def suites_of(report: Path) -> list[ElementTree.Element]:
+    """What pytest wrote of its tests; nothing where it was killed before, or in the middle of that."""
+    try:
+        return list(ElementTree.parse(report).getroot().iter("testsuite"))
+    except (OSError, ElementTree.ParseError):
+        return []
+
+
 def cases_of(report: Path, log: Path, ok: bool) -> tuple[int, int, int]:
     """How many cases a part had, and how many of these passed and were skipped."""
-    if report.exists():
-        suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
+    suites = suites_of(report)
+    if suites:
         cases, skipped, bad, broken = (
             sum(int(suite.get(name, 0)) for suite in suites) for name in ("tests", "skipped", "failures", "errors")
         )

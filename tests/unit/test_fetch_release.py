@@ -10,6 +10,7 @@ import bz2
 import functools
 import hashlib
 import http.server
+import secrets
 import shutil
 import subprocess
 import sys
@@ -65,7 +66,8 @@ class Mirror:
         gpg(self.keys, "--local-user", who, "--armor", "--detach-sign", str(sums))
 
     def fetch(self, *more: str, said: str = "") -> subprocess.CompletedProcess[str]:
-        key = self.cache.parent / "key.asc"
+        # One for each call, as several are made at a time.
+        key = self.cache.parent / f"{secrets.token_hex(4)}.asc"
         key.write_text(gpg(self.keys, "--armor", "--export", "signer"), encoding="utf-8")
         listed = gpg(self.keys, "--with-colons", "--fingerprint", "signer")
         fingerprint = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr"))
