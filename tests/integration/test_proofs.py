@@ -157,7 +157,8 @@ def test_how_far_a_drill_on_another_machine_is_can_be_seen_on_the_node(
             return any("restoring snapshot" in step for step in steps)
 
         try:
-            wait_for(known, "the node knows how far the drill is")
+            # After the beginning of the playbook, and two looks of the follower.
+            wait_for(known, "the node knows how far the drill is", 300.0)
         finally:
             seen.touch()
 
