@@ -57,7 +57,7 @@ class Machine:
         def module(action: Any, tmp: Any, task_vars: Any) -> dict[str, Any]:
             self.given.append(dict(self.task.args))
             end = threading.Event()
-            for _ in range(6000):
+            for _look in range(6000):
                 if until() or end.wait(0.01):
                     break
             return {"changed": True}
