@@ -6,14 +6,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import shlex
 from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
 
-from tests.support.hostile_trees import HOSTILE
+from tests.support.hostile_trees import HONEST, HOSTILE
 from tests.support.hosts import Host
 from tests.support.repository_format import Key
 from tests.support.site import Site
@@ -34,6 +36,15 @@ done 2>/dev/null
 "$1" spy snapshots 2>&1 && echo OPENED
 python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect("/run/holdfast-user/other")' 2>&1 && echo CONNECTED
 true
+"""
+# The checksum of each file below a folder; names need not be UTF-8.
+SUMS = """import hashlib, json, os, sys
+top, found = os.fsencode(sys.argv[1]), {}
+for folder, _folders, files in os.walk(top):
+    for path in (os.path.join(folder, name) for name in files):
+        with open(path, "rb") as file:
+            found[os.path.relpath(path, top).hex()] = hashlib.sha256(file.read()).hexdigest()
+print(json.dumps(found))
 """
 JOBS: list[dict[str, Any]] = [
     {"name": "spy", "command": ["sh", "-c", SPY, "sh", "/usr/local/bin/holdfast-restic"], "user": "admin"},
@@ -169,9 +180,7 @@ def test_hostile_trees_restored_as_root_on_a_host(hosts: Site) -> None:
             assert {item["path"]: item["why"] for item in told[name]["left_out"]} == shown(tree.told("/srv/outside")), (
                 name
             )
-            assert host.run(f"cat {target}/honest/file; wc -c <{target}/honest/deep/er/other").split() == [
-                "kept",
-                "100000",
-            ]
+            found = json.loads(host.run(f"python3 -c {shlex.quote(SUMS)} {target}/honest"))
+            assert found == {path.hex(): hashlib.sha256(content).hexdigest() for path, content in HONEST.items()}, name
             assert host.run(f"find {target} \\( -perm /6000 -type f -o -type b -o -type c \\) -print") == "", name
         assert host.run("stat -c %a /var/lib/holdfast /var/lib/holdfast/restores").split() == ["700", "700"]

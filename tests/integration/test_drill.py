@@ -234,6 +234,17 @@ def test_the_folder_of_a_drill_at_work_is_not_touched_and_that_of_others_is_refu
         pass
 
 
+def test_folders_above_that_of_drills_are_closed_whatever_the_umask(tmp_path: Path) -> None:
+    """Downloads of restic go there too, and are refused where others could write."""
+    previous = os.umask(0o002)
+    try:
+        with drill_folder(str(tmp_path / "holdfast" / "drills")):
+            pass
+    finally:
+        os.umask(previous)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("holdfast", "holdfast/drills")] == [0o700, 0o700]
+
+
 def test_a_tree_that_is_deeper_than_any_path_is_removed(tmp_path: Path) -> None:
     top = tmp_path / "drill"
     top.mkdir()

@@ -55,6 +55,8 @@ print(json.dumps({{
     "here": asked(("127.0.0.1", here)),
     "other": asked(("127.0.0.1", other)),
     "tunnels": [asked((proxy.hostname, proxy.port), f"CONNECT {{to}} HTTP/1.1\\r\\n\\r\\n".encode()) for to in tunnels],
+    "families": [error("socket", family, 1, 0) for family in (1, 16, 40)],
+    "ring": error("syscall", 425, 0, None),
     "unshare": error("unshare", 0x10000000),
     "mount": error("mount", b"none", b"/proc", b"tmpfs", 0, None),
     "ptrace": error("ptrace", 0, 0, 0, 0),
@@ -169,6 +171,14 @@ def test_system_calls_that_jobs_cannot_use_are_refused(tmp_path: Path) -> None:
     # As on a kernel that does not have them: programs have another way.
     assert {os.strerror(found[name]) for name in ("clone3", "newer")} == {"Function not implemented"}
     assert found["chown"] == 0
+
+
+@pytest.mark.skipif(calls() is None, reason="the system calls of this machine are not known")
+def test_nothing_of_the_machine_is_reached_that_listens_in_its_file_system(tmp_path: Path) -> None:
+    """As systemd, D-Bus and databases do; a network of its own does not keep them away. Nor what lets others make a socket."""
+    found = tried(tmp_path, "http://127.0.0.1:1", 1, 1)
+    assert {os.strerror(one) for one in found["families"]} == {"Address family not supported by protocol"}
+    assert os.strerror(found["ring"]) == "Function not implemented"
 
 
 def _members(name: str) -> set[str]:

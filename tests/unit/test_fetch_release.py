@@ -10,6 +10,7 @@ import bz2
 import functools
 import hashlib
 import http.server
+import os
 import secrets
 import shutil
 import subprocess
@@ -67,7 +68,7 @@ class Mirror:
 
     def fetch(self, *more: str, said: str = "") -> subprocess.CompletedProcess[str]:
         # One for each call, as several are made at a time.
-        key = self.cache.parent / f"{secrets.token_hex(4)}.asc"
+        key = self.release.parents[1] / f"{secrets.token_hex(4)}.asc"
         key.write_text(gpg(self.keys, "--armor", "--export", "signer"), encoding="utf-8")
         listed = gpg(self.keys, "--with-colons", "--fingerprint", "signer")
         fingerprint = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr"))
@@ -134,6 +135,16 @@ def test_what_others_could_have_written_is_refused(mirror: Mirror, name: str) ->
     assert done.returncode == 1 and "can be written by others" in done.stderr, done.stderr
     path.chmod(path.stat().st_mode & ~0o020)
     assert mirror.fetch().stdout == "present\n"
+
+
+def test_folders_above_the_cache_are_closed_whatever_the_umask(mirror: Mirror) -> None:
+    mirror.cache = mirror.cache / "holdfast" / "releases"
+    previous = os.umask(0o002)
+    try:
+        assert mirror.fetch().stdout == "downloaded\n"
+    finally:
+        os.umask(previous)
+    assert [path.stat().st_mode & 0o777 for path in (mirror.cache, mirror.cache.parent)] == [0o700, 0o700]
 
 
 def test_several_at_a_time_download_once(mirror: Mirror) -> None:

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from itertools import count
 
 from .._common.errors import HoldfastError
+from .._common.private_file import make_private
 from .._restic.drill_sandbox import SPARE
 from .restore_said import free_space
 
@@ -39,7 +40,7 @@ def drill_folder(root: str) -> Iterator[str]:
         root: The folder of all drills, closed to others; made when it is not there.
     """
     try:
-        os.makedirs(root, 0o700, exist_ok=True)
+        make_private(root)
         _judge(root)
         remove_leftovers(root)
         path = tempfile.mkdtemp(prefix=_MADE, dir=root)

@@ -23,6 +23,7 @@ from array import array
 from collections.abc import Callable
 
 from .._common.clock import elapsed
+from .._common.private_file import make_private
 
 PERIOD = 300.0
 # Below 1,200, because a person at the dashboard counts too. The second is for closing windows.
@@ -123,7 +124,7 @@ def shared_rate_limit(url: str, account_id: str, sleep: Callable[[float], None] 
     """The limiter that all processes of this user share for an account; None when there is no safe place for its file."""
     folder = os.path.join(os.environ.get("ANSIBLE_HOME") or os.path.expanduser("~/.ansible"), "holdfast")
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        make_private(folder)
         found = os.lstat(folder)
     except OSError:
         return None

@@ -91,7 +91,8 @@ def _confine(writable: Iterable[str], special: bool, gateway: Gateway | None = N
     kernel.prctl(_NO_NEW_PRIVS, 1)
     if user == 0:
         keep(kernel, _SPECIAL if special else _ALWAYS)
-    restrict(kernel.prctl)
+    # systemd and others listen in the file system, which a network namespace does not change.
+    restrict(kernel.prctl, internet=gateway is not None)
 
 
 def keep(kernel: Kernel, capabilities: frozenset[int]) -> None:

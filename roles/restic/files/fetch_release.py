@@ -156,6 +156,7 @@ def main() -> int:
     )
     parser.add_argument("--target", type=pathlib.Path, required=True, help="the name that what is verified gets")
     options = parser.parse_args()
+    os.umask(0o077)
     if options.proxy:
         os.environ.update(dict.fromkeys(("http_proxy", "https_proxy"), sys.stdin.readline().strip()))
     if options.ca_file:
