@@ -48,7 +48,8 @@ options:
   keys_file:
     description:
       - Instead of O(findings), a file on the node where this runs, with the keys of the objects in full, as a JSON list of
-        texts. Write it with a program, for example C(jq), not with a template.
+        texts. Write it with a program, for example C(jq), not with a template. It is refused where another user could have
+        written it.
     type: path
   state:
     description:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.removal_lists import keys_in
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.private_file import NotPrivateError
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.record import (
     Record,
@@ -105,3 +106,13 @@ def test_what_others_could_have_written_is_not_read(tmp_path: Path, what: str, c
     # As in /tmp, others may add files of their own.
     path.chmod(0o1777)
     assert load(str(path)) == RECORD
+
+
+def test_a_list_of_what_is_to_be_removed_is_not_read_when_others_could_have_written_it(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text('["index/x"]', encoding="utf-8")
+    path.chmod(0o644)
+    assert keys_in(str(path)) == ["index/x"]
+    share(path)
+    with pytest.raises(NotPrivateError, match="can be written by other users"):
+        keys_in(str(path))

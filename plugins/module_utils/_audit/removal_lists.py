@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._common.errors import HoldfastError
-from .._common.private_file import read_private, write_private
+from .._common.private_file import open_private, read_private, write_private
 from .checks import MOST_OBJECTS, Finding
 
 FILE = "findings.json"
@@ -68,7 +68,7 @@ def keys_in(path: str) -> list[str]:
 
 
 def _bounded(path: str) -> bytes:
-    with open(path, "rb") as stream:
+    with open_private(path) as stream:
         return stream.read(MOST_BYTES)
 
 
