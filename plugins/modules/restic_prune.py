@@ -177,6 +177,10 @@ windows:
       type: list
       elements: str
       sample: [snapshots/, index/, data/]
+    holder:
+      description: Who held it, as in the lock document and the journal.
+      type: str
+      sample: 4f1d2c3b5a697887
     opened:
       description: When it was opened, by Cloudflare's clock.
       type: str

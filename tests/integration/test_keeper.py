@@ -15,17 +15,19 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.dates import parse_date
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.window_notes import noted_windows
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.rules import lock_set
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.store import CloudflareLocks
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._locks.windows import close_window, open_window
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import S3
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.journal import RunJournal
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import (
     WindowError,
     WindowSession,
@@ -270,6 +272,12 @@ class ModuleWindow:
             raise
 
 
+def record_of(scene: LockedBucket) -> Path:
+    record = scene.folder / "records" / scene.bucket
+    record.mkdir(parents=True)
+    return record
+
+
 def alive(pid: int) -> bool:
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
@@ -280,7 +288,8 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.long
 def test_module_that_is_killed_with_its_code_removed_leaves_it_locked(ansible: Ansible, scene: LockedBucket) -> None:
-    held = ModuleWindow(ansible, scene, without_code=True, lease_seconds=4)
+    record = record_of(scene)
+    held = ModuleWindow(ansible, scene, without_code=True, lease_seconds=4, noted_in=str(record))
     assert not scene.locked()
     # What Ansible copied for the module goes away with the module; the keeper must have all it needs in memory.
     assert held.told["zips"] and not any(os.path.exists(path) for path in held.told["zips"])
@@ -293,18 +302,30 @@ def test_module_that_is_killed_with_its_code_removed_leaves_it_locked(ansible: A
     wait(lambda: not alive(held.told["keeper"]))
     text = log.read_text(encoding="utf-8")
     assert "closing: its parent is gone" in text and "closed, in force" in text
+    # Its note says so, until the run is over that may write it down.
+    (noted,) = noted_windows(str(record.parent))
+    assert noted.report and noted.report["in_force"] is True and not noted.left(datetime.now(timezone.utc))
     held.end()
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_signal_to_the_process_group_of_ansible(ansible: Ansible, scene: LockedBucket, number: signal.Signals) -> None:
-    held = ModuleWindow(ansible, scene)
+    record = record_of(scene)
+    held = ModuleWindow(ansible, scene, noted_in=str(record))
     os.killpg(held.process.pid, number)
     os.kill(held.told["module"], signal.SIGKILL)  # not in that group with every version of Ansible
     wait(scene.locked)
     wait(lambda: not alive(held.told["keeper"]))
     held.end()
+    # Nobody is there any more who could write the window down; the next run does.
+    journal = RunJournal(str(record.parent))
+    # A worker of an ansible-playbook that was killed lives on for a moment.
+    wait(lambda: journal.append([])["journal"]["lines"] > 0)
+    ((_place, line),) = journal.lines()
+    told = json.loads(line)
+    assert (told["run"], told["result"], told["bucket"]) == ("window", "ok", scene.bucket)
+    assert [window["in_force"] for window in told["windows"]] == [True] and not list(record.iterdir())
 
 
 @pytest.mark.long

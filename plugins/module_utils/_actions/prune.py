@@ -34,7 +34,7 @@ from .._restic.retention import Decision
 from .._windows.fence import FenceHolder
 from .._windows.fence_tokens import NEVER, fence_for, fence_told
 from .._windows.session import WindowSession, WindowSpec, window_told
-from .._windows.spec import spec_of
+from .._windows.spec import noted_spec_of
 from .commit import Commit, Parts, lease_for
 from .exclusive_lock import ExclusiveLock
 from .newest_snapshots import remember_newest
@@ -344,7 +344,7 @@ def maintenance_for(clients: Clients, dry_run: bool) -> Maintenance:
         return WindowSession(
             WindowSpec(
                 parts=parts,
-                **spec_of(clients),
+                **noted_spec_of(clients),
                 reason=f"maintenance deletes {count} objects",
                 lease_seconds=lease_for(count),
                 cap_seconds=params["window_seconds"],

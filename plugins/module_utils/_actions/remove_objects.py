@@ -24,7 +24,7 @@ from .._common.record import folder, load, no_record
 from .._locks.rules import PARTS, lock_set
 from .._r2.s3 import S3, S3Object
 from .._windows.session import WindowSession, WindowSpec, window_told
-from .._windows.spec import spec_of
+from .._windows.spec import noted_spec_of
 
 Objects = dict[str, S3Object]
 
@@ -161,6 +161,6 @@ def removal_for(clients: Clients, check_mode: bool) -> Removal:
         protected |= {f"{clients.prefix}keys/{name}" for name in record.keys}
 
     def window(parts: tuple[str, ...]) -> WindowSession:
-        return WindowSession(WindowSpec(parts=parts, **spec_of(clients), reason=_REASON, cap_seconds=_CAP))
+        return WindowSession(WindowSpec(parts=parts, **noted_spec_of(clients), reason=_REASON, cap_seconds=_CAP))
 
     return Removal(clients.s3, clients.prefix, _named(params, clients), since, frozenset(protected), window, check_mode)

@@ -35,7 +35,7 @@ from .._tokens.key_file import refuse_frozen
 from .._windows.fence import FenceHolder
 from .._windows.fence_tokens import fence_for, fence_told
 from .._windows.session import WindowSession, WindowSpec, window_told
-from .._windows.spec import spec_of
+from .._windows.spec import noted_spec_of
 from .ensure_repository import SHORTEST_PASSWORD, RepositoryError
 from .other_restics import let_others_end
 from .remove_objects import Removal
@@ -293,7 +293,7 @@ def keys_for(clients: Clients, check_mode: bool) -> RepositoryKeys:
         return WindowSession(
             WindowSpec(
                 parts=parts,
-                **spec_of(clients),
+                **noted_spec_of(clients),
                 reason="remove keys of a former password",
                 cap_seconds=_WINDOW_SECONDS,
                 behind=behind,

@@ -20,16 +20,20 @@ from typing import Any
 from .._common.dates import format_date, parse_date
 from .._common.progress import Place
 from .._common.untrusted import shown
+from .._common.window_notes import NotedWindow
 from .._r2.places import is_bucket
 
 RUNS = (
     "site", "maintenance", "verify", "check", "drill", "rotate", "refresh", "password", "unlock", "recover", "restore", "guard",
+    # A window of a run that could write nothing itself.
+    "window",
 )  # fmt: skip
 # The length of a name, of a sentence; and how many of a kind an entry holds.
 NAME, TEXT, MOST, MOST_JOBS = 120, 400, 30, 60
 _LARGEST = 1 << 100
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _CALENDAR = re.compile(r"[0-9a-f]{1,100}")
+_HOLDER = re.compile(r"[0-9a-f]{16}")
 _RUN_ID = re.compile(r"[0-9a-f-]{8,36}")
 
 Entry = dict[str, Any]
@@ -55,6 +59,10 @@ def number(value: Any) -> float | int | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _LARGEST:
         return None
     return value if isinstance(value, int) else round(value, 3)
+
+
+def holder(value: Any) -> str | None:
+    return value if isinstance(value, str) and _HOLDER.fullmatch(value) else None
 
 
 def truth(value: Any) -> bool | None:
@@ -129,8 +137,8 @@ def _windows(value: Any) -> list[Entry] | None:
 
 
 _WINDOW: dict[str, Clean] = {
-    "reason": text, "parts": listed(name, 5), "opened": instant, "closed": instant, "lease": instant, "seconds": number,
-    "ended_by": text, "in_force": truth, "state": code, "count": number,
+    "holder": holder, "reason": text, "parts": listed(name, 5), "opened": instant, "closed": instant, "lease": instant,
+    "seconds": number, "ended_by": text, "in_force": truth, "state": code, "count": number,
 }  # fmt: skip
 _FINDING: dict[str, Clean] = {"code": code, "severity": code, "job": name, "evidence": text, "what_to_do": text}
 _JOB: dict[str, Clean] = {
@@ -199,8 +207,7 @@ def did_not_end(place: Place, path: str) -> Entry:
         place: Where it was when it was last heard of.
         path: The path of the file that told of it, from the folder of the records.
     """
-    bucket, _slash, rest = path.partition("/")
-    prefix = rest.rpartition("/")[0]
+    bucket, prefix = _repository_of(path)
     began, moved, step = format_date(place.began), format_date(place.moved), place.step or "its beginning"
     if place.alone:
         text = (
@@ -223,3 +230,43 @@ def did_not_end(place: Place, path: str) -> Entry:
             "id": hashlib.sha256(which.encode("utf-8", "replace")).hexdigest()[:32],
         }
     )
+
+
+def wrote_no_line(noted: NotedWindow, path: str) -> Entry:
+    """What is written of a window whose own run could write nothing.
+
+    Args:
+        noted: What was noted of it.
+        path: The path of the note, from the folder of the records.
+    """
+    bucket, prefix = _repository_of(path)
+    told = noted.report or {}
+    ended = told.get("ended_by") or "not known, for its keeper was killed, too; the guard closes what it left open"
+    window = {
+        **told,
+        "holder": noted.holder,
+        "reason": noted.reason,
+        "parts": noted.parts,
+        "opened": told.get("opened") or format_date(noted.began),
+        "ended_by": ended,
+    }
+    return cleaned(
+        {
+            "run": "window",
+            "at": told.get("closed"),
+            "result": "ok" if told.get("in_force") is True else "failed",
+            "bucket": bucket,
+            "prefix": prefix,
+            "text": "The run that opened this window wrote no line itself: it was killed, or its machine died, or it was none of "
+            "the playbooks of this collection.",
+            "windows": [window],
+            # The same each time, so that the line is written once.
+            "id": noted.holder,
+        }
+    )
+
+
+def _repository_of(path: str) -> tuple[str, str]:
+    """Bucket and prefix of a file beside a record, by its path from the folder of all records."""
+    bucket, _slash, rest = path.partition("/")
+    return bucket, rest.rpartition("/")[0]

@@ -30,7 +30,8 @@ from .._common.dates import format_date
 from .._common.errors import HoldfastError
 from .._common.private_file import make_private, open_private, read_private, write_private
 from .._common.progress import Place, unended
-from .entries import Entry, cleaned, did_not_end
+from .._common.window_notes import NotedWindow, noted_windows
+from .entries import Entry, cleaned, did_not_end, wrote_no_line
 from .state import State, empty, looked, take, worth_a_line
 
 VERSION = 1
@@ -107,24 +108,32 @@ class RunJournal:
         fresh = [cleaned(entry) for entry in entries]
         with self._held():
             state, lines = self._known()
-            left = list(unended(self.folder, now))
-            lines += self._of_killed(left)
+            left, noted = list(unended(self.folder, now)), list(noted_windows(self.folder))
+            told = {window.get("holder") for entry in fresh for window in entry.get("windows") or ()}
+            alone = [window for window in noted if window.holder not in told and window.left(now)]
+            lines += self._of_killed(left, alone)
             for entry in fresh:
                 if worth_a_line(state, entry, written):
                     lines.append(entry)
                 else:
                     looked(state, entry, written)
             self._write(state, lines, written)
-            for path, _place in left:
+            written_down = [window.path for window in noted if window.holder in told or window in alone]
+            for path in [*(path for path, _place in left), *written_down]:
                 with suppress(OSError):
                     os.unlink(path)
         return state
 
-    def _of_killed(self, left: list[tuple[str, Place]]) -> list[Entry]:
-        """Lines of runs that did not end, but for those that one which was killed, too, has written and not removed."""
+    def _of_killed(self, left: list[tuple[str, Place]], windows: list[NotedWindow]) -> list[Entry]:
+        """Lines of runs that did not end, and of windows that no run wrote down, but for those that one which was killed, too,
+        has written and not removed.
+        """
         found = [did_not_end(place, os.path.relpath(path, self.folder)) for path, place in left]
+        found += [wrote_no_line(window, os.path.relpath(window.path, self.folder)) for window in windows]
         # A line that was cut tells nothing.
-        told = {(_parsed(raw) or {}).get("id") for raw in (self.newest(_RECENT) if found else ())}
+        recent = [_parsed(raw) or {} for raw in (self.newest(_RECENT) if found else ())]
+        told = {line.get("id") for line in recent}
+        told |= {window.get("holder") for line in recent for window in line.get("windows") or ()}
         # One that was killed while it kept its own file has two of them.
         return list({entry["id"]: entry for entry in found if entry["id"] not in told}.values())
 

@@ -131,15 +131,17 @@ def _windows(known: dict[str, Any], line: Line, at: str) -> None:
     # A window without a length was opened by another run: it was open at most from when it was seen until now, or its lease.
     if known["open"] and "open" in line and not line["open"] and not done:
         done = [{"at": at, "run": line.get("run"), **known["open"], "ended_by": "seen closed"}]
+    # What was noted of it may be written down long after it, and while another one is open.
+    late = line.get("run") == "window"
     for window in done:
-        if "seconds" not in window and known["open"]:
+        if "seconds" not in window and known["open"] and not late:
             window["seconds"] = _longest(known["open"], at)
     known["windows"] = _kept(known["windows"] + done, at)
     known["seconds_unlocked"] = round(known["seconds_unlocked"] + sum(one.get("seconds", 0) for one in done), 3)
     if line.get("open"):
         since = (known["open"] or {}).get("since") or line["open"].get("opened") or at
         known["open"] = {**line["open"], "since": since}
-    elif "open" in line or done or (line.get("locks") or {}).get("proved"):
+    elif "open" in line or (done and not late) or (line.get("locks") or {}).get("proved"):
         # The open window is closed: a window was just closed, the rules say that none is open, or all was proved to be locked.
         known["open"] = None
 

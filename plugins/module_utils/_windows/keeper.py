@@ -16,6 +16,7 @@ import signal
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from .._common.clock import elapsed
 from .._common.errors import HoldfastError
@@ -248,13 +249,20 @@ class Keeper(Closer):
 
 
 def keep(
-    spec: WindowSpec, holder: str, command: int, status: int, only_close: bool, kind: type[Keeper] = Keeper
+    spec: WindowSpec,
+    holder: str,
+    command: int,
+    status: int,
+    only_close: bool,
+    kind: type[Keeper] = Keeper,
+    told: Callable[[dict[str, Any]], object] = lambda report: None,
 ) -> int:
-    """Runs in the forked process. `command` and `status` are its ends of the parent's pipes."""
+    """Runs in the forked process. `command` and `status` are its ends of the parent's pipes; `told` gets the last report."""
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     control = Control(command)
     keeper = kind(spec, holder, control, status)
     try:
         return keeper.run(only_close)
     finally:
+        told(keeper.report)
         keeper.log.flush(_LAST_WORDS)

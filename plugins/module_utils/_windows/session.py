@@ -31,6 +31,7 @@ from .._common.clock import awake, elapsed
 from .._common.errors import HoldfastError
 from .._common.process_signals import forking, signals_wait
 from .._common.system_log import SystemLog
+from .._common.window_notes import WindowNote
 from .keeper import Keeper, WindowSpec, keep
 
 # How often to look, in seconds, whether a silent keeper is stopped.
@@ -47,7 +48,7 @@ class WindowError(HoldfastError):
 
 def window_told(report: Mapping[str, Any]) -> dict[str, Any]:
     """The report of a window as a module returns it."""
-    names = ("repository", "prefixes", "opened", "closed", "seconds", "ended_by", "in_force")
+    names = ("repository", "prefixes", "holder", "opened", "closed", "seconds", "ended_by", "in_force")
     return {name: report.get(name) for name in names}
 
 
@@ -78,8 +79,10 @@ class WindowSession:
         self._command = self._status = -1
         self._received = b""
         self._longest = spec.open_timeout + spec.close_timeout + _MARGIN
+        self._note = WindowNote(spec.noted_in, self.holder, spec.reason, spec.parts, self._longest + spec.cap_seconds)
 
     def __enter__(self) -> WindowSession:
+        self._note.begin()
         try:
             self._start(only_close=False)
             self.meanwhile()
@@ -172,7 +175,9 @@ class WindowSession:
                 _away_from_standard(status_end),
             )
             close_others(command_end, status_end)
-            status = keep(self.spec, self.holder, command_end, status_end, only_close, self.keeper)
+            # Of a window that another keeper has opened, the parent knows more.
+            told = self._note.settle if not only_close else lambda _report: None
+            status = keep(self.spec, self.holder, command_end, status_end, only_close, self.keeper, told)
         except BaseException as error:  # noqa: BLE001 - the parent's code must never go on in this process
             log = SystemLog(f"keeper of {self.spec.repository}")
             log.line(f"failed: {type(error).__name__}: {error}", urgent=True)
@@ -213,6 +218,7 @@ class WindowSession:
         # A signal waits, because the caller must say whether the window is closed.
         with signals_wait():
             self.report = self._last_words(event) or self._closed_by_another()
+            self._note.settle(self.report)
 
     def _closed_by_another(self) -> dict[str, Any]:
         event: dict[str, Any] = {}

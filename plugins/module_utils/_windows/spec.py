@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from .._clients import Clients
+from .._common.record import folder
 from .._locks.fences import check_behind
 from .._locks.rules import Rule, lock_set, normalise_prefix, rule_id
 from .._locks.store import LockStore
@@ -46,6 +47,8 @@ class WindowSpec:
     # Whether a probe proves that the window is open; where deletes come next, they are the proof.
     proved: bool = True
     behind: str | None = None
+    # The folder of the record, for the note of the window.
+    noted_in: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prefix", normalise_prefix(self.prefix))
@@ -92,3 +95,9 @@ def spec_of(clients: Clients) -> dict[str, Any]:
         "s3": clients.make_s3,
         **{name: value for name, value in options.items() if value is not None},
     }
+
+
+def noted_spec_of(clients: Clients) -> dict[str, Any]:
+    """The same, of a window that is noted beside the record until the journal has it."""
+    records = clients.params.get("record_dir")
+    return {**spec_of(clients), "noted_in": folder(records, clients.bucket, clients.prefix) if records else ""}

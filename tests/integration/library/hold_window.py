@@ -52,7 +52,7 @@ def main() -> None:
         partial(cloudflare_client, dict(params)),
         partial(S3Client, endpoint(params), *clients.keys, bucket=params["bucket"]),
         log_path=os.path.join(folder, "log"),
-        **{name: float(value) for name, value in params["settings"].items()},
+        **{name: value if name == "noted_in" else float(value) for name, value in params["settings"].items()},
     )
     zips = [path for path in sys.path if path.endswith(".zip") and os.path.exists(path)]
     told = {"module": os.getpid(), "zips": zips}
