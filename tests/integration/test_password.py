@@ -331,3 +331,5 @@ def test_the_playbook_step_by_step(playbook: Change) -> None:
     ]
     for name in ("site", "maintenance", "verify"):
         playbook.done(name)
+    # Each window is in the journal, and so in no note any more.
+    assert not list((playbook.fleet.folder / "records").rglob("window-*.json"))
