@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import stat
@@ -22,6 +23,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.restor
     entries,
     inspect,
 )
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic import confinement
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._restic.confinement import ConfinementError, require
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
@@ -111,6 +113,17 @@ def test_a_file_is_no_folder_and_a_full_folder_not_empty(folder: Path) -> None:
 def test_nothing_is_confined_to_everything() -> None:
     with pytest.raises(ConfinementError, match="confinement to none"):
         require("/", special=True)
+
+
+def test_a_machine_that_cannot_confine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one without namespaces, or whose Linux is too old."""
+
+    def cannot(*_arguments: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented", "syscall")
+
+    monkeypatch.setattr(confinement, "_confine", cannot)
+    with pytest.raises(ConfinementError, match="syscall: Function not implemented"):
+        require("/srv/restored", special=False)
 
 
 def test_rights_are_taken_from_files_alone(folder: Path) -> None:
