@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.temporary_credentials import Parent, sign
 from botocore.exceptions import ClientError
 
 from tests.integration.test_fence import Fenced
@@ -82,6 +86,42 @@ def test_every_token_that_reaches_the_window_is_kept_out_of_it(fenced: Fenced) -
     assert set(told["tokens"]) == {pair["access_key_id"] for pair in pairs.values()} and told["without"] is None
     assert {status_of(fenced, token_id) for token_id in told["tokens"]} == {"active"}
     assert token_module(fenced, "promoted")["changed"]
+
+
+@pytest.mark.sample(of="stories")
+def test_what_a_host_has_signed_before_does_not_work_behind_the_fence(fenced: Fenced) -> None:
+    """A URL, and credentials that it has signed itself below its token, both good for longer than the window is open."""
+    bed, stand_in = fenced.site.bed, fenced.stand_in
+    where = {"Bucket": bed.bucket, "Key": f"{PREFIX}locks/signed"}
+    url = s3_client(stand_in, fenced.keys).generate_presigned_url("delete_object", Params=where, ExpiresIn=3600)
+    parent = Parent(stand_in.account_id, fenced.keys["access_key_id"], fenced.keys["secret_access_key"])
+    period = int(time.time()) - 1, int(time.time()) + 3600
+    made = sign(parent, stand_in.s3_endpoint, bed.bucket, "", "read_write", period)
+    pair = {"access_key_id": made.access_key_id, "secret_access_key": made.secret_access_key}
+    below = s3_client(stand_in, pair, token=made.session_token)
+
+    def tried() -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method="DELETE")) as answer:
+                status = answer.status
+        except urllib.error.HTTPError as error:
+            status = error.code
+        try:
+            below.delete_object(**where)
+        except ClientError as error:
+            return status, code_of(error)[0]
+        return status, "answered"
+
+    assert tried() == (204, "answered")
+    since = stand_in.last_request()
+    stand_in.fault(kind="DeleteObjects", delay=6.0)
+    process = fenced.start()
+    stand_in.wait_for_request(kind="DeleteObjects", arrived=True, since=since, timeout=120)
+    inside = tried()
+    result = json.loads(process.communicate(timeout=600)[0])
+    assert inside == (401, "Unauthorized")
+    assert "failed" not in result and len(result["removed"]) == 3, result
+    assert tried() == (204, "answered")
 
 
 @pytest.mark.long

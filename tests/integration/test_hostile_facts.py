@@ -10,6 +10,8 @@ because the first has to hold by itself.
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ import pytest
 import yaml
 from ansible_collections.holdfast.restic_r2.plugins.plugin_utils._without_facts import TAKEN
 
+from tests.attacks.host import Host
+from tests.integration.test_signals import text as words
 from tests.stand_in.client import StandIn
 from tests.stand_in.others import cloudflare_client
 from tests.support.fleet import Fleet
@@ -219,15 +223,25 @@ def test_a_host_that_never_answers_holds_up_nothing(tmp_path: Path, ansible: Ans
         owner.close()
 
 
-def everything(here: OwnedHost, hostile: bool) -> list[tuple[str, Run]]:
+def everything(here: OwnedHost, hostile: bool) -> None:
     """All playbooks, in an order in which each has something to do."""
     if hostile:
         here.owner.say(untaken(here.owner.facts()))
+    here.fleet.common["holdfast_report_dir"] = str(here.fleet.folder / "page")
+    here.fleet.common["holdfast_drill_dir"] = str(here.fleet.folder / "drills")
     here.play("site", before=True)
+    for number in range(60):
+        (here.fleet.home("web1") / "data" / f"{number}.txt").write_bytes(words(number))
     back_up(here.fleet, 5)
     here.play("maintenance", before=True)
-    here.play("verify")
+    for name in ("verify", "check", "drill", "list", "report"):
+        here.play(name, before=True)
     here.play("rotate", before=True)
+    host = here.fleet.host("web1")
+    host["holdfast_new_password"] = "another staple, quite as correct"
+    here.play("password", before=True, holdfast_password_step="add")
+    host["holdfast_password"] = host.pop("holdfast_new_password")
+    here.play("password", before=True, holdfast_password_step="remove")
     home = here.fleet.home("web1")
     here.fleet.common["holdfast_restore_roots"] = [str(home)]
     target = str(home / "restored")
@@ -235,13 +249,41 @@ def everything(here: OwnedHost, hostile: bool) -> list[tuple[str, Run]]:
     here.play("unlock", holdfast_unlock_parts=["keys"], holdfast_unlock_reason="To see it close")
     common = {name: value for name, value in here.fleet.common.items() if name.startswith("holdfast_")}
     here.play("relock", **common, holdfast_buckets=["backup-web1"], holdfast_relock_force=True)
-    for step in ("judge", "freeze", "thaw"):
-        here.play("recover", "--limit", "web1", holdfast_recover=step)
-    here.fleet.host("web1")["holdfast_temporary_credentials"] = True
-    here.fleet.host("web1")["holdfast_manage_tokens"] = False
+    recovered(here)
+    host["holdfast_temporary_credentials"] = True
+    host["holdfast_manage_tokens"] = False
     here.play("site")
     here.play("refresh")
-    return here.plays
+
+
+def recovered(here: OwnedHost) -> None:
+    """All steps of `recover`, after a change that looks like ransomware, and with something that was planted."""
+    for path in (here.fleet.home("web1") / "data").glob("*.txt"):
+        path.write_bytes(os.urandom(path.stat().st_size))
+    back_up(here.fleet, 1)
+    (audit,) = here.play("verify").of(action="holdfast.restic_r2.restic_audit")
+    (signal,) = audit.result["signals"]
+    keys = json.loads((here.fleet.folder / "records" / "backup-web1" / "host_keys.json").read_text(encoding="utf-8"))
+    pair = (keys["access_key_id"], keys["secret_access_key"])
+    Host(here.fleet.stand_in.s3_endpoint, "backup-web1", pair, "", "", here.owner.home).put("snapshots/readme", b"x")
+    listed = here.fleet.folder / "listed.json"
+    listed.write_text(json.dumps(["snapshots/readme"]), encoding="utf-8")
+    said: dict[str, dict[str, Any]] = {
+        "accept": {
+            "holdfast_accept_findings": [signal["id"]],
+            "holdfast_accept_by": "Ada",
+            "holdfast_accept_reason": "made anew",
+        },
+        "judge": {},
+        "freeze": {},
+        "remove": {"holdfast_remove_keys_file": str(listed), "holdfast_remove_stored_since": "2020-01-01T00:00:00Z"},
+        "thaw": {},
+    }
+    assert {f"recover_{step}" for step in said} == {
+        path.stem for path in (ROOT / "roles" / "repository" / "tasks").glob("recover_*.yml")
+    }
+    for step, variables in said.items():
+        here.play("recover", "--limit", "web1", before=True, holdfast_recover=step, **variables)
 
 
 def decisions(here: OwnedHost) -> list[Any]:
@@ -279,5 +321,8 @@ def test_all_playbooks_decide_as_with_an_honest_host(tmp_path: Path, restic_path
             seen.append((decisions(here), buckets(stand_in), here.owner.modules()))
             here.owner.close()
     honest, hostile = seen
-    assert [line for line in honest[0] if isinstance(line, tuple)] == [(name, 0) for name, _run in here.plays]
+    every = {path.stem for path in (ROOT / "playbooks").glob("*.yml")} - {"preflight"}
+    assert {name for name, _run in here.plays} == every
+    # That one was to tell of what looks like ransomware.
+    assert [line for line in honest[0] if isinstance(line, tuple) and line[1] != 0] == [("verify", 2)]
     assert hostile == honest

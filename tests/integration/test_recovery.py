@@ -116,6 +116,21 @@ def test_what_was_planted_is_removed_and_maintenance_goes_on(copy: Copy, name: s
     assert maintained["removed"] and copy.unrestorable(copy.template.kept[POLICY]) == []
 
 
+def test_a_name_that_is_no_lock_is_told_with_what_removes_it(copy: Copy) -> None:
+    """restic itself takes it for a lock that it cannot read, and does not remove it either."""
+    before = copy.objects()
+    planted = "locks/" + "AB" * 32
+    copy.host().put(planted, b"x" * 100)
+    found = copy.bed.module("restic_audit", record_dir=str(copy.bed.record_dir))["findings"]
+    (named,) = [finding for finding in found if planted in finding["objects"]]
+    assert named["severity"] == "warn" and "holdfast_recover=remove" in named["what_to_do"], named
+    asked = {**arguments_for(copy, []), "findings": [named["id"]]}
+    del asked["keys_file"]
+    done = copy.bed.ansible.module("r2_object", **asked)
+    assert done["removed"] == [planted] and done["windows"] == [], done
+    assert copy.objects() == before and planted not in copy.host().sizes()
+
+
 @pytest.mark.long
 def test_what_was_there_before_is_never_removed(copy: Copy) -> None:
     before = copy.objects()

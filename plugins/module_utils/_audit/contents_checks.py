@@ -112,7 +112,7 @@ def strangers(listed: Listing, top: Iterable[str]) -> list[Finding]:
                 "unexpected_object",
                 WARN,
                 evidence,
-                "Find out who wrote it; it costs, and does no harm.",
+                "Find out who wrote it; it costs, and does no harm. The step holdfast_recover=remove of recover removes it.",
                 tuple(unexpected),
             )
         )
