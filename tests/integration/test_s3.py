@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2 import s3_transfers as _s3_transfers
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.prepared_deletes import PreparedDelete
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3 import COPY, S3, S3Error
+from urllib3.connection import HTTPConnection
 
 from tests.stand_in.client import StandIn
 from tests.support.repositories import Bed
@@ -177,6 +179,62 @@ def test_a_rehearsed_delete_asks_nobody_and_the_next_one_deletes(bed: Bed) -> No
     assert not bed.stand_in.requests() and "rehearsed" in bed.stand_in.objects(bed.bucket)
     assert s3.delete_many(keys) == {}
     assert not {*keys} & {*bed.stand_in.objects(bed.bucket)}
+
+
+def prepared(s3: S3, keys: list[str]) -> PreparedDelete:
+    found = s3.prepared_delete(keys)
+    assert found
+    found.start()
+    return found
+
+
+def test_prepared_deletes_are_sent_in_their_turn_by_one_connection(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [put(bed, f"{part}/a", f"{part}/b") for part in ("free", "other", "third")]
+    connected: list[object] = []
+    connect = HTTPConnection.connect
+    monkeypatch.setattr(HTTPConnection, "connect", lambda self: (connected.append(self), connect(self)))
+    s3 = bed.s3
+    s3.list()
+    bed.stand_in.clear_log()
+    requests = [prepared(s3, keys) for keys in parts]
+    assert not bed.stand_in.requests()
+    for number, (keys, request) in enumerate(zip(parts, requests), 1):
+        assert s3.delete_many(keys, request) == {}
+        assert len(bed.stand_in.requests()) == number
+        assert not {*keys} & {*bed.stand_in.objects(bed.bucket)}
+    assert len(connected) == 1
+
+
+def test_a_prepared_delete_that_is_withdrawn_is_not_sent(bed: Bed) -> None:
+    keys = put(bed, "free/a", "free/b")
+    s3 = bed.s3
+    bed.stand_in.clear_log()
+    prepared(s3, keys).withdraw()
+    assert not bed.stand_in.requests()
+    assert s3.delete_many(keys) == {}
+
+
+def test_a_prepared_delete_that_is_not_understood_becomes_single_ones_and_no_other_is_sent(bed: Bed) -> None:
+    parts = [put(bed, "free/a", "free/b"), put(bed, "other/a", "other/b")]
+    bed.stand_in.fault(kind="DeleteObjects", path=bed.bucket, times=0, status=501, code="NotImplemented")
+    s3 = bed.s3
+    requests = [prepared(s3, keys) for keys in parts]
+    bed.stand_in.clear_log()
+    for keys, request in zip(parts, requests):
+        assert s3.delete_many(keys, request) == {}
+        request.withdraw()
+    assert [one["kind"] for one in bed.stand_in.requests()].count("DeleteObjects") == 1
+    assert bed.stand_in.objects(bed.bucket) == ["data/a"]
+    assert s3.prepared_delete(parts[0]) is None
+
+
+def test_a_prepared_delete_is_tried_again_as_others_are(bed: Bed) -> None:
+    keys = put(bed, "free/a")
+    stand_in = bed.stand_in
+    s3 = S3(stand_in.s3_endpoint, stand_in.token_id, stand_in.secret_access_key, bucket=bed.bucket, attempts=2)
+    request = prepared(s3, keys)
+    stand_in.fault(kind="DeleteObjects", path=bed.bucket, status=500)
+    assert s3.delete_many(keys, request) == {}
 
 
 def test_a_thousand_go_with_a_request(bed: Bed) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +14,12 @@ import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions import commit as _commit
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.commit import Commit, lease_for
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.errors import HoldfastError
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.prepared_deletes import PreparedDelete, await_turn
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3_transfers import Transfers
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._r2.s3_types import S3Error
 
 COUNTS = {"data": 97_000, "index": 1500, "snapshots": 1500}
+ORDER = [["snapshots/1"], ["index/1"], ["data/1", "data/2"]]
 KEYS = {"data": ["data/1", "data/2"], "snapshots": ["snapshots/1"], "index": ["index/1"]}
 
 
@@ -25,10 +28,20 @@ class Bucket:
 
     def __init__(self, *refusals: list[str]) -> None:
         self.refusals = list(refusals)
+        self.made: list[list[str]] = []
         self.asked: list[list[str]] = []
 
-    def delete_many(self, keys: Any) -> dict[str, S3Error]:
-        self.asked.append(list(keys))
+    def delete_many(self, keys: Any, prepared: PreparedDelete | None = None) -> dict[str, S3Error]:
+        return prepared.send() if prepared else self._delete(list(keys))
+
+    def prepared_delete(self, keys: list[str]) -> PreparedDelete:
+        return PreparedDelete(lambda: self._delete(keys, from_here=False))
+
+    def _delete(self, keys: list[str], from_here: bool = True) -> dict[str, S3Error]:
+        self.made.append(keys)
+        await_turn()
+        assert from_here == (threading.current_thread() is threading.main_thread())
+        self.asked.append(keys)
         return {key: S3Error("It is locked.") for key in (self.refusals.pop(0) if self.refusals else [])}
 
     def rehearse_delete(self) -> None:
@@ -38,11 +51,16 @@ class Bucket:
 class Window:
     """A window that is open until it is said to be over."""
 
-    def __init__(self, over: Callable[[], str | None] = lambda: None) -> None:
+    def __init__(self, over: Callable[[], str | None] = lambda: None, opens: bool = True) -> None:
         self.over = over
+        self.opens = opens
+        self.meanwhile: Callable[[], object] = lambda: None
         self.report: dict[str, Any] = {}
 
     def __enter__(self) -> None:
+        self.meanwhile()
+        if not self.opens:
+            raise HoldfastError("It did not open.")
         self.report = {"opened": "now"}
 
     def __exit__(self, *_error: object) -> None:
@@ -67,6 +85,27 @@ def test_all_goes_in_one_window_over_what_is_needed_in_the_order_that_keeps_it_w
     assert bucket.asked == [["snapshots/1"], ["index/1"], ["data/1", "data/2"]]
     made, opened = commit(Bucket())
     assert made.run({**KEYS, "snapshots": [], "index": []}) == [] and opened == [(("data",), 2)]
+
+
+def test_the_first_request_of_each_part_is_made_before_the_window_is_open() -> None:
+    bucket, made_when_open = Bucket(["snapshots/1"]), []
+    made, _opened = commit(bucket, Window(lambda: made_when_open.append(len(bucket.made))))
+    assert made.run(KEYS) == []
+    assert made_when_open == [3, 3, 4, 4]
+    assert bucket.made == [*ORDER, ["snapshots/1"]] and bucket.asked == [["snapshots/1"], *ORDER]
+
+
+@pytest.mark.parametrize("reason", ["window", "fence", "not opened", "refused"])
+def test_what_was_made_and_has_had_no_turn_is_never_sent(reason: str) -> None:
+    bucket = Bucket(KEYS["snapshots"] if reason == "refused" else [])
+    window = Window(lambda: "it is over" if reason == "window" else None, opens=reason != "not opened")
+    made, _opened = commit(bucket, window, timeout=0.0)
+    made.lost = lambda: "it is lost" if reason == "fence" else None
+    before = threading.active_count()
+    with pytest.raises(HoldfastError):
+        made.run(KEYS)
+    assert bucket.made == ORDER and threading.active_count() == before
+    assert bucket.asked == ([KEYS["snapshots"]] if reason == "refused" else [])
 
 
 def test_only_what_was_refused_is_asked_for_again() -> None:
@@ -107,9 +146,13 @@ class Simulated(Transfers):
     def __init__(self) -> None:
         self.requests: list[set[str]] = []
 
+    def rehearse_delete(self) -> None:
+        """Nothing is asked for."""
+
     def call(self, operation: str, *needed: str, **parameters: Any) -> dict[str, Any]:
         keys = [item["Key"] for item in parameters["Delete"]["Objects"]]
         assert operation == "delete_objects" and len(keys) <= 1000
+        await_turn()
         self.requests.append({key.partition("/")[0] for key in keys})
         return {"Deleted": [{"Key": key} for key in keys]}
 
@@ -123,6 +166,13 @@ def test_a_hundred_thousand_objects_go_with_a_hundred_requests_told_before_and_w
     assert len(bucket.requests) == 101 and all(len(parts) == 1 for parts in bucket.requests)
     assert [part for parts in bucket.requests for part in parts] == ["snapshots"] * 2 + ["index"] * 2 + ["data"] * 97
     assert lease_for(100_000) / len(bucket.requests) >= 5.0
+
+
+def test_parts_for_which_one_request_does_are_made_before_and_have_their_turn() -> None:
+    bucket = Simulated()
+    made, _opened = commit(bucket)  # type: ignore[arg-type]
+    assert made.run({"data": [f"data/{number}" for number in range(1001)], "index": ["index/1"]}) == []
+    assert bucket.requests == [{"index"}, {"data"}, {"data"}]
 
 
 def test_nothing_more_is_asked_for_when_the_fence_is_lost() -> None:

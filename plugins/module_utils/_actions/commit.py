@@ -17,6 +17,7 @@ from typing import Any, Optional
 
 from .._common.clock import awake
 from .._common.errors import HoldfastError
+from .._r2.prepared_deletes import PreparedDelete
 from .._r2.s3 import S3, S3Error
 from .._windows.session import WindowSession
 from .prepare import PARTS
@@ -63,28 +64,44 @@ class Commit:
         """Delete these keys of each part; returns the packs that could not be deleted, of which nothing is needed."""
         parts = tuple(part for part in PARTS if keys.get(part))
         window = self.open_window(parts, sum(len(keys[part]) for part in parts))
-        # The first delete of a process takes longer than others, and of a process that has just forked, too.
-        window.meanwhile = self.s3.rehearse_delete
+        prepared: dict[str, PreparedDelete] = {}
+        window.meanwhile = lambda: self._prepare(keys, parts, prepared)
         # Python looking through all that was judged would take its time while something is unlocked.
         gc.disable()
         try:
             with window:
                 left: dict[str, S3Error] = {}
                 for part in parts:
-                    left = self._delete(window, part, keys[part])
+                    left = self._delete(window, part, keys[part], prepared.get(part))
                 return sorted(left)
         finally:
             gc.enable()
+            for request in prepared.values():
+                request.withdraw()
             if window.report.get("opened"):
                 self.windows.append(window.report)
 
-    def _delete(self, window: WindowSession, part: str, keys: Collection[str]) -> dict[str, S3Error]:
+    def _prepare(self, keys: Mapping[str, Collection[str]], parts: Parts, prepared: dict[str, PreparedDelete]) -> None:
+        """Make and sign the first request of each part, as far as one does for it."""
+        # The first answer of a process takes longer than others, and of a process that has just forked, too.
+        self.s3.rehearse_delete()
+        for part in parts:
+            request = self.s3.prepared_delete(keys[part])
+            if request is None:
+                continue
+            prepared[part] = request
+            request.start()
+
+    def _delete(
+        self, window: WindowSession, part: str, keys: Collection[str], prepared: Optional[PreparedDelete]
+    ) -> dict[str, S3Error]:
         """Delete until nothing is left, or until no delete succeeds for the timeout."""
         pause, deadline = _PAUSE, awake() + self.timeout
         left = dict.fromkeys(keys, S3Error(""))
         while left:
             self._stop_if_over(window)
-            refused = self.s3.delete_many(left)
+            refused = self.s3.delete_many(left, prepared)
+            prepared = None
             if len(refused) < len(left):
                 pause, deadline = _PAUSE, awake() + self.timeout
             left = refused

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from .._common.network import with_clock
 from .places import checked_jurisdiction, s3_address
+from .prepared_deletes import await_turn
 from .s3_transfers import Transfers, content_md5
 from .s3_types import LOCKED_CODE, NOT_UNDERSTOOD, STRANGE, S3Error, S3Object
 
@@ -181,6 +182,7 @@ class S3(Transfers):
                 config=config,
             )
             self.client.meta.events.register("before-call.s3.DeleteObjects", content_md5)
+            self.client.meta.events.register("before-send.s3.DeleteObjects", await_turn)
         except (BotoCoreError, ValueError) as error:
             raise S3Error(f"The S3 client for {endpoint} cannot be made: {error}") from error
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import IO, Any, Optional
 
+from .prepared_deletes import PreparedDelete
 from .s3_types import NOT_UNDERSTOOD, STRANGE, S3Error, S3Object
 
 try:
@@ -130,13 +131,26 @@ class Transfers:
             return found.etag
         return str(answer["ETag"]).strip('"')
 
-    def delete_many(self, keys: Iterable[str]) -> dict[str, S3Error]:
+    def prepared_delete(self, keys: Iterable[str]) -> PreparedDelete | None:
+        """The request that deletes these objects, to be started; None where one request does not do."""
+        keys = list(dict.fromkeys(keys))
+        if not self.multi_delete or len(keys) > _DELETED_AT_ONCE:
+            return None
+        return PreparedDelete(lambda: self._delete_objects(keys))
+
+    def delete_many(self, keys: Iterable[str], prepared: PreparedDelete | None = None) -> dict[str, S3Error]:
         """Delete objects, a thousand with a request; returns those that were not deleted, and why.
 
         Nothing is repeated here. After a request that was refused for all of its objects, no more are sent; the first is
         sent by itself, those after it several at a time.
+
+        Args:
+            keys: The objects.
+            prepared: The request that deletes them all.
         """
         keys = list(dict.fromkeys(keys))
+        if prepared is not None and self.multi_delete:
+            return self._delete_batch(keys, prepared.send)
         refused: dict[str, S3Error] = {}
         start, count = 0, _DELETED_AT_ONCE
         while start < len(keys):
@@ -172,9 +186,12 @@ class Transfers:
             return list(pool.map(self.delete_batch, batches))
 
     def delete_batch(self, keys: list[str]) -> dict[str, S3Error]:
+        return self._delete_batch(keys, lambda: self._delete_objects(keys))
+
+    def _delete_batch(self, keys: list[str], delete: Callable[[], dict[str, S3Error]]) -> dict[str, S3Error]:
         if self.multi_delete:
             try:
-                return self._delete_objects(keys)
+                return delete()
             except _NotUnderstood:
                 self.multi_delete = False
         with ThreadPoolExecutor(_SINGLE_DELETES) as pool:
