@@ -22,6 +22,7 @@ from ansible_collections.holdfast.restic_r2.plugins.module_utils._common.window_
     noted_windows,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._reports.journal import RunJournal
+from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows import closer as _closer
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._windows.session import WindowError, WindowSession
 
 from tests.support.api_in_file import ApiInFile, in_child, spec_of
@@ -138,7 +139,10 @@ def test_the_keeper_notes_the_end_of_a_window_whose_module_was_killed(tmp_path: 
     assert api.disabled == [] and (found.reason, found.parts) == ("maintenance", ["index", "data"])
 
 
-def test_a_window_that_another_keeper_closed_is_noted_as_its_module_knows_it(tmp_path: Path, record: Path) -> None:
+def test_a_window_that_another_keeper_closed_is_noted_as_its_module_knows_it(
+    tmp_path: Path, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_closer, "_AFTERSHOCKS", (0.01, 0.2))
     api = ApiInFile(tmp_path / "api.json")
     with WindowSession(spec_of(api, noted_in=str(record))) as window:
         os.kill(window.keeper_pid, signal.SIGKILL)
