@@ -218,7 +218,7 @@ def test_what_is_left_to_check_is_checked_while_the_fence_comes_up(fenced: Fence
 @pytest.mark.long
 def test_fence_comes_down_at_once_where_a_backup_has_begun(fenced: Fenced) -> None:
     bed, since = fenced.site.bed, fenced.stand_in.last_request()
-    fenced.stand_in.fault(method="GET", path="/tokens$", held=True)
+    fenced.stand_in.fault(method="GET", path=r"/tokens\?", held=True)
     process = fenced.start(fence_seconds=3600, lock_wait=0)
     fenced.stand_in.wait_for_request(method="GET", path="/tokens$", arrived=True, since=since, timeout=120)
     bed.s3.call("put_object", Key=f"{PREFIX}locks/{'0' * 64}", Body=b"a lock of a backup")
