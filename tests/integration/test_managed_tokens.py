@@ -159,8 +159,9 @@ def test_keys_of_the_inventory_are_used_as_before(
 def test_temporary_credentials_are_refreshed_below_a_running_backup(ansible: Ansible, fleet: Fleet) -> None:
     fleet.common.update(
         holdfast_temporary_credentials=True,
-        holdfast_temporary_valid=7200,
-        holdfast_temporary_refresh=3600,
+        holdfast_temporary_valid=604_800,
+        # They change when such a time has passed by the clock: with an hour, each test that runs at a full hour would be red.
+        holdfast_temporary_refresh=302_000,
         holdfast_prefix="web1",
     )
     first = play(ansible, fleet, SITE, "-vvv", "--diff")
@@ -171,7 +172,7 @@ def test_temporary_credentials_are_refreshed_below_a_running_backup(ansible: Ans
     old = on_host(fleet)
 
     with backup_running(fleet):
-        fleet.common["holdfast_temporary_valid"] = 100_000
+        fleet.common["holdfast_temporary_valid"] = 604_100
         play(ansible, fleet, REFRESH)
         assert on_host(fleet) != old
         assert play(ansible, fleet, REFRESH).changed == []
