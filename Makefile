@@ -83,7 +83,7 @@ unit: env restic  ## unit tests
 	@$(PYTEST) -q --numprocesses 8 --maxschedchunk 2 tests/unit
 
 # A file in one process: what its tests share is made once.
-integration: env restic rest-server wrangler prometheus  ## integration tests: the real restic, Ansible and the stand-in
+integration: env restic rest-server wrangler prometheus $(if $(WHOLE),mariadb)  ## integration tests: the real restic, Ansible and the stand-in
 	@$(PYTEST) --durations 20 --numprocesses 5 --dist loadfile tests/integration
 
 .PHONY: attacks kill-matrix fault-matrix model
@@ -150,7 +150,7 @@ importer: env-importer build  ## galaxy-importer on the built collection
 
 # --- Pieces ---------------------------------------------------------------------------------------------------------
 
-.PHONY: build stage env env-oldest env-next env-importer restic rest-server wrangler prometheus chromium axe shellcheck clean
+.PHONY: build stage env env-oldest env-next env-importer restic rest-server wrangler prometheus mariadb chromium axe shellcheck clean
 build: env stage  ## build the collection into .cache/dist
 	@rm -rf $(DIST) && ansible-galaxy collection build --force --output-path $(DIST) $(COPY)
 
@@ -199,6 +199,11 @@ axe:
 prometheus:
 	@tools/get_prometheus.sh >/dev/null \
 	    || echo "SKIPPED: metrics and alert rules are not tested with Prometheus, for want of Debian's package." >&2
+
+# Debian's, for one test of a drill that `make proof` has; nothing is started by installing it.
+mariadb:
+	@tools/system.sh mariadbd=mariadb-server-core mariadb=mariadb-client \
+	    || echo "SKIPPED: the drill of a dump of MariaDB is not tested, for want of Debian's packages." >&2
 
 shellcheck:
 	@tools/system.sh shellcheck=shellcheck
