@@ -47,7 +47,7 @@ for folder, _folders, files in os.walk(top):
 print(json.dumps(found))
 """
 JOBS: list[dict[str, Any]] = [
-    {"name": "spy", "command": ["sh", "-c", SPY, "sh", "/usr/local/bin/holdfast-restic"], "user": "admin"},
+    {"name": "spy", "command": ["sh", "-c", SPY, "sh", "/usr/local/bin/holdfast-restic"], "user": "postgres"},
     {
         "name": "other",
         "paths": ["/srv"],
@@ -61,6 +61,8 @@ JOBS: list[dict[str, Any]] = [
 @pytest.fixture(scope="module")
 def hosts(site: Site) -> Site:
     site.common["backup_jobs"] = JOBS
+    for host in site.fleet:
+        host.run("id postgres >/dev/null 2>&1 || useradd --system postgres")
     site.provision()
     for host in site.fleet:
         host.run("mkdir -p /srv/outside; echo mine >/srv/outside/mine; install -m 0600 /dev/null /srv/private")
@@ -77,7 +79,7 @@ def test_the_user_of_a_job_finds_nothing_that_opens_the_repository(hosts: Site) 
         start(host, "data")
         start(host, "spy")
         found = hosts.restic_run(host, "dump", "latest", "/spy")
-        assert found.startswith("admin\nCapEff:\t0000000000000000\n")
+        assert found.startswith("postgres\nCapEff:\t0000000000000000\n")
         read = [line for line in found.splitlines() if line.startswith("READ ") and not line.endswith("/environ")]
         assert read == []
         assert [secret for secret in hosts.secrets() if secret in found] == []
