@@ -243,6 +243,7 @@ problems:
 """
 
 from dataclasses import asdict
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -253,7 +254,7 @@ from ..module_utils._common.dates import parse_date
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.progress import beside_record
 from ..module_utils._common.redaction import hider
-from ..module_utils._common.untrusted import shown_all
+from ..module_utils._common.untrusted import LONG, shown, shown_all
 
 JOB = {"name": {"type": "str", "required": True}, "paths": {"type": "list", "elements": "str", "required": True}}
 EXPECT = {
@@ -291,6 +292,14 @@ def plan_from(module: AnsibleModule) -> Plan:
     return Plan(**{**given, "time": time, "seed": given["seed"] or given["time"]})
 
 
+def _told(module: AnsibleModule, driller: Driller) -> dict[str, Any]:
+    """The result; its warnings go their own way."""
+    found = asdict(driller.outcome)
+    for warning in found.pop("warnings"):
+        module.warn(shown(warning, LONG))
+    return found
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec={**CLOUDFLARE, **S3, **RESTIC, **PLAN, **PLACES}, supports_check_mode=True)
     driller = None
@@ -301,9 +310,9 @@ def main() -> None:
         driller = Driller(clients, plan, progress)
         driller.run(module.check_mode)
     except HoldfastError as error:
-        found = asdict(driller.outcome) if driller else {}
+        found = _told(module, driller) if driller else {}
         module.fail_json(**shown_all({**found, "msg": str(error), **error.details}))
-    module.exit_json(**shown_all(asdict(driller.outcome)))
+    module.exit_json(**shown_all(_told(module, driller)))
 
 
 if __name__ == "__main__":

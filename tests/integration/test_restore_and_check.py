@@ -158,6 +158,15 @@ def test_paths_to_include_are_taken_as_they_are(backups: Backups, tmp_path: Path
     backups.bed.lock()
 
 
+def test_a_forged_snapshot_of_the_year_0_keeps_no_other_from_being_restored(backups: Backups, tmp_path: Path) -> None:
+    odd = backups.bed.backup(backups.files, "--time=0000-01-01 00:00:00")
+    done = restore(backups, tmp_path / "new")
+    assert done["snapshot"]["id"] == backups.second and odd in str(done["warnings"]), done
+    backups.bed.unlock()
+    backups.bed.restic.succeed(["forget", odd])
+    backups.bed.lock()
+
+
 @pytest.mark.long
 def test_the_newest_of_each_job(backups: Backups, tmp_path: Path) -> None:
     jobs = [{"name": "etc", "paths": [f"{backups.files}/etc/"]}, {"name": "all", "paths": [str(backups.files)]}]

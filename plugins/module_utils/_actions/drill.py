@@ -35,7 +35,7 @@ from .._restic.process import half_of_memory, limit_memory, stop
 from .drill_expect import Expect, expects, problems
 from .drill_folder import drill_folder, require_room
 from .list_snapshots import stored_times
-from .restore import LONGEST_LINE, RESTIC_CHOOSES_ATTRIBUTES, TOLD_EVERY, How, Selection, restore
+from .restore import LONGEST_LINE, RESTIC_CHOOSES_ATTRIBUTES, TOLD_EVERY, How, Selection, dated, restore
 from .restore_said import RestoreError, free_space
 from .restore_target import Target, entries, inspect
 
@@ -102,6 +102,7 @@ class Drill:
     proved_by: Optional[str] = None
     command: Optional[dict[str, Any]] = None
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -171,6 +172,8 @@ class Driller:
         jobs = Jobs(plan.jobs, plan.hosts)
         found = restic.list_snapshots()[0]
         own = [one for one in found if one["id"] in uploads and jobs.of(one) == name]
+        # As a restore leaves them out.
+        own, self.outcome.warnings = dated(own, restic.repository.name)
         if not own:
             raise DrillError(f"Repository {restic.repository.name} has no snapshot of job {name}.")
         newest = max(own, key=lambda one: (uploads[one["id"]], one["id"]))

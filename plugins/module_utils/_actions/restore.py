@@ -38,6 +38,8 @@ RESTIC_CHOOSES_ATTRIBUTES = (0, 18, 0)
 # An entry of a listing with the longest path that is looked at, and how much of restic's errors is.
 LONGEST_LINE = 1 << 20
 _MOST_SAID = 1 << 16
+# How many snapshots are named that cannot be read, and as many that have no time.
+MOST_WARNED = 20
 # After so many entries of a listing it is told that there are more.
 TOLD_EVERY = 500
 
@@ -67,18 +69,42 @@ def choose(restic: Restic, selection: Selection) -> tuple[list[Snapshot], list[s
         raise RestoreError(f"{selection.snapshot!r} is neither 'latest' nor a snapshot id of at least 8 digits.")
     chosen = [f"--path={path}" for path in selection.paths] if latest else []
     found, ignored = restic.list_snapshots(chosen)
-    warnings = [f"restic cannot read a snapshot of {name}: {line}" for line in ignored]
-    if not latest:
+    warnings = [f"restic cannot read a snapshot of {name}: {line}" for line in ignored[:MOST_WARNED]]
+    if len(ignored) > MOST_WARNED:
+        warnings.append(f"restic cannot read {len(ignored) - MOST_WARNED} more snapshots of {name}.")
+    if latest:
+        found, more = dated(found, name)
+        warnings += more
+    else:
         found = [snapshot for snapshot in found if snapshot["id"].startswith(selection.snapshot)]
         if len(found) > 1:
             raise RestoreError(f"{selection.snapshot} is the beginning of {len(found)} snapshot ids in {name}.")
     if not found:
         raise RestoreError(f"Repository {name} has no snapshot that fits {' '.join([selection.snapshot, *chosen])}.")
-    if any(parse_date(snapshot["time"]) is None for snapshot in found):
-        raise RestoreError(f"A snapshot of repository {name} has a time that cannot be read.")
-    if not latest or selection.jobs is None:
+    if not latest:
+        return found, warnings
+    if selection.jobs is None:
         return [max(found, key=_age)], warnings
     return sorted(newest_of_each(found, selection.jobs, name), key=_age), warnings
+
+
+def dated(found: Iterable[Snapshot], name: str) -> tuple[list[Snapshot], list[str]]:
+    """The snapshots whose time can be read, and what there is to say of the others, which are never the newest.
+
+    A host chooses the time of its snapshots, and restic takes the year 0: no such snapshot keeps the others from being chosen.
+    """
+    there: list[Snapshot] = []
+    odd: list[Snapshot] = []
+    for snapshot in found:
+        (odd if parse_date(snapshot.get("time")) is None else there).append(snapshot)
+    warnings = [
+        f"Snapshot {shown(one['id'], 64)} of {name} was left out, because its time cannot be read: {shown(one.get('time'), 60)}. "
+        "Find out who wrote it."
+        for one in odd[:MOST_WARNED]
+    ]
+    if len(odd) > MOST_WARNED:
+        warnings.append(f"{len(odd) - MOST_WARNED} more snapshots of {name} were left out for the same reason.")
+    return there, warnings
 
 
 def newest_of_each(found: Iterable[Snapshot], jobs: Sequence[Mapping[str, Any]], name: str) -> list[Snapshot]:
