@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..module_utils._common.untrusted import shown
-from ._tables import LINE_LIMIT, UNREACHABLE, Report, readable_size
+from ._tables import LINE_LIMIT, UNREACHABLE, Report, figure, readable_size
 
 
 def check_report(read: Mapping[str, Any], bucket: str = "") -> Report:
@@ -27,8 +27,8 @@ def check_report(read: Mapping[str, Any], bucket: str = "") -> Report:
         text = f"would read {left} parts"
     else:
         size = readable_size(read.get("bytes"))
-        text = f"read {parts} of {parts + left} parts that were due, {size} in {read.get('packs')} packs"
-    since = str(read.get("oldest") or "")[:10]
+        text = f"read {parts} of {parts + left} parts that were due, {size} in {figure(read.get('packs'))} packs"
+    since = shown(str(read.get("oldest") or "")[:10])
     text += (
         f"; all that was stored before {since} was read since" if read.get("complete") else "; the first round goes on"
     )
@@ -41,7 +41,7 @@ def drill_report(drilled: Mapping[str, Any], job: str, bucket: str = "", check_m
         text = "The machine for drills could not be reached; nothing was restored."
         return {"bucket": bucket, "done": False, "text": f"{job}: {text}"}
     if check_mode and drilled.get("snapshot") and not drilled.get("msg"):
-        text = f"{job}: would restore {str(drilled['snapshot'])[:8]}, {readable_size(drilled.get('all_bytes'))}"
+        text = f"{job}: would restore {shown(str(drilled['snapshot'])[:8])}, {readable_size(drilled.get('all_bytes'))}"
         return {"bucket": bucket, "done": True, "text": text}
     if not drilled.get("ok"):
         return {
@@ -52,9 +52,9 @@ def drill_report(drilled: Mapping[str, Any], job: str, bucket: str = "", check_m
     what = "a sample" if drilled.get("sample") else "all"
     snapshot = shown(str(drilled.get("snapshot"))[:8])
     text = f"{job}: restored and proved {what} of {snapshot}, {readable_size(drilled.get('bytes'))}"
-    text += f" in {drilled.get('files')} files and folders in {drilled.get('seconds')} s"
+    text += f" in {figure(drilled.get('files'))} files and folders in {figure(drilled.get('seconds'))} s"
     if drilled.get("all_seconds") is not None:
-        text += f"; all of it would take {drilled['all_seconds']} s"
+        text += f"; all of it would take {figure(drilled['all_seconds'])} s"
     if drilled.get("command"):
         text += "; its command succeeded"
     return {"bucket": bucket, "done": True, "text": text}

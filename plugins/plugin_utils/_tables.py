@@ -43,6 +43,8 @@ NO_JOBS = (
     "The jobs of this host are not known here, so no run has looked whether each of them makes backups: write its backup_jobs "
     "into the inventory."
 )
+# No figure of a result is as large: a number can have thousands of digits.
+LARGEST_FIGURE = 1 << 64
 _FINDING = ("code", "severity", "evidence", "what_to_do")
 
 Report = dict[str, Any]
@@ -207,7 +209,9 @@ def relock_report(relocked: Mapping[str, Any]) -> list[str]:
     buckets = relocked.get("buckets") or []
     places = ", ".join(map(str, relocked.get("looked_at") or ()))
     where = f" in the jurisdictions {places}" if places else ""
-    return [f"Looked at {len(buckets)} buckets{where}."] + [str(one["line"]) for one in buckets]
+    return [shown(f"Looked at {len(buckets)} buckets{where}.", LINE_LIMIT)] + [
+        shown(one["line"], LINE_LIMIT) for one in buckets
+    ]
 
 
 def report_table(
@@ -259,9 +263,9 @@ def _record(variables: Mapping[str, Any]) -> Report:
     return {
         "done": bool(report.get("done")),
         "text": shown(report.get("text", NOTHING), TEXT_LIMIT),
-        "removed": [snapshot["id"] for snapshot in pruned.get("removed") or ()],
+        "removed": [shown(snapshot["id"]) for snapshot in pruned.get("removed") or ()],
         "kept": len(pruned.get("kept") or ()),
-        "bytes_removed": pruned.get("bytes_removed") or 0,
+        "bytes_removed": pruned["bytes_removed"] if isinstance(pruned.get("bytes_removed"), int) else 0,
         "windows": shown_all(pruned.get("windows") or [], TEXT_LIMIT),
         "without_fence": _unfenced(pruned),
         # Without the keys of objects: a host chooses how many they are.
@@ -277,7 +281,7 @@ def restore_report(restored: Mapping[str, Any], host: str, place: str) -> list[s
     left_out = [str(one) for one in restored.get("left_out") or ()]
     target = shown(restored.get("target", "?"), TEXT_LIMIT)
     lines = [
-        f"{restored.get('files', '?')} files, folders and links of {shown(host)} are now in {target} on {shown(place)}."
+        f"{figure(restored.get('files'))} files, folders and links of {shown(host)} are now in {target} on {shown(place)}."
     ]
     for one in restored.get("snapshots") or ():
         paths = ", ".join(map(str, one["paths"]))
@@ -306,7 +310,13 @@ def restore_table(
 
 def readable_size(count: object) -> str:
     """Bytes for people; restic before 0.17 counted nothing."""
-    return size(count) if isinstance(count, int) else "?"
+    return size(count) if isinstance(count, int) and abs(count) < LARGEST_FIGURE else "?"
+
+
+def figure(value: object) -> str:
+    """A number as a result has it, which a host may have sent: nothing else is shown as one."""
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST_FIGURE
+    return str(value) if known else "?"
 
 
 def snapshot_table(snapshots: Iterable[Mapping[str, Any]]) -> list[str]:
