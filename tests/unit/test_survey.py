@@ -26,15 +26,17 @@ class Filled:
 
     bucket = "backup"
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.told = 0
+    def __init__(self, count: int, beside: int = 1) -> None:
+        self.count, self.beside = count, beside
+        self.told = self.named = 0
 
     def few(self, prefix: str = "") -> None:
         return None
 
-    def folders(self, prefix: str) -> list[str]:
-        return ["data/"]
+    def folders(self, prefix: str) -> Iterator[str]:
+        for number in range(self.beside):
+            self.named += 1
+            yield str(number)
 
     def iterate(self, prefix: str = "") -> Iterator[S3Object]:
         if not prefix.endswith("data/"):
@@ -53,6 +55,14 @@ def test_a_bucket_with_far_more_is_left() -> None:
     with pytest.raises(TooManyObjectsError, match="backup holds more than 50 objects below web1/data/"):
         look(bucket, most=50)
     assert bucket.told == 51
+
+
+def test_names_beside_its_folders_are_no_more() -> None:
+    bucket = Filled(0, beside=100_000)
+    with pytest.raises(TooManyObjectsError, match="backup holds more than 50 objects below web1/,"):
+        look(bucket, most=50)
+    assert bucket.named == 51
+    assert look(Filled(0, beside=60), most=None) == 0
 
 
 def test_what_may_be_listed_is() -> None:

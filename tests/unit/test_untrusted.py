@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import tracemalloc
 import unicodedata
 
 import pytest
@@ -65,3 +68,19 @@ def test_errors_and_findings_are_harmless_by_themselves() -> None:
         == Finding("misplaced_object", BLOCK, "other words", "", (HOSTILE,)).id
         != Finding("x", BLOCK, "", "").id
     )
+
+
+@given(st.text(), st.lists(st.text(), max_size=5))
+def test_the_id_of_a_finding_is_that_of_its_code_and_keys(code: str, keys: list[str]) -> None:
+    expected = hashlib.sha256(json.dumps([code, sorted(keys)]).encode()).hexdigest()[:12]
+    assert Finding(code, BLOCK, "", "", tuple(keys)).id == expected
+
+
+def test_the_id_of_a_finding_takes_no_memory_for_all_of_its_keys() -> None:
+    finding = Finding("unexpected_object", BLOCK, "", "", tuple(f"{number:01000}" for number in range(5000)))
+    tracemalloc.start()
+    try:
+        assert len(finding.id) == 12
+        assert tracemalloc.get_traced_memory()[1] < 500_000
+    finally:
+        tracemalloc.stop()

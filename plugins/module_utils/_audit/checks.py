@@ -64,7 +64,12 @@ class Finding:
     @property
     def id(self) -> str:
         """The name of the finding for a person, who need not copy keys that a host has chosen."""
-        return hashlib.sha256(json.dumps([self.code, sorted(self.objects)]).encode()).hexdigest()[:12]
+        # As json.dumps([code, keys]) writes it, a piece at a time: a host chooses how many keys there are.
+        digest = hashlib.sha256(f"[{json.dumps(self.code)}, [".encode())
+        for number, key in enumerate(sorted(self.objects)):
+            digest.update(f"{', ' if number else ''}{json.dumps(key)}".encode())
+        digest.update(b"]]")
+        return digest.hexdigest()[:12]
 
     def as_dict(self) -> dict[str, Any]:
         """The finding for people: the keys are made visible, and no longer keys."""

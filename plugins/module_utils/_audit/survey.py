@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
 
 from .._common.errors import HoldfastError
 from .._common.parallel import in_parallel
@@ -27,6 +27,7 @@ MOST_LISTED = 500_000
 _IN_TURN = ("snapshots/", "index/", "data/")
 _RESTIC_NAME = re.compile(r"[0-9a-f]{64}")
 _REQUESTS = 8
+_Item = TypeVar("_Item")
 
 
 class TooManyObjectsError(HoldfastError):
@@ -117,7 +118,7 @@ def _many(
         "data": lambda: listed(*in_turn),
         "rest": lambda: listed(*(one for one in held if one not in in_turn)),
         "locks": lambda: listed(f"{prefix}locks/"),
-        "top": lambda: frozenset(s3.folders(prefix)),
+        "top": lambda: frozenset(_bounded(s3, prefix, s3.folders(prefix), most)),
     }
     found = in_parallel(lambda name: work[name](), work, _REQUESTS)
     return {**found["data"], **found["rest"]}, found["locks"], found["top"]
@@ -125,7 +126,11 @@ def _many(
 
 def at_most(s3: S3, prefix: str, most: Optional[int] = MOST_LISTED) -> Iterator[S3Object]:
     """The objects below a prefix; raises TooManyObjectsError when there are more than so many."""
-    for number, item in enumerate(s3.iterate(prefix)):
+    return _bounded(s3, prefix, s3.iterate(prefix), most)
+
+
+def _bounded(s3: S3, prefix: str, found: Iterable[_Item], most: Optional[int]) -> Iterator[_Item]:
+    for number, item in enumerate(found):
         if most is not None and number >= most:
             raise TooManyObjectsError(
                 f"Bucket {s3.bucket} holds more than {most} objects below {prefix}, far more than are known: the host may be "
