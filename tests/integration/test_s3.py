@@ -11,6 +11,7 @@ import io
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,27 @@ def test_listing_goes_over_pages_and_stays_below_the_prefix(bed: Bed, monkeypatc
     assert (head.key, head.size, head.etag) == (listed.key, listed.size, listed.etag)
     assert head.last_modified == listed.last_modified.replace(microsecond=0)
     assert s3.head("many/9") is None
+
+
+STRANGE_KEYS = ("a\x01b", "a+b c", "a%2Fb", "a&<b>", "ä/日本", "a\nb")
+
+
+def test_unfinished_uploads_are_told_whatever_their_keys_hold(bed: Bed) -> None:
+    for key in (*STRANGE_KEYS, *(f"web1/{key}" for key in STRANGE_KEYS)):
+        # The answer repeats the key, and may be no XML: the upload has begun.
+        with suppress(S3Error):
+            bed.s3.call("create_multipart_upload", "UploadId", Key=key)
+    assert bed.s3.uploads("web1/") == tuple(sorted(f"web1/{key}" for key in STRANGE_KEYS))
+
+
+def test_keys_of_uploads_are_taken_as_they_are_where_a_service_does_not_encode_them(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3 = bed.s3
+    s3.call("create_multipart_upload", "UploadId", Key="a%2Fb+c")
+    ask = s3.client.list_multipart_uploads
+    monkeypatch.setattr(s3.client, "list_multipart_uploads", lambda EncodingType, **rest: ask(**rest))
+    assert s3.uploads() == ("a%2Fb+c",)
 
 
 @pytest.mark.parametrize(

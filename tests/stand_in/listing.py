@@ -2,18 +2,20 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""ListObjectsV2: moto finds the objects, the document is written here.
+"""ListObjectsV2 and ListMultipartUploads: moto finds what there is, the document is written here.
 
-Moto's own serializer takes 150 ms for a page of a thousand objects, and all that time nothing else would be answered.
+Moto's own serializer knows no encoding-type for uploads and fails at control characters. For a page of a thousand objects
+it takes 150 ms, and all that time nothing else would be answered.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
-from moto.s3.models import FakeKey, S3Backend
+from moto.s3.models import FakeKey, FakeMultipart, S3Backend
 
 from tests.stand_in.messages import Request
 from tests.stand_in.s3_errors import S3Error
@@ -81,3 +83,29 @@ def list_objects(backend: S3Backend, bucket: str, request: Request) -> str:
         else:
             parts.append(_element("CommonPrefixes", _element("Prefix", _text(entry, encoded))))
     return f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{"".join(parts)}</ListBucketResult>'
+
+
+def list_uploads(found: Iterable[FakeMultipart], bucket: str, request: Request) -> str:
+    """The document that answers a ListMultipartUploads; there are never so many that they take a second page."""
+    query = request.query
+    prefix, encoded = query.get("prefix", ""), query.get("encoding-type") == "url"
+    parts = [
+        _element("Bucket", bucket),
+        _element("KeyMarker", ""),
+        _element("UploadIdMarker", ""),
+        _element("Prefix", _text(prefix, encoded)),
+        _element("MaxUploads", MAX_KEYS),
+        _element("IsTruncated", "false"),
+    ]
+    if encoded:
+        parts.append(_element("EncodingType", "url"))
+    for one in sorted(
+        (one for one in found if one.key_name.startswith(prefix)), key=lambda one: (one.key_name, one.id)
+    ):
+        about = [_element("Key", _text(one.key_name, encoded)), _element("UploadId", one.id)]
+        about += [_element("StorageClass", "STANDARD"), _element("Initiated", "2010-11-10T20:48:33.000Z")]
+        parts.append(_element("Upload", "".join(about)))
+    return (
+        '<ListMultipartUploadsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"{''.join(parts)}</ListMultipartUploadsResult>"
+    )

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Callable
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -48,6 +49,7 @@ class S3Side:
             "DeleteBucket": self._delete_bucket,
             "GetBucketLocation": lambda *_all: xml_response("<LocationConstraint>auto</LocationConstraint>"),
             "ListObjectsV2": self._list_objects,
+            "ListMultipartUploads": self._list_uploads,
             "GetBucketLifecycleConfiguration": self._get_lifecycle,
             "PutBucketLifecycleConfiguration": self._put_lifecycle,
             "DeleteBucketLifecycle": self._delete_lifecycle,
@@ -136,6 +138,10 @@ class S3Side:
 
     def _list_objects(self, request: Request, bucket: Bucket, key: str, identity: Identity) -> Response:
         return xml_response(listing.list_objects(self.state.objects.backend(bucket.jurisdiction), bucket.name, request))
+
+    def _list_uploads(self, request: Request, bucket: Bucket, key: str, identity: Identity) -> Response:
+        found = self.state.objects.uploads(bucket.jurisdiction, bucket.name).values()
+        return xml_response(listing.list_uploads(found, bucket.name, request))
 
     def _get_lifecycle(self, request: Request, bucket: Bucket, key: str, identity: Identity) -> Response:
         if not bucket.lifecycle:
@@ -238,8 +244,10 @@ class S3Side:
             self._refuse_if_held(bucket, key)
         response = self._pass(request, bucket, key)
         if response.status == 200:
-            upload_id = ElementTree.fromstring(response.body).findtext("{*}UploadId") or ""
-            self.state.storage.write_upload(bucket.jurisdiction, bucket.name, self._upload(upload_id, bucket, key))
+            # The answer repeats the key, with which it may be no XML.
+            found = re.search(rb"<UploadId>([^<]*)</UploadId>", response.body)
+            upload = self._upload(found[1].decode() if found else "", bucket, key)
+            self.state.storage.write_upload(bucket.jurisdiction, bucket.name, upload)
         return response
 
     def _upload(self, upload_id: str, bucket: Bucket, key: str) -> FakeMultipart:

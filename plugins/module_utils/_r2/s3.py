@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from datetime import timezone
 from typing import Any, Protocol
+from urllib.parse import unquote_plus
 
 from .._common.network import with_clock
 from .places import checked_jurisdiction, s3_address
@@ -125,6 +126,12 @@ def _keep_session() -> None:
         nowhere = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
         own = botocore.session.Session(session_vars={"profile": (None, None, None, None), **nowhere})
         boto3.setup_default_session(botocore_session=own)
+
+
+def _upload_keys(page: Mapping[str, Any]) -> Iterator[str]:
+    """The keys of an answer: of uploads, botocore does not decode them, and a service may not have encoded them."""
+    encoded = page.get("EncodingType") == "url"
+    return (unquote_plus(item["Key"]) if encoded else item["Key"] for item in page.get("Uploads", []))
 
 
 class S3(Transfers):
@@ -307,8 +314,9 @@ class S3(Transfers):
 
     def uploads(self, prefix: str = "") -> tuple[str, ...]:
         """The keys of unfinished multipart uploads below the prefix; the first thousand will do."""
-        page = self.call("list_multipart_uploads", "IsTruncated", Prefix=prefix)
-        return tuple(sorted({item["Key"] for item in page.get("Uploads", []) if item["Key"].startswith(prefix)}))
+        # Else a control character in a key makes the answer no XML.
+        page = self.call("list_multipart_uploads", "IsTruncated", Prefix=prefix, EncodingType="url")
+        return tuple(sorted({key for key in _upload_keys(page) if key.startswith(prefix)}))
 
     def delete(self, key: str) -> None:
         self.call("delete_object", Key=key)
