@@ -17,6 +17,7 @@ import contextvars
 import copy
 import os
 import shlex
+import signal
 import threading
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -25,7 +26,7 @@ from typing import Any
 from ansible.errors import AnsibleAuthenticationFailure
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
-from ..module_utils._common.process_identity import playbooks_above
+from ..module_utils._common.process_identity import children_with, playbooks_above
 from ..module_utils._common.progress import LARGEST, Place, path_of, read_place, write_place
 from ..module_utils._common.progress_elsewhere import followed, same
 from ..module_utils._common.record import folder
@@ -35,8 +36,8 @@ from ..module_utils._r2.places import checked_bucket
 OPTION = "noted_in"
 # Each command has a process of its own in these, so that a second one does not disturb the first.
 _CONNECTIONS = ("local", "ssh")
-# Between two looks; and how long the end of the run may wait for one that is under way.
-SECONDS, _PATIENCE = 20.0, 2.0
+# Between two looks; how long one may take; and how long the end of the run may wait for one that is under way.
+SECONDS, LONGEST, PATIENCE = 20.0, 10.0, 2.0
 
 
 class Followed(NormalAction):
@@ -98,6 +99,7 @@ class Follower:
 
     def __init__(self, action: Followed, path: str, note: Place, there: str) -> None:
         self._path, self._note, self._known = path, note, note
+        self._there = there
         self._command = f"head -c {LARGEST + 1} {shlex.quote(there)}"
         # Both keep something of the command that they run.
         self._action = copy.copy(action)
@@ -114,7 +116,10 @@ class Follower:
     def end(self) -> None:
         with self._mutex:
             self._over.set()
-        self._thread.join(_PATIENCE)
+        self._thread.join(PATIENCE)
+        if self._thread.is_alive():
+            self._stop_look()
+            self._thread.join(PATIENCE)
 
     def _follow(self) -> None:
         while not self._over.wait(SECONDS):
@@ -122,7 +127,13 @@ class Follower:
                 self._look()
 
     def _look(self) -> None:
-        said = self._action._low_level_execute_command(self._command)
+        limit = threading.Timer(LONGEST, self._stop_look)
+        limit.daemon = True
+        limit.start()
+        try:
+            said = self._action._low_level_execute_command(self._command)
+        finally:
+            limit.cancel()
         if said["rc"] != 0:
             return
         now = datetime.now(timezone.utc).replace(microsecond=0)
@@ -132,3 +143,10 @@ class Follower:
             there = read_place(self._path)
             if not self._over.is_set() and there is not None and same(there, self._note) and there != self._known:
                 write_place(self._path, self._known)
+
+    def _stop_look(self) -> None:
+        """End the process of the look that is under way: the other machine chooses how long it answers, and how much."""
+        with suppress(OSError):
+            for pid in children_with(os.fsencode(self._there)):
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGTERM)

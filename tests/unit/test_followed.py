@@ -7,6 +7,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -127,3 +130,28 @@ def test_where_it_cannot_be_followed_the_module_runs_as_ever(
         machine.task.async_val = 60
     assert machine.run(monkeypatch, lambda: True) == {"changed": True}
     assert machine.given == [{"bucket": "backup-web1"}] and machine.asked == 0
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_look_that_never_ends_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: progress.Place, ends: bool
+) -> None:
+    machine, looks = Machine(tmp_path, monkeypatch), list[subprocess.Popen[bytes]]()
+
+    def endless() -> dict[str, Any]:
+        # As an ssh whose other side sends and never ends.
+        there = "/tmp/ansible-tmp-1/progress-restore.json"
+        looks.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", f"head -c 4097 {there}"]))
+        return {"rc": looks[-1].wait(), "stdout": ""}
+
+    machine.answer = endless
+    monkeypatch.setattr(_followed, "PATIENCE", 0.2 if ends else 5.0)
+    monkeypatch.setattr(_followed, "LONGEST", 20.0 if ends else 0.2)
+    try:
+        machine.run(monkeypatch, lambda: len(looks) > (0 if ends else 1))
+        # In the second case the last look may have begun just now.
+        ended = looks if ends else looks[:-1]
+        assert ended and [one.poll() for one in ended] == [-signal.SIGTERM] * len(ended)
+    finally:
+        for one in looks:
+            one.kill()
