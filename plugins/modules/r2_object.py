@@ -17,13 +17,17 @@ description:
     named objects is one of these, nothing at all is removed. The time of storage is the server's, which no host can set.
   - The window is owned by a separate process, as in M(holdfast.restic_r2.restic_prune). Afterwards the bucket is listed
     again; the module fails when one of the named objects is still there or when anything else has vanished.
-  - While the window is open, every owner of S3 keys of the bucket can delete, too. Take the keys away from the host first.
+  - The host is kept out while anything is unlocked, by O(fence). With O(fence=never), it can delete genuine objects of its
+    repository, too, in the parts that are unlocked.
+  - What opens the data, C(config) and C(keys/), is unlocked in a window of its own, before that over the other parts.
 author:
   - The holdfast.restic_r2 maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - holdfast.restic_r2.cloudflare
   - holdfast.restic_r2.s3
+  - holdfast.restic_r2.host_keys
   - holdfast.restic_r2.restic.place
+  - holdfast.restic_r2.fence
   - holdfast.restic_r2.attributes
   - holdfast.restic_r2.attributes.actiongroup_r2
 requirements:
@@ -110,7 +114,7 @@ absent:
   type: list
   elements: str
 windows:
-  description: The window that was open, if one was needed.
+  description: The windows that were open, if any was needed.
   returned: always
   type: list
   elements: dict
@@ -144,16 +148,38 @@ windows:
     in_force:
       description: Whether a probe has proved that the lock is in force again.
       type: bool
+fences:
+  description: The fence that kept the hosts out meanwhile, as in M(holdfast.restic_r2.restic_prune).
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    tokens:
+      description: The ids of the tokens that were disabled.
+      type: list
+      elements: str
+    disabled:
+      description: When they were disabled, by Cloudflare's clock.
+      type: str
+    enabled:
+      description: When they were enabled again.
+      type: str
+    seconds:
+      description: How long the hosts could make no backups.
+      type: float
+    without:
+      description: Why nothing kept the hosts out.
+      type: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._actions.remove_objects import removal_for
 from ..module_utils._clients import Clients
-from ..module_utils._common.arguments import CLOUDFLARE, PLACE, S3
+from ..module_utils._common.arguments import CLOUDFLARE, FENCE, HOST_KEYS, PLACE, S3
 from ..module_utils._common.errors import HoldfastError
 from ..module_utils._common.redaction import hider
-from ..module_utils._common.untrusted import shown_all
+from ..module_utils._common.untrusted import LONG, shown, shown_all
 
 OPTIONS = {
     **PLACE,
@@ -167,7 +193,7 @@ OPTIONS = {
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**CLOUDFLARE, **S3, **OPTIONS},
+        argument_spec={**CLOUDFLARE, **S3, **HOST_KEYS, **FENCE, **OPTIONS},
         required_one_of=[("findings", "keys_file")],
         mutually_exclusive=[("findings", "keys_file")],
         required_by={"findings": ["record_dir"]},
@@ -180,6 +206,8 @@ def main() -> None:
     except HoldfastError as error:
         outcome = removal.outcome if removal else {}
         module.fail_json(**shown_all({"msg": str(error), **outcome, **error.details}))
+    for warning in removal.warnings:
+        module.warn(shown(warning, LONG))
     module.exit_json(**shown_all(removal.outcome))
 
 

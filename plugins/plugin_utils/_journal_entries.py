@@ -235,15 +235,13 @@ def unlocked(variables: Mapping[str, Any]) -> Entry:
 
 
 def recovered(variables: Mapping[str, Any]) -> Entry:
-    """The step, what was proved by freeze, and the window of remove."""
+    """The step, what was proved by freeze, and the windows of remove."""
     entry: Entry = {"step": _result(variables, "__repository_set").get("recover")}
     frozen, removed = _result(variables, "__repository_frozen"), _result(variables, "repository_cleaned")
     if "prefixes" in frozen:
         proved = bool(frozen.get("locked"))
         entry["locks"] = {"proved": proved, "by": frozen.get("probed_with"), "prefixes": frozen["prefixes"]}
-    if removed.get("windows"):
-        entry["windows"] = [{**window, "parts": _parts(window)} for window in removed["windows"]]
-    return entry
+    return {**entry, **_removing(removed)}
 
 
 def passwords(variables: Mapping[str, Any]) -> Entry:
@@ -251,11 +249,18 @@ def passwords(variables: Mapping[str, Any]) -> Entry:
     # The role makes both steps in a run of the second one.
     entry: Entry = {"step": report_of(variables).get("step")}
     removed = _result(variables, "repository_keys_removed")
-    if removed.get("windows"):
-        entry["windows"] = [{**window, "parts": _parts(window)} for window in removed["windows"]]
-        without = [fence["without"] for fence in removed.get("fences") or () if fence.get("without")]
-        entry["unfenced"] = without[-1] if without else None
-    return entry
+    return {**entry, **_removing(removed)}
+
+
+def _removing(removed: Result) -> Entry:
+    """The windows in which objects were removed, and why no fence was around them."""
+    if not removed.get("windows"):
+        return {}
+    without = [fence["without"] for fence in removed.get("fences") or () if fence.get("without")]
+    return {
+        "windows": [{**window, "parts": _parts(window)} for window in removed["windows"]],
+        "unfenced": without[-1] if without else None,
+    }
 
 
 def _parts(window: Result) -> list[str]:

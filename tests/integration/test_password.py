@@ -183,14 +183,14 @@ case "$1 $2" in "key add") exit 1;; esac""")  # fmt: skip
     assert done["added"] is True and len(keys(site)) == 2 and record(site)["keys"] == keys(site)
 
     # The window is open, and nothing is deleted in it.
-    site.bed.stand_in.fault(kind="DeleteObject", path="keys/", status=500, times=0)
+    site.bed.stand_in.fault(kind="DeleteObjects", status=500, times=0)
     stopped = only(site)
+    site.bed.stand_in.clear_faults()
     assert stopped["failed"] is True and stopped["removed"] == [] and len(keys(site)) == 2
     assert record(site)["leaving"] == [old] and record(site)["keys"] == [done["key_id"]]
     # Maintenance goes on meanwhile, and says what is left to do.
     codes = {finding["code"]: finding["severity"] for finding in maintained(site, password=NEW)["findings"]}
     assert codes["key_leaving"] == "warn"
-    site.bed.stand_in.clear_faults()
     assert only(site)["removed"] == [old] and "leaving" not in record(site)
 
     # It was deleted, and the end of the run was not recorded.

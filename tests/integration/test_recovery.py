@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -63,6 +66,8 @@ def arguments_for(copy: Copy, names: list[str]) -> dict[str, Any]:
         "stored_since": before_the_attack(),
         "record_dir": str(copy.bed.record_dir),
         "keys_file": str(path),
+        "fence_seconds": 0,
+        "lock_wait": 0,
     }
 
 
@@ -155,6 +160,83 @@ def test_what_was_there_before_is_never_removed(copy: Copy) -> None:
     assert {**before, planted: copy.objects()[planted]} == copy.objects() and exposed(copy) == []
 
 
+def planted_everywhere(host: Host) -> list[str]:
+    """What makes a window open all parts: names that begin as genuine ones do."""
+    names = [
+        f"{part}/{number:064x}" for part in ("config", "keys", "data/00", "index", "snapshots") for number in range(9)
+    ]
+    for name in names:
+        host.put(name, b"x")
+    return sorted(names)
+
+
+@contextmanager
+def deleting(host: Host, names: list[str]) -> Iterator[Counter[str]]:
+    """The host deletes all the time; what it got for an answer."""
+    answers: Counter[str] = Counter()
+    end = threading.Event()
+
+    def run() -> None:
+        while not end.is_set():
+            for name in names:
+                try:
+                    host.s3.delete_object(Bucket=host.bucket, Key=name)
+                    answers["deleted"] += 1
+                except ClientError as error:
+                    answers[error.response["Error"]["Code"]] += 1
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        end.set()
+        thread.join()
+
+
+@pytest.mark.sample(of="stories")
+def test_a_host_that_deletes_meanwhile_destroys_nothing_while_objects_are_removed(copy: Copy) -> None:
+    """It was not frozen: maintenance has only warned of what was planted."""
+    before = copy.objects()
+    host = copy.host()
+    planted = planted_everywhere(host)
+    asked = arguments_for(copy, planted)
+    listed = {"holdfast_remove_keys_file": asked["keys_file"], "holdfast_remove_stored_since": asked["stored_since"]}
+    copy.bed.stand_in.clear_log()
+    with deleting(host, sorted(before)) as answers:
+        run = playbook(copy, "remove", holdfast_fence_seconds=0, holdfast_lock_wait=0, **listed)
+    assert copy.objects() == before and answers["deleted"] == 0, answers
+    assert run.exit_code == 0, run.output
+    result = run.of(action="holdfast.restic_r2.r2_object")[0].result
+    assert result["removed"] == planted
+    (fence,) = result["fences"]
+    assert len(fence["tokens"]) == 1 and fence["without"] is None and answers["Unauthorized"], answers
+    # What opens the data, and the data, are never open at a time.
+    assert [one["prefixes"] for one in result["windows"]] == [["config", "keys/"], ["data/", "index/", "snapshots/"]]
+    sent = [one for one in copy.bed.stand_in.requests() if one["kind"] == "DeleteObjects"]
+    assert len(sent) == 2
+    host.put("locks/still", b"x")  # its token works again
+
+
+def test_nothing_is_unlocked_where_the_host_cannot_be_kept_out_unless_asked_for_by_name(copy: Copy) -> None:
+    host = copy.host()
+    planted = planted_everywhere(host)
+    copy.bed.stand_in.create_token("of a stranger", bucket=copy.bed.bucket)
+    refused = remove(copy, planted)
+    assert refused["failed"] and "of a stranger" in refused["msg"] and "set fence to never" in refused["msg"], refused
+    assert exposed(copy) == [] and set(planted) <= set(copy.objects()) and refused["removed"] == refused["fences"] == []
+    assert "fence_seconds is 3601" in remove(copy, planted, fence_seconds=3601)["msg"]
+
+    asked = arguments_for(copy, planted)
+    listed = {"holdfast_remove_keys_file": asked["keys_file"], "holdfast_remove_stored_since": asked["stored_since"]}
+    run = playbook(copy, "remove", holdfast_fence="never", **listed)
+    assert run.exit_code == 0 and set(planted).isdisjoint(copy.objects()), run.output
+    journal = next(copy.bed.record_dir.glob("journal-*.jsonl")).read_text(encoding="utf-8")
+    last = json.loads(journal.splitlines()[-1])
+    assert (last["step"], last["unfenced"]) == ("remove", "asked for by fence=never"), last
+    assert [one["parts"] for one in last["windows"]] == [["config", "keys"], ["data", "index", "snapshots"]]
+
+
 def inventory_of(copy: Copy) -> dict[str, Any]:
     """The host of the copy, whose token is managed."""
     bed = copy.bed
@@ -212,6 +294,9 @@ def test_the_playbook_goes_step_by_step(copy: Copy) -> None:
     assert dry.exit_code == 0 and planted[0] in copy.objects(), dry.output
     removed = playbook(copy, "remove", **listed)
     assert removed.exit_code == 0 and copy.objects() == before, removed.output
+    # Frozen, it has no token that a fence could disable.
+    (fence,) = removed.of(action="holdfast.restic_r2.r2_object")[0].result["fences"]
+    assert fence["tokens"] == [] and "no token reaches the repository" in fence["without"]
 
     thawed = playbook(copy, "thaw")
     assert thawed.exit_code == 0 and thawed.changed, thawed.output

@@ -230,9 +230,9 @@ def test_a_step_of_recover_is_written_down_with_what_it_proved() -> None:
         "recover",
         repository_report=FINE,
         __repository_set={"recover": "remove"},
-        repository_cleaned={"windows": [WINDOW]},
+        repository_cleaned={"windows": [WINDOW], "fences": [{"without": "no token"}]},
     )
-    assert entry["windows"][0]["seconds"] == 0.8
+    assert (entry["windows"][0]["seconds"], entry["unfenced"]) == (0.8, "no token")
 
 
 def test_no_batch_writes_down_the_hosts_of_another() -> None:

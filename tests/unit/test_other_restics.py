@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._actions.other_restics import (
     await_others,
     let_others_end,
+    locks_there,
     without_stale_locks,
 )
 from ansible_collections.holdfast.restic_r2.plugins.module_utils._audit.auditor import Auditor
@@ -75,7 +76,7 @@ def test_locks_that_cannot_be_read_in_time_are_those_of_somebody_else() -> None:
 def test_a_window_waits_for_others_in_vain_and_work_that_harms_no_backup_goes_on() -> None:
     slept: list[float] = []
     auditor = Locked()
-    let_others_end(cast(Auditor, auditor), 0, slept.append)
+    let_others_end(lambda: locks_there(cast(Auditor, auditor)), 0, slept.append)
     assert (slept, auditor.limits) == ([], {})
     with pytest.raises(AuditError, match=r"No window is opened for web1: .*other restic"):
         await_others(cast(Auditor, auditor), Survey(), 0, slept.append)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from .._audit.auditor import Auditor
@@ -55,10 +55,18 @@ def await_others(auditor: Auditor, found: Survey, seconds: float, sleep: Callabl
         locks = locks_there(auditor)
 
 
-def let_others_end(auditor: Auditor, seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Wait as `await_others` does, but go on in the end: for work that harms no backup. Leaves stale locks where they are."""
+def let_others_end(
+    locks: Callable[[], Mapping[str, S3Object]], seconds: float, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Wait as `await_others` does, but go on in the end: for work that harms no backup. Leaves stale locks where they are.
+
+    Args:
+        locks: Lists restic's locks.
+        seconds: How long to wait.
+        sleep: Waits for so many seconds.
+    """
     deadline = awake() + seconds
-    while locks_there(auditor) and awake() < deadline:
+    while locks() and awake() < deadline:
         sleep(_PAUSE)
 
 

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -24,7 +23,6 @@ from .._audit.auditor import Auditor, AuditSettings
 from .._audit.options import recorded
 from .._audit.survey import Survey
 from .._clients import Clients
-from .._common.errors import HoldfastError
 from .._common.process_signals import ended_by_signals
 from .._common.record import Record, forget, save
 from .._restic.answers import WRONG_PASSWORD
@@ -33,12 +31,11 @@ from .._restic.view import View
 from .._restic.view_server import serve
 from .._tokens.key_file import refuse_frozen
 from .._windows.fence import FenceHolder
-from .._windows.fence_tokens import fence_for, fence_told
+from .._windows.fence_tokens import NoFence, fence_for
 from .._windows.session import WindowSession, WindowSpec, window_told
 from .._windows.spec import noted_spec_of
 from .ensure_repository import SHORTEST_PASSWORD, RepositoryError
-from .other_restics import let_others_end
-from .remove_objects import Removal
+from .remove_objects import Removal, check_seconds
 
 PRESENT, ONLY = "present", "only"
 # A pipe takes so much at once, and no password is longer.
@@ -47,8 +44,6 @@ _LONGEST_PASSWORD = 1024
 _ADDING = 120.0
 # How many keys without a record are tried: an interrupted run leaves one.
 _MOST_UNKNOWN = 3
-# The least and the most that make sense, in seconds.
-_BOUNDS = {"lock_wait": (0, 86400), "fence_seconds": (0, 3600)}
 # What maintenance has options for: here it is a few requests.
 _WINDOW_SECONDS = 600.0
 
@@ -68,7 +63,7 @@ class RepositoryKeys:
 
     auditor: Auditor
     open_window: Callable[[tuple[str, ...], str | None], WindowSession]
-    fence: Callable[[Callable[[str], object]], AbstractContextManager[object]]
+    fence: Callable[[Callable[[str], object]], FenceHolder | NoFence]
     lock_wait: float = 600.0
     check_mode: bool = False
     sleep: Callable[[float], None] = time.sleep
@@ -227,30 +222,25 @@ class RepositoryKeys:
     def _remove(self, kept: str, going: list[str]) -> None:
         """Delete exactly these keys, while the hosts are kept out."""
         prefix = self.auditor.prefix
-        # A backup that runs would wait for the end of the fence.
-        let_others_end(self.auditor, self.lock_wait, self.sleep)
-        fence = self.fence(self.warnings.append)
+        removal = Removal(
+            self.auditor.s3,
+            prefix,
+            [f"{prefix}keys/{name}" for name in going],
+            datetime.min.replace(tzinfo=timezone.utc),
+            frozenset({f"{prefix}config", f"{prefix}keys/{kept}"}),
+            self.open_window,
+            self.fence,
+            self.lock_wait,
+            fenced=lambda: self.auditor.identified(self.auditor.look(probe=True)),
+            sleep=self.sleep,
+        )
         try:
-            with fence:
-                if isinstance(fence, FenceHolder):
-                    fence.await_open()
-                    self.auditor.identified(self.auditor.look(probe=True))
-                removal = Removal(
-                    self.auditor.s3,
-                    prefix,
-                    [f"{prefix}keys/{name}" for name in going],
-                    datetime.min.replace(tzinfo=timezone.utc),
-                    frozenset({f"{prefix}config", f"{prefix}keys/{kept}"}),
-                    lambda parts: self.open_window(parts, getattr(fence, "behind", None)),
-                )
-                try:
-                    removal.run()
-                finally:
-                    self.removed = [key.rpartition("/")[2] for key in removal.removed]
-                    self.windows += removal.windows
+            removal.run()
         finally:
-            told = fence_told(fence)
-            self.fences += [told] if told else []
+            self.removed = [key.rpartition("/")[2] for key in removal.removed]
+            self.windows += removal.windows
+            self.fences += removal.fences
+            self.warnings += removal.warnings
         self.auditor.enforced(self.auditor.look(probe=True), f"After a key of {self.auditor.name} was removed")
 
 
@@ -282,7 +272,7 @@ def _refuse_password(password: str, name: str) -> None:
 def keys_for(clients: Clients, check_mode: bool) -> RepositoryKeys:
     """The keys that a module's parameters are about."""
     params = clients.params
-    _check_seconds(params)
+    check_seconds(params)
     record, copies, path = recorded(params["record_dir"], clients.bucket, clients.prefix)
     refuse_frozen(params["record_dir"], clients.bucket, clients.prefix)
     settings = AuditSettings(repository_id=params["repository_id"], record=record, copies=copies, folder=path)
@@ -301,9 +291,3 @@ def keys_for(clients: Clients, check_mode: bool) -> RepositoryKeys:
         )
 
     return RepositoryKeys(auditor, window, partial(fence_for, clients), params["lock_wait"], check_mode)
-
-
-def _check_seconds(params: Mapping[str, Any]) -> None:
-    for name, (least, most) in _BOUNDS.items():
-        if not least <= params[name] <= most:
-            raise HoldfastError(f"{name} is {params[name]}; it must be from {least} to {most} seconds.")
