@@ -174,7 +174,7 @@ class Removal:
             self.sleep(pause)
             ended = over()
             if ended:
-                raise RemovalError(f"The window ended before {left[0]} was removed: {ended}.")
+                raise RemovalError(f"The window ended before {left[0]} was removed: {ended}; run this again.")
             refused = self.s3.delete_many(left)
             left = list(refused)
         if left:
